@@ -1,0 +1,260 @@
+"""Every check of user input, and every error sentence.
+
+A sentence reads `` `name` must <rule>, got <value>. <what to do>.`` Values are looked at where
+that is free, on the CPU; on another device it would stop the stream at every call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from numbers import Integral, Real
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sksurvtorch.exceptions import NoEventError
+
+TIES = ("efron", "breslow")
+REDUCTIONS = ("mean", "sum", "none")
+
+
+def check_option(name: str, value: object, options: Sequence[object]) -> None:
+    """Raise unless `value` is one of the `options`."""
+    if not any(type(value) is type(option) and value == option for option in options):
+        listed = ", ".join(repr(option) for option in options)
+        raise ValueError(f"`{name}` must be one of {listed}, got {value!r}.")
+
+
+def check_prediction(name: str, value: Tensor, widths: Sequence[int]) -> Tensor:
+    """Return a floating-point prediction of shape (n_samples, width), a width being allowed."""
+    if not isinstance(value, Tensor) or not value.is_floating_point():
+        kind = value.dtype if isinstance(value, Tensor) else type(value).__name__
+        raise TypeError(f"`{name}` must be a floating-point tensor, got {kind}.")
+    if value.ndim == 1 and 1 in widths:
+        return value.unsqueeze(1)
+    if value.ndim != 2 or value.shape[1] not in widths:
+        allowed = " or ".join(f"(n_samples, {width})" for width in widths)
+        raise ValueError(f"`{name}` must have shape {allowed}, got {tuple(value.shape)}.")
+    return value
+
+
+def check_vector(name: str, value: Any, n_samples: int | None = None) -> Tensor:
+    """Return `value` as a tensor of shape (n_samples,), numeric and without gradient."""
+    if value is None:
+        raise TypeError(f"`{name}` must be a tensor of shape (n_samples,), got None.")
+    try:
+        tensor = torch.as_tensor(value).detach()
+    except (TypeError, ValueError, RuntimeError) as error:
+        kind = getattr(value, "dtype", type(value).__name__)
+        raise TypeError(f"`{name}` must be numeric, got {kind}.") from error
+    if tensor.is_complex():
+        raise TypeError(f"`{name}` must be real, got {tensor.dtype}.")
+    if tensor.ndim != 1 or (n_samples is not None and len(tensor) != n_samples):
+        wanted = "(n_samples,)" if n_samples is None else f"({n_samples},)"
+        raise ValueError(f"`{name}` must have shape {wanted}, got {tuple(tensor.shape)}.")
+    return tensor
+
+
+def _refuse(name: str, rule: str, bad: Tensor, value: Tensor, hint: str) -> None:
+    """Raise if a row is `bad`, with the count of such rows and the first value."""
+    if bad.device.type == "cpu" and bool(bad.any()):
+        first = value[bad][0].item()
+        raise ValueError(
+            f"`{name}` must {rule}, got {first!r} ({int(bad.sum())} of {len(bad)} rows). {hint}"
+        )
+
+
+def check_event(event: Any, n_samples: int | None = None) -> Tensor:
+    """Return `event` as a bool tensor."""
+    value = check_vector("event", event, n_samples)
+    if value.dtype != torch.bool:
+        hint = "Pass True for an observed event and False for a censored one."
+        _refuse("event", "be bool, or 0 and 1", (value != 0) & (value != 1), value, hint)
+    return value.bool()
+
+
+def check_time(time: Any, n_samples: int, *, positive: bool = False) -> Tensor:
+    """Return `time` as a finite tensor."""
+    value = check_vector("time", time, n_samples)
+    if value.is_floating_point():
+        hint = "Impute or remove these rows."
+        _refuse("time", "be finite", ~torch.isfinite(value), value, hint)
+    if positive:
+        hint = (
+            "The Weibull density is zero or infinite at time 0: add half a unit of time to all "
+            "rows, or leave out those that were never at risk."
+        )
+        _refuse("time", "be positive", value <= 0, value, hint)
+    return value
+
+
+def check_entry(entry: Any, time: Tensor) -> Tensor:
+    """Return `entry` as a tensor with entry < time in each row; -inf means from the start."""
+    value = check_vector("entry", entry, len(time))
+    low, high = comparable(value, time)
+    hint = "A row is at risk on (entry, time], which may not be empty."
+    _refuse("entry", "be less than `time`", ~(low < high), value, hint)
+    return value
+
+
+def comparable(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """Return both in a dtype that keeps their values: an integer never becomes a float32."""
+    if x.is_floating_point() != y.is_floating_point():
+        return x.double(), y.double()
+    dtype = torch.promote_types(x.dtype, y.dtype)
+    return x.to(dtype), y.to(dtype)
+
+
+def check_weight(weight: Any, n_samples: int) -> Tensor:
+    """Return `weight` as a finite tensor without negative values, not all of them zero."""
+    value = check_vector("weight", weight, n_samples)
+    hint = "A weight multiplies the loss of its row; 0 leaves the row out."
+    bad = ~(torch.isfinite(value) & (value >= 0))
+    _refuse("weight", "be finite and at least 0", bad, value, hint)
+    if value.device.type == "cpu" and not bool((value > 0).any()):
+        raise ValueError(f"`weight` must be positive somewhere, got {n_samples} zeros. {hint}")
+    return value
+
+
+def check_stratum(stratum: Any, n_samples: int) -> Tensor:
+    """Return `stratum` as an int64 tensor."""
+    value = check_vector("stratum", stratum, n_samples)
+    if value.is_floating_point():
+        raise TypeError(
+            f"`stratum` must hold integer codes, got {value.dtype}. "
+            "Encode the labels first, for instance with numpy.unique(..., return_inverse=True)."
+        )
+    return value.long()
+
+
+def check_grid(times: Any, n_samples: int) -> Tensor:
+    """Return `times` of shape (n_times,) or (n_samples, n_times), at least 0."""
+    value = torch.as_tensor(times).detach()
+    if value.ndim not in (1, 2) or (value.ndim == 2 and len(value) not in (1, n_samples)):
+        raise ValueError(
+            f"`times` must have shape (n_times,) or ({n_samples}, n_times), "
+            f"got {tuple(value.shape)}."
+        )
+    flat = value.reshape(-1)
+    _refuse("times", "be at least 0", ~(flat >= 0), flat, "Time starts at 0.")
+    return value
+
+
+def check_probability(probability: Any) -> Tensor:
+    """Return probabilities as a floating-point tensor within [0, 1]."""
+    value = check_vector("probability", probability)
+    hint = "It is the probability that the event has happened: 0.5 gives the median."
+    _refuse("probability", "be within [0, 1]", ~((value >= 0) & (value <= 1)), value, hint)
+    return value if value.is_floating_point() else value.double()
+
+
+def check_survival_y(
+    y: Any, owner: str = "estimator", *, positive: bool = False
+) -> tuple[Any, Any]:
+    """Return event and time of scikit-survival's structured array, its two fields in this order."""
+    hint = "Make one with sksurv.util.Surv.from_arrays(event, time)."
+    if y is None:
+        raise ValueError(
+            f"This {owner} requires y to be passed, but the target y is None. It must be a "
+            f"structured array with the fields event and time. {hint}"
+        )
+    names = getattr(getattr(y, "dtype", None), "names", None)
+    if names is None or y.ndim != 1:
+        raise ValueError(
+            "`y` must be a structured array of shape (n_samples,) with two fields, the event "
+            f"indicator and the time, got {describe(y)}. {hint}"
+        )
+    if len(names) != 2:
+        raise ValueError(
+            f"`y` must have two fields, the event indicator and the time, got {len(names)}: "
+            f"{', '.join(names)}. {hint}"
+        )
+    event, time = y[names[0]], y[names[1]]
+    if event.dtype != bool:
+        raise ValueError(
+            f"The first field of `y`, {names[0]!r}, must be bool, True for an observed event, "
+            f"got {event.dtype}. {hint}"
+        )
+    if time.dtype.kind not in "iuf":
+        raise ValueError(
+            f"The second field of `y`, {names[1]!r}, must be a numeric time, got {time.dtype}."
+        )
+    checked = check_time(time.astype("int64" if time.dtype.kind in "iu" else "float64"), len(y))
+    if positive:
+        check_time(checked, len(y), positive=True)
+    hint = "Time counts from the origin of each row, so it cannot lie before it."
+    _refuse("time", "be at least 0", checked < 0, checked, hint)
+    return event, checked.numpy()
+
+
+def describe(value: Any) -> str:
+    """Say in a few words what a value is."""
+    shape = getattr(value, "shape", None)
+    kind = type(value).__name__
+    return kind if shape is None else f"{kind} of shape {tuple(shape)} and dtype {value.dtype}"
+
+
+def check_number(
+    name: str,
+    value: Any,
+    kind: type,
+    low: float,
+    high: float = float("inf"),
+    *,
+    closed: bool = True,
+) -> None:
+    """Raise unless `value` is a number of this kind from `low` (itself if `closed`) to `high`."""
+    abstract = Integral if kind is int else Real
+    word = "an integer" if kind is int else "a number"
+    if not isinstance(value, abstract) or isinstance(value, bool):
+        raise TypeError(f"`{name}` must be {word}, got {value!r} of type {type(value).__name__}.")
+    number = float(value)
+    inside = low <= number if closed else low < number
+    if not (inside and number <= high):
+        bounds = f"at least {low}" if closed else f"more than {low}"
+        bounds += "" if high == float("inf") else f" and at most {high}"
+        raise ValueError(f"`{name}` must be {bounds}, got {value!r}.")
+
+
+def resolve_device(device: Any) -> torch.device:
+    """Return the device to compute on; "auto" is the first accelerator there is, else the CPU."""
+    if device == "auto":
+        accelerator = torch.accelerator.current_accelerator(check_available=True)
+        return torch.device("cpu") if accelerator is None else accelerator
+    try:
+        resolved = torch.device(device)
+        torch.empty(0, device=resolved)
+    except (RuntimeError, AssertionError, TypeError, ValueError, NotImplementedError) as error:
+        reason = str(error).partition("\n")[0]
+        raise ValueError(
+            f"`device` must name a device of this machine, such as 'cpu', 'cuda' or 'auto', "
+            f"got {device!r} ({reason})."
+        ) from error
+    return resolved
+
+
+def check_any_event(event: Tensor) -> None:
+    """Raise `NoEventError` unless there is an event."""
+    if not bool(event.any()):
+        raise NoEventError(
+            f"`event` must be True at least once, got {len(event)} rows that are censored or of "
+            "weight 0. The Cox partial likelihood is a product over events: use larger batches, "
+            "or leave such a batch out."
+        )
+
+
+def unpack_target(event: Any, time: Any, **options: Any) -> dict[str, Any]:
+    """Return the parts of a target, given one by one or as a mapping in place of `event`."""
+    if not isinstance(event, Mapping):
+        return {"event": event, "time": time, **options}
+    given = [name for name, value in {"time": time, **options}.items() if value is not None]
+    if given:
+        raise TypeError(f"`{given[0]}` must be a key of the mapping, got both.")
+    unknown = sorted(set(event) - {"event", "time", *options})
+    if unknown or "event" not in event or "time" not in event:
+        known = ", ".join(repr(name) for name in ("event", "time", *options))
+        raise ValueError(
+            f"The keys of a target must be among {known}, with event and time, got {list(event)}."
+        )
+    return {**options, **event}

@@ -1,0 +1,21 @@
+"""Errors and warnings a user may want to catch or filter."""
+
+
+class NoEventError(ValueError):
+    """The data hold no event, so the Cox partial likelihood is not defined."""
+
+
+class NonFiniteLossError(ValueError):
+    """The loss became NaN or infinite before any epoch had ended with usable weights."""
+
+
+class SurvivalWarning(UserWarning):
+    """Base class of the warnings of this package."""
+
+
+class NonFiniteLossWarning(SurvivalWarning):
+    """The loss became NaN or infinite; training stopped with the last good weights."""
+
+
+class SkippedBatchWarning(SurvivalWarning):
+    """Batches without an event were left out of a Cox fit."""

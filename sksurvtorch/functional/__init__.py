@@ -1,0 +1,35 @@
+"""Mathematics of the losses on tensors: pure functions that need torch alone."""
+
+from sksurvtorch.functional._risk_set import RiskSets
+from sksurvtorch.functional.cox import (
+    BreslowBaseline,
+    breslow_baseline,
+    cox_neg_partial_log_likelihood,
+)
+from sksurvtorch.functional.weibull import (
+    weibull_cumulative_hazard,
+    weibull_log_cumulative_hazard,
+    weibull_log_hazard,
+    weibull_mean,
+    weibull_median,
+    weibull_neg_log_likelihood,
+    weibull_quantile,
+    weibull_sample,
+    weibull_survival,
+)
+
+__all__ = [
+    "BreslowBaseline",
+    "RiskSets",
+    "breslow_baseline",
+    "cox_neg_partial_log_likelihood",
+    "weibull_cumulative_hazard",
+    "weibull_log_cumulative_hazard",
+    "weibull_log_hazard",
+    "weibull_mean",
+    "weibull_median",
+    "weibull_neg_log_likelihood",
+    "weibull_quantile",
+    "weibull_sample",
+    "weibull_survival",
+]
