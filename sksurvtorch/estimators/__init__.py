@@ -1,0 +1,6 @@
+"""Estimators for scikit-learn: the only place that knows scikit-survival."""
+
+from sksurvtorch.estimators.cox import CoxNNRegressor
+from sksurvtorch.estimators.weibull import WeibullAFTRegressor
+
+__all__ = ["CoxNNRegressor", "WeibullAFTRegressor"]

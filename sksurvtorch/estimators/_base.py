@@ -1,0 +1,226 @@
+"""What the two estimators share: input, training and prediction of a network's output."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import torch
+from sklearn.base import RegressorMixin
+from sklearn.model_selection import train_test_split
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+from sksurv.base import SurvivalAnalysisMixin
+from torch import Tensor
+
+from sksurvtorch import _validation as validation
+from sksurvtorch.estimators import _network as network
+from sksurvtorch.estimators._parameters import PrefixedParameters
+from sksurvtorch.metrics import concordance_index_censored
+from sksurvtorch.nets import SurvivalNet
+from sksurvtorch.nets.loader import SurvivalDataset, Target
+from sksurvtorch.nets.random import RandomStream
+
+Columns = dict[str, Tensor]
+
+
+class SurvivalNetEstimator(SurvivalAnalysisMixin, RegressorMixin, PrefixedParameters, ABC):
+    """Estimator that trains a network with a survival loss.
+
+    The training is done by `net_`, a skorch net made in `fit`; it keeps no training data.
+    """
+
+    #: Whether the likelihood needs times above 0.
+    _positive_time: ClassVar[bool]
+    #: Whether the built-in network has an intercept.
+    _bias: ClassVar[bool]
+
+    net_: SurvivalNet
+
+    @abstractmethod
+    def _check_own_parameters(self) -> None:
+        """Raise unless the parameters of this model alone are valid."""
+
+    @abstractmethod
+    def _criterion(self) -> dict[str, Any]:
+        """Return the criterion of the net and its options."""
+
+    @abstractmethod
+    def _n_outputs(self) -> int:
+        """Return the number of outputs of the network."""
+
+    @abstractmethod
+    def _wrap(self, module: torch.nn.Module) -> torch.nn.Module:
+        """Add to the network what belongs to the model."""
+
+    @abstractmethod
+    def _start(self, columns: Columns) -> None:
+        """Learn from the data what the target needs."""
+
+    @abstractmethod
+    def _dataset(self, X: Tensor, columns: Columns) -> SurvivalDataset:
+        """Return the rows with their target."""
+
+    @abstractmethod
+    def _information(self, y: Target) -> float:
+        """Return what the mean loss is divided by."""
+
+    @abstractmethod
+    def _finish(self, dataset: SurvivalDataset) -> None:
+        """Set what follows from the trained network."""
+
+    @abstractmethod
+    def predict(self, X: Any) -> np.ndarray:
+        """Predict a risk score: the higher, the earlier."""
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Harrell's concordance index of the risk scores.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Samples.
+        y : structured array of shape (n_samples,)
+            Event indicator and time.
+        sample_weight : array-like of shape (n_samples,), optional
+            Weights; a pair of samples counts with the product of the two.
+
+        Returns
+        -------
+        float
+            Share of the comparable pairs whose order is predicted: 0.5 by chance, 1 at best.
+        """
+        event, time = validation.check_survival_y(y, type(self).__name__)
+        if sample_weight is not None:
+            sample_weight = _check_sample_weight(sample_weight, X, ensure_non_negative=True)
+        risk_score = self.predict(X)
+        result = concordance_index_censored(event, time, risk_score, sample_weight=sample_weight)
+        return float(result[0])
+
+    def _fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any,
+        *,
+        go_on: bool,
+        n_epochs: int | None,
+        **others: Any,
+    ) -> Self:
+        """Train a new net, or go on with the one there is."""
+        network.check_parameters(self)
+        self._check_own_parameters()
+        go_on = go_on and hasattr(self, "net_")
+        if not go_on:
+            self.device_ = validation.resolve_device(self.device)
+        rows, columns = self._check_data(X, y, sample_weight, reset=not go_on, **others)
+        self.unique_times_ = np.unique(columns["time"].numpy())
+        if not go_on:
+            self._start(columns)
+        dataset = self._dataset(rows, columns)
+        if not go_on:
+            self._seed = network.draw_seed(self.random_state)
+        train, valid = self._split(dataset)
+        if not go_on:
+            self.net_ = self._make_net(train)
+        if n_epochs is None:
+            n_epochs = network.n_epochs(self, len(train))
+        callbacks = network.make_callbacks(self, n_epochs * network.n_batches(self, len(train)))
+        self.net_.train(train, valid, n_epochs, callbacks)
+        self.n_iter_ = len(self.net_.history)
+        self._finish(dataset)
+        return self
+
+    def _check_data(
+        self, X: Any, y: Any, sample_weight: Any, *, reset: bool, **others: Any
+    ) -> tuple[Tensor, Columns]:
+        """Return the rows that count and their columns, event, time and so on."""
+        X = self._check_X(X, reset=reset)
+        event, time = validation.check_survival_y(
+            y, type(self).__name__, positive=self._positive_time
+        )
+        n_samples = len(X)
+        if len(event) != n_samples:
+            raise ValueError(f"`y` must have one row for each of X, {n_samples}, got {len(event)}.")
+        if n_samples < 2:
+            raise ValueError(f"X must have at least 2 samples to fit, got n_samples = {n_samples}.")
+        columns = {"event": torch.tensor(event), "time": torch.from_numpy(time)}
+        for name, value in others.items():
+            if value is not None:
+                columns[name] = validation.check_vector(name, np.array(value), n_samples)
+        if "entry" in columns:
+            validation.check_entry(columns["entry"], columns["time"])
+        if sample_weight is not None:
+            weight = _check_sample_weight(
+                sample_weight, X, dtype=np.float64, ensure_non_negative=True
+            )
+            columns["weight"] = validation.check_weight(weight, n_samples)
+            # A row of weight 0 counts as absent, in batches and standardisation too.
+            counts = columns["weight"] > 0
+            if not counts.all():
+                X = X[counts.numpy()]
+                columns = {name: column[counts] for name, column in columns.items()}
+        return torch.from_numpy(X), columns
+
+    def _check_X(self, X: Any, *, reset: bool) -> np.ndarray:
+        """Return X as an array of the dtype of the network."""
+        dtype = np.dtype(str(network.resolve_dtype(self)).removeprefix("torch."))
+        own = self.module is not None
+        checked: np.ndarray = validate_data(
+            self, X, reset=reset, dtype=dtype, order="C", ensure_2d=not own, allow_nd=own
+        )
+        if own:
+            if reset:
+                self.input_shape_ = checked.shape[1:]
+            elif checked.shape[1:] != self.input_shape_:
+                raise ValueError(
+                    f"A sample of X must have shape {self.input_shape_}, as in `fit`, "
+                    f"got {checked.shape[1:]}."
+                )
+        # torch refuses arrays it may not write to, such as memory maps opened to read.
+        return checked if checked.flags.writeable else checked.copy()
+
+    def _split(self, dataset: SurvivalDataset) -> tuple[SurvivalDataset, SurvivalDataset | None]:
+        """Set validation rows aside for early stopping, with their share of the events."""
+        if not self.early_stopping:
+            return dataset, None
+        event = dataset.event
+        n_events = int(event.sum())
+        n_valid = int(np.ceil(self.validation_fraction * len(event)))
+        if min(n_events, len(event) - n_valid, n_valid) < 2:
+            raise ValueError(
+                "`early_stopping` must have at least 2 events and 2 rows on both sides of the "
+                f"split, got {len(event)} rows with {n_events} events. Set it to False."
+            )
+        stratify = event if 1 < n_events < len(event) - 1 else None
+        parts = train_test_split(
+            np.arange(len(event)),
+            test_size=self.validation_fraction,
+            stratify=stratify,
+            random_state=self._seed,
+        )
+        train, valid = (SurvivalDataset(*dataset[np.sort(rows)]) for rows in parts)
+        return train, valid
+
+    def _make_net(self, train: SurvivalDataset) -> SurvivalNet:
+        """Make the network and the net around it."""
+        stream = RandomStream(self._seed, self.device_)
+        with stream:
+            module = network.make_module(self, train)
+        module.to(self.device_, network.resolve_dtype(self))
+        network.check_output(module, train.X[:2].to(self.device_), self._n_outputs())
+        module = self._wrap(module).to(self.device_, network.resolve_dtype(self))
+        l2 = network.resolve_alpha(self) / self._information(train.y)
+        if self.module is None:
+            network.start_from_linear(self, module, train, l2)
+        return network.make_net(self, module, l2=l2, n_rows=len(train), stream=stream)
+
+    def _output(self, X: Any) -> Tensor:
+        """Return the output of the network for new samples, in float64."""
+        check_is_fitted(self, "net_")
+        rows = torch.from_numpy(self._check_X(X, reset=False))
+        return self._forward(rows)
+
+    def _forward(self, rows: Tensor) -> Tensor:
+        output: Tensor = self.net_.forward(rows).double()
+        return output.reshape(len(rows), -1)

@@ -1,0 +1,67 @@
+"""Functions of time, as scikit-survival hands them out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from sksurv.functions import StepFunction
+
+
+class BaselineStepFunction(StepFunction):
+    """Step function that has a given value before its first step.
+
+    scikit-survival's own takes the value of the first step there, so that survival at time 0 falls
+    below 1 if the earliest time of the training data is an event.
+
+    Parameters
+    ----------
+    x : array of shape (n_times,)
+        Times of the steps, ascending.
+    y : array of shape (n_times,)
+        Value from each step on.
+    start : float
+        Value before the first step: 1 for survival, 0 for the cumulative hazard.
+    """
+
+    def __init__(self, x: np.ndarray, y: np.ndarray, *, start: float) -> None:
+        super().__init__(x, y)
+        self.start = start
+
+    def __call__(self, x: Any) -> Any:
+        """Return the value at one time or an array of times, within `domain`."""
+        value = super().__call__(x)
+        before = np.atleast_1d(x) < self.x[0]
+        if not before.any():
+            return value
+        value = np.where(before, self.start, value)
+        return value[0] if len(value) == 1 else value
+
+
+class ContinuousFunction(StepFunction):
+    """Function of time that is exact at any time from 0 on, in the form of a step function.
+
+    `x` and `y` hold it at the times of the training data, for code that reads them.
+
+    Parameters
+    ----------
+    x : array of shape (n_times,)
+        Times, ascending.
+    function : callable
+        Takes an array of times and returns the values there.
+    """
+
+    def __init__(self, x: np.ndarray, function: Callable[[np.ndarray], np.ndarray]) -> None:
+        super().__init__(x, function(x), domain=(0, np.inf))
+        self.function = function
+
+    def __call__(self, x: Any) -> Any:
+        """Return the value at one time or an array of times."""
+        x = np.atleast_1d(np.asarray(x, dtype=float))
+        if not np.isfinite(x).all():
+            raise ValueError("x must be finite")
+        if x.min() < 0:
+            raise ValueError(f"x must be within [{self.domain[0]:f}; {self.domain[1]:f}]")
+        value = self.function(x)
+        return value[0] if len(value) == 1 else value

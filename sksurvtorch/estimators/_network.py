@@ -1,0 +1,267 @@
+"""From the parameters of an estimator to a net that is ready to train."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.utils import check_random_state
+from torch import Tensor, nn
+
+from sksurvtorch import _validation as validation
+from sksurvtorch.exceptions import NonFiniteLossError
+from sksurvtorch.nets import MLP, SurvivalNet, callbacks
+from sksurvtorch.nets.loader import SurvivalDataset
+from sksurvtorch.nets.random import RandomStream
+
+OPTIMIZERS: dict[str, type[torch.optim.Optimizer]] = {
+    "adamw": torch.optim.AdamW,
+    "adam": torch.optim.Adam,
+    "sgd": torch.optim.SGD,
+    "lbfgs": torch.optim.LBFGS,
+}
+DTYPES = {"float32": torch.float32, "float64": torch.float64}
+SCHEDULES = ("cosine", "constant")
+LBFGS_OPTIONS: dict[str, Any] = {
+    "lr": 1.0,
+    "max_iter": 20,  # counts as an epoch
+    "history_size": 20,
+    "line_search_fn": "strong_wolfe",
+    "tolerance_grad": 1e-10,
+    "tolerance_change": 1e-14,
+}
+# Rows that the built-in network takes at once where nothing is trained.
+_CHUNK = 65_536
+
+
+def check_parameters(estimator: Any) -> None:
+    """Raise unless all parameters are valid, whatever the data."""
+    p = estimator
+    p._check_names()
+    sizes = p.hidden_layer_sizes
+    for size in [sizes] if np.ndim(sizes) == 0 else sizes:
+        validation.check_number("hidden_layer_sizes", size, int, 1)
+    validation.check_number("dropout", p.dropout, float, 0.0, 1.0)
+    validation.check_number("lr", p.lr, float, 0.0, closed=False)
+    validation.check_option("lr_schedule", p.lr_schedule, SCHEDULES)
+    if p.alpha != "auto":
+        validation.check_number("alpha", p.alpha, float, 0.0)
+    if p.max_epochs != "auto":
+        validation.check_number("max_epochs", p.max_epochs, int, 1)
+    if p.batch_size is not None:
+        validation.check_number("batch_size", p.batch_size, int, 1)
+    validation.check_number("n_iter_no_change", p.n_iter_no_change, int, 1)
+    validation.check_number("tol", p.tol, float, 0.0)
+    validation.check_number(
+        "validation_fraction", p.validation_fraction, float, 0.0, 1.0, closed=False
+    )
+    validation.check_option("dtype", p.dtype, ("auto", *DTYPES))
+    if isinstance(p.optimizer, str):
+        validation.check_option("optimizer", p.optimizer, tuple(OPTIMIZERS))
+    elif not (isinstance(p.optimizer, type) and issubclass(p.optimizer, torch.optim.Optimizer)):
+        names = ", ".join(map(repr, OPTIMIZERS))
+        raise TypeError(
+            f"`optimizer` must be one of {names} or a torch.optim class, got {p.optimizer!r}."
+        )
+
+
+def resolve_dtype(estimator: Any) -> torch.dtype:
+    """Return the dtype of the network: a line search needs float64."""
+    if estimator.dtype == "auto":
+        return torch.float64 if is_lbfgs(estimator) else torch.float32
+    return DTYPES[estimator.dtype]
+
+
+def is_lbfgs(estimator: Any) -> bool:
+    """Whether the optimizer takes whole-data steps with a closure."""
+    return estimator.optimizer in ("lbfgs", torch.optim.LBFGS)
+
+
+def layer_sizes(estimator: Any) -> tuple[int, ...]:
+    """Return the widths of the hidden layers; a single number is one layer."""
+    sizes = estimator.hidden_layer_sizes
+    return (int(sizes),) if np.ndim(sizes) == 0 else tuple(int(size) for size in sizes)
+
+
+def draw_seed(random_state: Any) -> int:
+    """Return a seed; without a random state it comes from the system, not from numpy's global."""
+    if random_state is None:
+        return int(np.random.SeedSequence().generate_state(1)[0] >> 1)
+    return int(check_random_state(random_state).randint(np.iinfo(np.int32).max))
+
+
+def make_module(estimator: Any, train: SurvivalDataset) -> nn.Module:
+    """Return the network of an estimator: the built-in one, or a new one of the user's."""
+    options = estimator._prefixed("module__")
+    module = estimator.module
+    if module is None:
+        if options:
+            names = ", ".join(f"module__{name}" for name in options)
+            raise ValueError(
+                f"`module` must be given for {names} to have a meaning, got None. The built-in "
+                "network takes hidden_layer_sizes, activation, dropout and norm."
+            )
+        mlp = MLP(
+            train.X.shape[1],
+            estimator._n_outputs(),
+            hidden_layer_sizes=layer_sizes(estimator),
+            activation=estimator.activation,
+            dropout=estimator.dropout,
+            norm=estimator.norm,
+            bias=estimator._bias,
+        )
+        mlp.standardise(*moments(train.X, train.weight))
+        return mlp
+    if isinstance(module, nn.Module):
+        return type(module)(**options) if options else copy.deepcopy(module)
+    if not callable(module):
+        raise TypeError(
+            "`module` must be a torch.nn.Module, or a class or function that makes one, got "
+            f"{module!r}."
+        )
+    made = module(**options)
+    if not isinstance(made, nn.Module):
+        raise TypeError(f"`module` must make a torch.nn.Module, got {type(made).__name__}.")
+    return made
+
+
+def moments(X: Tensor, weight: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Return mean and standard deviation of each column, in float64."""
+    weight = torch.ones(len(X), dtype=torch.float64) if weight is None else weight.double()
+    share = weight / weight.sum()
+    # Piece by piece: a float64 copy of X would take more memory than all else.
+    pieces = list(zip(X.split(_CHUNK), share.split(_CHUNK), strict=True))
+    mean = sum(part @ rows.double() for rows, part in pieces)
+    variance = sum(part @ (rows.double() - mean).square() for rows, part in pieces)
+    # A column that is constant up to rounding stays as it is.
+    rounding = torch.finfo(X.dtype).eps * X.abs().amax(0).double()
+    return mean, torch.where(variance.sqrt() > 4 * rounding, variance.sqrt(), 0.0)
+
+
+def check_output(module: nn.Module, X: Tensor, width: int) -> None:
+    """Raise unless a network of the user returns what the model needs."""
+    module.eval()
+    with torch.no_grad():
+        output = module(X)
+    shape = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
+    if shape != (len(X), width) and not (width == 1 and shape == (len(X),)):
+        raise ValueError(
+            f"`module` must return a tensor of shape (n_samples, {width}), got {shape} for an "
+            f"input of shape {tuple(X.shape)}."
+        )
+
+
+def resolve_alpha(estimator: Any) -> float:
+    """Return the strength of the penalty: none where the usual linear model is wanted."""
+    if estimator.alpha != "auto":
+        return float(estimator.alpha)
+    return 0.0 if is_linear(estimator) else 8.0
+
+
+def is_linear(estimator: Any) -> bool:
+    """Whether the built-in network is the linear model."""
+    return estimator.module is None and not layer_sizes(estimator)
+
+
+def resolve_batch_size(estimator: Any, n_rows: int) -> int:
+    """Return the number of rows in a batch: all of them for a whole-data optimizer."""
+    if estimator.batch_size is None or is_lbfgs(estimator):
+        return n_rows
+    return int(estimator.batch_size)
+
+
+def n_batches(estimator: Any, n_rows: int) -> int:
+    """Return the number of batches in an epoch."""
+    return -(-n_rows // resolve_batch_size(estimator, n_rows))
+
+
+def make_net(
+    estimator: Any, module: nn.Module, *, l2: float, n_rows: int, stream: RandomStream
+) -> SurvivalNet:
+    """Return an initialised net around a network."""
+    optimizer = estimator.optimizer
+    if is_lbfgs(estimator):
+        options = dict(LBFGS_OPTIONS)
+    else:
+        options = {"lr": estimator.lr}
+        if optimizer in ("adam", "adamw"):
+            # The penalty is part of the loss, for all optimizers alike.
+            options |= {"weight_decay": 0.0, "fused": estimator.device_.type in ("cpu", "cuda")}
+    options |= estimator._prefixed("optimizer__")
+    batch_size = resolve_batch_size(estimator, n_rows)
+    prefixed = {
+        **{f"optimizer__{name}": value for name, value in options.items()},
+        **{f"iterator_train__{k}": v for k, v in estimator._prefixed("iterator_train__").items()},
+        **{f"callbacks__{k}": v for k, v in estimator._prefixed("callbacks__").items()},
+    }
+    return SurvivalNet(
+        module,
+        **estimator._criterion(),
+        optimizer=OPTIMIZERS[optimizer] if isinstance(optimizer, str) else optimizer,
+        l2=l2,
+        batch_size=batch_size,
+        random_stream=stream,
+        iterator_train__shuffle=True,
+        iterator_train__generator=np.random.default_rng(estimator._seed),
+        iterator_valid__batch_size=_CHUNK if estimator.module is None else max(batch_size, 256),
+        verbose=max(0, int(estimator.verbose) - 1),
+        device=estimator.device_,
+        compile=estimator.compile,
+        **prefixed,
+    )
+
+
+def start_from_linear(estimator: Any, module: nn.Module, train: SurvivalDataset, l2: float) -> None:
+    """Set the linear part of the built-in network to the optimum of the linear model.
+
+    The small steps of a short training could not bring it there, and the hidden layers would learn
+    what a linear model knows.
+    """
+    mlp = next(part for part in module.modules() if isinstance(part, MLP))
+    hidden, mlp.hidden = mlp.hidden, None
+    if hidden is not None:
+        net = SurvivalNet(
+            module,
+            **estimator._criterion(),
+            optimizer=torch.optim.LBFGS,
+            l2=l2,
+            batch_size=len(train),
+            verbose=0,
+            device=estimator.device_,
+            **{f"optimizer__{name}": value for name, value in LBFGS_OPTIONS.items()},
+        )
+        start = copy.deepcopy(module.state_dict())
+        try:
+            net.train(train, None, 5, [("converged", callbacks.Converged(1e-6))])
+        except NonFiniteLossError:
+            # No optimum, as when all times are equal: the steps to come are small enough.
+            module.load_state_dict(start)
+        mlp.hidden = hidden
+
+
+def n_epochs(estimator: Any, n_rows: int) -> int:
+    """Return the number of epochs to train."""
+    if estimator.max_epochs != "auto":
+        return int(estimator.max_epochs)
+    if is_lbfgs(estimator):
+        return 200
+    return 100
+
+
+def make_callbacks(estimator: Any, n_steps: int) -> list[Any]:
+    """Return the callbacks of a training of so many steps, those of the user last."""
+    made: list[Any] = []
+    if is_lbfgs(estimator):
+        made.append(("converged", callbacks.Converged()))
+    elif estimator.lr_schedule == "cosine":
+        made.append(("lr_schedule", callbacks.cosine_decay(n_steps)))
+    if estimator.early_stopping:
+        stopping = callbacks.early_stopping(estimator.n_iter_no_change, estimator.tol)
+        made.append(("early_stopping", stopping))
+    if estimator.verbose == 1:
+        made.append(("progress_bar", callbacks.TrainingBar()))
+    given = estimator.callbacks or []
+    # A callback keeps what it has seen, so the fit works on copies.
+    return made + copy.deepcopy(list(given.items() if isinstance(given, dict) else given))

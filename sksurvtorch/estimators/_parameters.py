@@ -1,0 +1,78 @@
+"""Parameters in skorch's spelling, `module__n_hidden` and the like, on a scikit-learn estimator."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+from sklearn.base import BaseEstimator
+
+PREFIXES = ("module__", "optimizer__", "iterator_train__", "callbacks__")
+
+
+class PrefixedParameters(BaseEstimator):
+    """Base of estimators that take further parameters with a prefix of `PREFIXES`.
+
+    They are attributes like any parameter, so that `clone` and searches know them. As scikit-learn
+    asks, `__init__` refuses nothing: `fit` does, by `_check_names`.
+    """
+
+    def _set_further(self, parameters: dict[str, Any]) -> None:
+        """Set the parameters that are not in the signature of `__init__`."""
+        for name, value in parameters.items():
+            setattr(self, name, value)
+
+    def _further(self) -> dict[str, Any]:
+        """Return the parameters that are not in the signature of `__init__`."""
+        known = set(self._get_param_names())
+        return {
+            name: value
+            for name, value in vars(self).items()
+            if name not in known and not name.startswith("_") and not name.endswith("_")
+        }
+
+    def _check_names(self) -> None:
+        """Raise if there is a parameter that nobody would read."""
+        for name in self._further():
+            if not name.startswith(PREFIXES):
+                raise TypeError(
+                    f"{type(self).__name__} has no parameter {name!r}. Besides those of its "
+                    f"signature it takes names that start with {', '.join(PREFIXES)}."
+                )
+
+    def _prefixed(self, prefix: str) -> dict[str, Any]:
+        """Return the parameters of one prefix, without it."""
+        given = {k: v for k, v in self._further().items() if k.startswith(prefix)}
+        return {name.removeprefix(prefix): value for name, value in given.items()}
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Return the parameters by name.
+
+        Parameters
+        ----------
+        deep : bool, default=True
+            Whether parameters of parameters are returned as well.
+
+        Returns
+        -------
+        dict
+            Names and values.
+        """
+        parameters: dict[str, Any] = super().get_params(deep=deep)
+        return parameters | self._further()
+
+    def set_params(self, **params: Any) -> Self:
+        """Set parameters by name.
+
+        Parameters
+        ----------
+        **params
+            Names and values.
+
+        Returns
+        -------
+        self
+            This estimator.
+        """
+        self._set_further({k: params.pop(k) for k in list(params) if k.startswith(PREFIXES)})
+        super().set_params(**params)
+        return self

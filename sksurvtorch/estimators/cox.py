@@ -1,0 +1,466 @@
+"""Cox proportional hazards with a network for the log hazard ratio."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+import numpy as np
+from sklearn.utils.validation import check_is_fitted
+from torch import Tensor, nn
+
+from sksurvtorch import _validation as validation
+from sksurvtorch.estimators import _network as network
+from sksurvtorch.estimators._base import Columns, SurvivalNetEstimator
+from sksurvtorch.estimators._functions import BaselineStepFunction
+from sksurvtorch.functional import BreslowBaseline, RiskSets, breslow_baseline
+from sksurvtorch.losses import CoxPHLoss
+from sksurvtorch.nets.loader import SurvivalDataset, Target
+
+
+class CoxNNRegressor(SurvivalNetEstimator):
+    """Cox proportional hazards model whose log hazard ratio is a neural network.
+
+    The network is trained with the partial likelihood; the baseline hazard is Breslow's.
+
+    Parameters
+    ----------
+    hidden_layer_sizes : int or sequence of int, default=(64, 64)
+        Width of each hidden layer. ``()`` is the linear model, and then `coef_` exists.
+    activation : {"relu", "gelu", "selu", "silu", "tanh"}, default="relu"
+        Function after each hidden layer.
+    dropout : float, default=0.0
+        Probability with which a hidden unit is left out of a training step.
+    norm : {None, "batch", "layer"}, default=None
+        Normalisation before each activation.
+    module : torch.nn.Module class, function that makes one, or instance, default=None
+        Network of your own in place of the built-in one, with an output of shape (n_samples, 1).
+        An instance is copied; options of a class or function are given as ``module__name``. X may
+        then have any number of axes; it comes in the dtype of the network.
+    ties : {"efron", "breslow"}, default="efron"
+        How events at the same time share their risk set.
+    optimizer : {"adamw", "adam", "sgd", "lbfgs"} or torch.optim class, default="adamw"
+        ``"lbfgs"`` takes all rows at once and runs until the loss no longer falls. Options are
+        given as ``optimizer__name``; momentum of SGD, for one, is ``optimizer__momentum``.
+    lr : float, default=1e-3
+        Learning rate; L-BFGS finds its steps by a line search instead.
+    lr_schedule : {"cosine", "constant"}, default="cosine"
+        ``"cosine"`` lets the learning rate fall to 0 over `max_epochs`.
+    alpha : float or "auto", default="auto"
+        Strength of the L2 penalty: ``alpha / 2`` times the sum of the squared weights (not biases)
+        is added to the negative log likelihood of all rows. ``"auto"`` is 10 for the built-in
+        network with hidden layers, and 0 for the linear model and for a `module` of your own.
+    max_epochs : int or "auto", default="auto"
+        Number of passes over the data. ``"auto"`` is 100; with L-BFGS, which ends by itself, it is
+        at most 200 times 20 iterations.
+    batch_size : int or None, default=256
+        Largest number of rows in a step; None for all rows.
+    early_stopping : bool, default=False
+        Set rows aside, with their share of the events, and stop when the loss over them no longer
+        falls. The weights of the best epoch are restored.
+    validation_fraction : float, default=0.2
+        Share of the rows to set aside for early stopping.
+    n_iter_no_change : int, default=10
+        Epochs without a lower validation loss before stopping.
+    tol : float, default=0.0
+        Decrease of the validation loss that counts as one.
+    device : str or torch.device, default="cpu"
+        Where to compute: ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``; ``"auto"`` is the
+        accelerator, if there is one.
+    dtype : {"auto", "float32", "float64"}, default="auto"
+        Precision of the network. ``"auto"`` is float64 for L-BFGS, whose line search needs it, and
+        float32 otherwise.
+    compile : bool, default=False
+        Compile the network by `torch.compile`.
+    callbacks : list of skorch callbacks, default=None
+        Further callbacks, or pairs of a name and a callback, whose options are given as
+        ``callbacks__name__option``. Copies of them are used.
+    verbose : int, default=0
+        1 shows a bar with the losses and the time left, 2 a line for each epoch.
+    warm_start : bool, default=False
+        Whether `fit` goes on with the network of the last call rather than make a new one.
+    random_state : int, RandomState instance or None, default=None
+        Source of the first weights, dropout, batches and split. Equal ones give equal fits.
+    **kwargs
+        Parameters in skorch's spelling: ``module__*``, ``optimizer__*``, ``iterator_train__*`` and
+        ``callbacks__*``.
+
+    Attributes
+    ----------
+    net_ : SurvivalNet
+        The trained skorch net: its network is ``net_.module_``, its losses are in ``net_.history``.
+    log_baseline_cumulative_hazard_ : array of shape (n_strata, n_unique_times)
+        Logarithm of the baseline cumulative hazard of each stratum at `unique_times_`.
+    strata_ : array of shape (n_strata,), or None
+        Labels of the strata, ascending.
+    unique_times_ : array of shape (n_unique_times,)
+        The distinct times of the training data, ascending.
+    device_ : torch.device
+        Where it was computed.
+    n_iter_ : int
+        Number of epochs trained.
+    n_features_in_ : int
+        Number of features.
+    feature_names_in_ : array of shape (n_features,)
+        Names of the features, if X had any.
+
+    See Also
+    --------
+    WeibullAFTRegressor : Parametric model that also predicts beyond the follow-up.
+    sksurvtorch.functional.cox_neg_partial_log_likelihood : The loss.
+
+    Notes
+    -----
+    The built-in network standardises its inputs by their mean and standard deviation in the
+    training data, so their units do not matter. It is a linear model plus the hidden layers, and
+    its training starts at the penalised optimum of the linear model: what small or nearly linear
+    data can carry is there from the start, and the hidden layers learn what is left.
+    ``benchmarks/defaults.md`` has the measurements behind the default values.
+
+    Fitting leaves the global random states of torch and numpy as they were.
+
+    A batch without events has no partial likelihood. Events are spread evenly over the batches; a
+    batch that has none all the same is left out, with a warning.
+
+    Examples
+    --------
+    >>> from sksurv.datasets import load_veterans_lung_cancer
+    >>> from sksurvtorch import CoxNNRegressor
+    >>> X, y = load_veterans_lung_cancer()
+    >>> X = X[["Age_in_years", "Karnofsky_score"]]
+    >>> model = CoxNNRegressor(random_state=0).fit(X, y)
+    >>> bool(model.score(X, y) > 0.7)
+    True
+    """
+
+    def __init__(
+        self,
+        *,
+        hidden_layer_sizes: Any = (64, 64),
+        activation: str = "relu",
+        dropout: float = 0.0,
+        norm: str | None = None,
+        module: Any = None,
+        ties: str = "efron",
+        optimizer: Any = "adamw",
+        lr: float = 1e-3,
+        lr_schedule: str = "cosine",
+        alpha: float | str = "auto",
+        max_epochs: int | str = "auto",
+        batch_size: int | None = 256,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.2,
+        n_iter_no_change: int = 10,
+        tol: float = 0.0,
+        device: Any = "cpu",
+        dtype: str = "auto",
+        compile: bool = False,
+        callbacks: Any = None,
+        verbose: int = 0,
+        warm_start: bool = False,
+        random_state: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.activation = activation
+        self.dropout = dropout
+        self.norm = norm
+        self.module = module
+        self.ties = ties
+        self.optimizer = optimizer
+        self.lr = lr
+        self.lr_schedule = lr_schedule
+        self.alpha = alpha
+        self.max_epochs = max_epochs
+        self.batch_size = batch_size
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.tol = tol
+        self.device = device
+        self.dtype = dtype
+        self.compile = compile
+        self.callbacks = callbacks
+        self.verbose = verbose
+        self.warm_start = warm_start
+        self.random_state = random_state
+        self._set_further(kwargs)
+
+    _positive_time = False
+    _bias = False
+
+    def fit(
+        self, X: Any, y: Any, sample_weight: Any = None, *, entry: Any = None, stratum: Any = None
+    ) -> Self:
+        """Fit the network and the baseline hazard.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Samples; with a `module` of your own they may have any number of axes.
+        y : structured array of shape (n_samples,)
+            Event indicator and time, as `sksurv.util.Surv` makes it.
+        sample_weight : array-like of shape (n_samples,), optional
+            Weights of the samples; a sample of weight 0 counts as absent.
+        entry : array-like of shape (n_samples,), optional
+            Time of delayed entry (left truncation, or the start of a start-stop row): at risk on
+            (entry, time].
+        stratum : array-like of shape (n_samples,), optional
+            Labels of strata, each with its own baseline hazard.
+
+        Returns
+        -------
+        self
+            The fitted estimator.
+        """
+        columns = {"entry": entry, "stratum": self._encode(stratum)}
+        return self._fit(X, y, sample_weight, go_on=self.warm_start, n_epochs=None, **columns)
+
+    def partial_fit(
+        self, X: Any, y: Any, sample_weight: Any = None, *, entry: Any = None, stratum: Any = None
+    ) -> Self:
+        """Train for one more epoch; the baseline hazard becomes that of these samples.
+
+        Parameters
+        ----------
+        X, y, sample_weight, entry, stratum : array-likes
+            As in `fit`.
+
+        Returns
+        -------
+        self
+            The fitted estimator.
+        """
+        columns = {"entry": entry, "stratum": self._encode(stratum)}
+        return self._fit(X, y, sample_weight, go_on=True, n_epochs=1, **columns)
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Predict the log hazard ratio: the higher, the earlier the event.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Samples.
+
+        Returns
+        -------
+        array of shape (n_samples,)
+            Risk scores. Differences between samples have a meaning, their level has none.
+        """
+        log_hazard_ratio: np.ndarray = self._output(X)[:, 0].numpy()
+        return log_hazard_ratio
+
+    def predict_cumulative_hazard_function(
+        self, X: Any, return_array: bool = False, *, stratum: Any = None
+    ) -> np.ndarray:
+        """Predict the cumulative hazard over time.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Samples.
+        return_array : bool, default=False
+            Return the values at `unique_times_` rather than functions.
+        stratum : array-like of shape (n_samples,), optional
+            Stratum of each sample; needed if the model was fitted with strata.
+
+        Returns
+        -------
+        array of shape (n_samples,) of StepFunction, or (n_samples, n_unique_times) of float
+            Cumulative hazard functions: 0 before the first event.
+        """
+        return self._functions(self._cumulative_hazard(X, stratum), 0.0, return_array)
+
+    def predict_survival_function(
+        self, X: Any, return_array: bool = False, *, stratum: Any = None
+    ) -> np.ndarray:
+        """Predict survival over time, the probability that the event is later.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Samples.
+        return_array : bool, default=False
+            Return the values at `unique_times_` rather than functions.
+        stratum : array-like of shape (n_samples,), optional
+            Stratum of each sample; needed if the model was fitted with strata.
+
+        Returns
+        -------
+        array of shape (n_samples,) of StepFunction, or (n_samples, n_unique_times) of float
+            Survival functions: 1 before the first event.
+        """
+        survival = np.exp(-self._cumulative_hazard(X, stratum))
+        return self._functions(survival, 1.0, return_array)
+
+    def predict_quantile(self, X: Any, probability: Any, *, stratum: Any = None) -> np.ndarray:
+        """Predict the time by which the event has happened with a given probability.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Samples.
+        probability : float or array-like of shape (n_quantiles,)
+            Probability of the event: 0.25 asks for the time at which survival has fallen to 0.75.
+        stratum : array-like of shape (n_samples,), optional
+            Stratum of each sample; needed if the model was fitted with strata.
+
+        Returns
+        -------
+        array of shape (n_samples,), or (n_samples, n_quantiles) for several probabilities
+            The first time at which survival is at most 1 - probability, in the unit of the
+            training times; infinite where it stays above within the follow-up.
+        """
+        log_hazard_ratio = self.predict(X)
+        asked = validation.check_probability(np.atleast_1d(probability)).numpy()
+        with np.errstate(divide="ignore"):
+            needed = np.log(-np.log1p(-asked)) - log_hazard_ratio[:, None]
+        rows = self._baseline_rows(len(needed), stratum)
+        times = np.append(self.unique_times_.astype(float), np.inf)
+        quantile = np.empty(needed.shape)
+        for row in np.unique(rows):
+            of_row = rows == row
+            # Rounding may not push the last step of a baseline past what it just reaches.
+            position = np.searchsorted(self.log_baseline_cumulative_hazard_[row], needed[of_row])
+            quantile[of_row] = times[position]
+        return quantile[:, 0] if np.ndim(probability) == 0 else quantile
+
+    def predict_median(self, X: Any, *, stratum: Any = None) -> np.ndarray:
+        """Predict the median time of the event.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Samples.
+        stratum : array-like of shape (n_samples,), optional
+            Stratum of each sample; needed if the model was fitted with strata.
+
+        Returns
+        -------
+        array of shape (n_samples,)
+            The first time at which survival is at most one half, in the unit of the training
+            times; infinite where it stays above within the follow-up.
+        """
+        return self.predict_quantile(X, 0.5, stratum=stratum)
+
+    def predict_expectation(self, X: Any, *, stratum: Any = None) -> np.ndarray:
+        """Predict the mean time of the event, restricted to the follow-up.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Samples.
+        stratum : array-like of shape (n_samples,), optional
+            Stratum of each sample; needed if the model was fitted with strata.
+
+        Returns
+        -------
+        array of shape (n_samples,)
+            Integral of survival from 0 to the last training time, in the unit of the training
+            times.
+        """
+        cumulative_hazard = self._cumulative_hazard(X, stratum)
+        survival = np.exp(-cumulative_hazard)
+        before = np.hstack([np.ones((len(survival), 1)), survival[:, :-1]])
+        mean: np.ndarray = before @ np.diff(self.unique_times_, prepend=0)
+        return mean
+
+    @property
+    def coef_(self) -> np.ndarray:
+        """Log hazard ratio per unit of each feature; linear model only."""
+        if not network.is_linear(self):
+            raise AttributeError("Only the linear model, hidden_layer_sizes=(), has `coef_`.")
+        check_is_fitted(self, "net_")
+        slope: np.ndarray = self.net_.module_.coefficients()[0][0].cpu().numpy()
+        return slope
+
+    def _check_own_parameters(self) -> None:
+        validation.check_option("ties", self.ties, validation.TIES)
+        if self.batch_size == 1:
+            raise ValueError(
+                "`batch_size` must be at least 2 for a Cox model, got 1. A risk set of one row "
+                "has a likelihood of 1 whatever the network says; larger batches learn better."
+            )
+
+    def _criterion(self) -> dict[str, Any]:
+        return {"criterion": CoxPHLoss, "criterion__ties": self.ties}
+
+    def _n_outputs(self) -> int:
+        return 1
+
+    def _wrap(self, module: nn.Module) -> nn.Module:
+        return module
+
+    def _start(self, columns: Columns) -> None:
+        """Nothing: the partial likelihood does not depend on the unit of time."""
+
+    def _dataset(self, X: Tensor, columns: Columns) -> SurvivalDataset:
+        """Return the rows in order of time, so that batches need no sort."""
+        risk_sets = RiskSets(**columns, ties=self.ties)
+        if risk_sets.order is None:
+            return SurvivalDataset(X, risk_sets)
+        return SurvivalDataset(X[risk_sets.order], risk_sets.take(risk_sets.order))
+
+    def _information(self, y: Target) -> float:
+        assert isinstance(y, RiskSets)
+        return float(y.total_event_weight)
+
+    def _finish(self, dataset: SurvivalDataset) -> None:
+        assert isinstance(dataset.y, RiskSets)
+        baseline = breslow_baseline(self._forward(dataset.X), risk_sets=dataset.y)
+        self.log_baseline_cumulative_hazard_ = self._on_grid(baseline)
+
+    def _encode(self, stratum: Any) -> np.ndarray | None:
+        """Return codes of the strata, and keep their labels."""
+        self.strata_: np.ndarray | None = None
+        if stratum is None:
+            return None
+        self.strata_, codes = np.unique(np.asarray(stratum), return_inverse=True)
+        return codes
+
+    def _on_grid(self, baseline: BreslowBaseline) -> np.ndarray:
+        """Return the log baseline of each stratum at `unique_times_`, -inf before its events."""
+        times, values = baseline.times.numpy(), baseline.log_cumulative_hazard.numpy()
+        stratum = np.zeros(len(times)) if baseline.stratum is None else baseline.stratum.numpy()
+        n_strata = 1 if self.strata_ is None else len(self.strata_)
+        grid = np.full((n_strata, len(self.unique_times_)), -np.inf)
+        for code in range(n_strata):
+            of_code = stratum == code
+            position = np.searchsorted(times[of_code], self.unique_times_, side="right")
+            grid[code] = np.append(-np.inf, values[of_code])[position]
+        return grid
+
+    def _cumulative_hazard(self, X: Any, stratum: Any) -> np.ndarray:
+        """Return the cumulative hazard of each sample at `unique_times_`."""
+        log_hazard_ratio = self.predict(X)
+        rows = self._baseline_rows(len(log_hazard_ratio), stratum)
+        cumulative_hazard: np.ndarray = self.log_baseline_cumulative_hazard_[rows]
+        cumulative_hazard += log_hazard_ratio[:, None]
+        np.exp(cumulative_hazard, out=cumulative_hazard)
+        return cumulative_hazard
+
+    def _baseline_rows(self, n_samples: int, stratum: Any) -> np.ndarray:
+        """Return which baseline each sample has."""
+        if (stratum is None) != (self.strata_ is None):
+            rule = "be left out, as in `fit`" if self.strata_ is None else "be given, as in `fit`"
+            raise ValueError(f"`stratum` must {rule}, got {type(stratum).__name__}.")
+        if self.strata_ is None:
+            return np.zeros(n_samples, dtype=int)
+        stratum = np.asarray(stratum)
+        if stratum.shape != (n_samples,):
+            raise ValueError(f"`stratum` must have shape ({n_samples},), got {stratum.shape}.")
+        unknown = ~np.isin(stratum, self.strata_)
+        if unknown.any():
+            raise ValueError(
+                f"`stratum` must hold strata of `fit`, got {stratum[unknown][0]!r} "
+                f"({unknown.sum()} of {n_samples} rows)."
+            )
+        return np.asarray(np.searchsorted(self.strata_, stratum))
+
+    def _functions(self, values: np.ndarray, start: float, return_array: bool) -> np.ndarray:
+        """Return values at `unique_times_` as they are, or as functions."""
+        if return_array:
+            return values
+        times = self.unique_times_.astype(float)
+        functions = np.empty(len(values), dtype=object)
+        functions[:] = [BaselineStepFunction(times, row, start=start) for row in values]
+        return functions

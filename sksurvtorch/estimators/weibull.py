@@ -1,0 +1,465 @@
+"""Weibull accelerated failure time with a network for the scale, and perhaps the shape."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Self
+
+import numpy as np
+import torch
+from sklearn.utils.validation import check_is_fitted
+from torch import Tensor, nn
+
+from sksurvtorch import _validation as validation
+from sksurvtorch.estimators import _network as network
+from sksurvtorch.estimators._base import Columns, SurvivalNetEstimator
+from sksurvtorch.estimators._functions import ContinuousFunction
+from sksurvtorch.functional import (
+    weibull_cumulative_hazard,
+    weibull_mean,
+    weibull_median,
+    weibull_quantile,
+    weibull_survival,
+)
+from sksurvtorch.losses import WeibullAFTLoss
+from sksurvtorch.nets import SharedShape
+from sksurvtorch.nets.loader import SurvivalDataset, Target
+
+SHAPES = ("shared", "per_sample")
+
+
+class WeibullAFTRegressor(SurvivalNetEstimator):
+    """Weibull accelerated failure time model whose scale is a neural network.
+
+    A sample has the survival S(t) = exp(-(t / scale)^shape). The network gives the logarithm of the
+    scale, and trains with the likelihood of right-censored times.
+
+    Parameters
+    ----------
+    hidden_layer_sizes : int or sequence of int, default=(64, 64)
+        Width of each hidden layer. ``()`` is the linear model, and then `coef_` exists.
+    activation : {"relu", "gelu", "selu", "silu", "tanh"}, default="relu"
+        Function after each hidden layer.
+    dropout : float, default=0.0
+        Probability with which a hidden unit is left out of a training step.
+    norm : {None, "batch", "layer"}, default=None
+        Normalisation before each activation.
+    module : torch.nn.Module class, function that makes one, or instance, default=None
+        Network of your own in place of the built-in one, with an output of shape (n_samples, 1).
+        An instance is copied; options of a class or function are given as ``module__name``. X may
+        then have any number of axes; it comes in the dtype of the network.
+    shape : {"shared", "per_sample"}, default="shared"
+        One shape for all samples, as in R's ``survreg``, or one for each: then the network has a
+        second output, the log shape.
+    optimizer : {"adamw", "adam", "sgd", "lbfgs"} or torch.optim class, default="adamw"
+        ``"lbfgs"`` takes all rows at once and runs until the loss no longer falls. Options are
+        given as ``optimizer__name``; momentum of SGD, for one, is ``optimizer__momentum``.
+    lr : float, default=1e-3
+        Learning rate; L-BFGS finds its steps by a line search instead.
+    lr_schedule : {"cosine", "constant"}, default="cosine"
+        ``"cosine"`` lets the learning rate fall to 0 over `max_epochs`.
+    alpha : float or "auto", default="auto"
+        Strength of the L2 penalty: ``alpha / 2`` times the sum of the squared weights (not biases)
+        is added to the negative log likelihood of all rows. ``"auto"`` is 10 for the built-in
+        network with hidden layers, and 0 for the linear model and for a `module` of your own.
+    max_epochs : int or "auto", default="auto"
+        Number of passes over the data. ``"auto"`` is 100; with L-BFGS, which ends by itself, it is
+        at most 200 times 20 iterations.
+    batch_size : int or None, default=256
+        Largest number of rows in a step; None for all rows.
+    early_stopping : bool, default=False
+        Set rows aside, with their share of the events, and stop when the loss over them no longer
+        falls. The weights of the best epoch are restored.
+    validation_fraction : float, default=0.2
+        Share of the rows to set aside for early stopping.
+    n_iter_no_change : int, default=10
+        Epochs without a lower validation loss before stopping.
+    tol : float, default=0.0
+        Decrease of the validation loss that counts as one.
+    device : str or torch.device, default="cpu"
+        Where to compute: ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``; ``"auto"`` is the
+        accelerator, if there is one.
+    dtype : {"auto", "float32", "float64"}, default="auto"
+        Precision of the network. ``"auto"`` is float64 for L-BFGS, whose line search needs it, and
+        float32 otherwise.
+    compile : bool, default=False
+        Compile the network by `torch.compile`.
+    callbacks : list of skorch callbacks, default=None
+        Further callbacks, or pairs of a name and a callback, whose options are given as
+        ``callbacks__name__option``. Copies of them are used.
+    verbose : int, default=0
+        1 shows a bar with the losses and the time left, 2 a line for each epoch.
+    warm_start : bool, default=False
+        Whether `fit` goes on with the network of the last call rather than make a new one.
+    random_state : int, RandomState instance or None, default=None
+        Source of the first weights, dropout, batches and split. Equal ones give equal fits.
+    **kwargs
+        Parameters in skorch's spelling: ``module__*``, ``optimizer__*``, ``iterator_train__*`` and
+        ``callbacks__*``.
+
+    Attributes
+    ----------
+    net_ : SurvivalNet
+        The trained skorch net: its network is ``net_.module_``, its losses are in ``net_.history``.
+    log_time_center_, log_time_spread_ : float
+        Mean and standard deviation of the log times. The network is trained on times whose
+        logarithms have mean 0 and standard deviation 1, whatever the unit.
+    unique_times_ : array of shape (n_unique_times,)
+        The distinct times of the training data, ascending.
+    device_ : torch.device
+        Where it was computed.
+    n_iter_ : int
+        Number of epochs trained.
+    n_features_in_ : int
+        Number of features.
+    feature_names_in_ : array of shape (n_features,)
+        Names of the features, if X had any.
+
+    See Also
+    --------
+    CoxNNRegressor : Model without an assumption on the baseline hazard.
+    sksurvtorch.functional.weibull_neg_log_likelihood : The loss.
+
+    Notes
+    -----
+    The built-in network standardises its inputs by their mean and standard deviation in the
+    training data, so their units do not matter. It is a linear model plus the hidden layers, and
+    its training starts at the penalised optimum of the linear model: what small or nearly linear
+    data can carry is there from the start, and the hidden layers learn what is left.
+    ``benchmarks/defaults.md`` has the measurements behind the default values.
+
+    Fitting leaves the global random states of torch and numpy as they were.
+
+    Examples
+    --------
+    Median survival in days at the lowest and at the highest Karnofsky score:
+
+    >>> from sksurv.datasets import load_veterans_lung_cancer
+    >>> from sksurvtorch import WeibullAFTRegressor
+    >>> X, y = load_veterans_lung_cancer()
+    >>> X = X[["Age_in_years", "Karnofsky_score"]]
+    >>> model = WeibullAFTRegressor(random_state=0).fit(X, y)
+    >>> low, high = model.predict_median(X.iloc[[X["Karnofsky_score"].argmin(), 69]])
+    >>> bool(low < 30 < 100 < high)
+    True
+    """
+
+    def __init__(
+        self,
+        *,
+        hidden_layer_sizes: Any = (64, 64),
+        activation: str = "relu",
+        dropout: float = 0.0,
+        norm: str | None = None,
+        module: Any = None,
+        shape: str = "shared",
+        optimizer: Any = "adamw",
+        lr: float = 1e-3,
+        lr_schedule: str = "cosine",
+        alpha: float | str = "auto",
+        max_epochs: int | str = "auto",
+        batch_size: int | None = 256,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.2,
+        n_iter_no_change: int = 10,
+        tol: float = 0.0,
+        device: Any = "cpu",
+        dtype: str = "auto",
+        compile: bool = False,
+        callbacks: Any = None,
+        verbose: int = 0,
+        warm_start: bool = False,
+        random_state: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.activation = activation
+        self.dropout = dropout
+        self.norm = norm
+        self.module = module
+        self.shape = shape
+        self.optimizer = optimizer
+        self.lr = lr
+        self.lr_schedule = lr_schedule
+        self.alpha = alpha
+        self.max_epochs = max_epochs
+        self.batch_size = batch_size
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.tol = tol
+        self.device = device
+        self.dtype = dtype
+        self.compile = compile
+        self.callbacks = callbacks
+        self.verbose = verbose
+        self.warm_start = warm_start
+        self.random_state = random_state
+        self._set_further(kwargs)
+
+    _positive_time = True
+    _bias = True
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None, *, entry: Any = None) -> Self:
+        """Fit the network.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Samples; with a `module` of your own they may have any number of axes.
+        y : structured array of shape (n_samples,)
+            Event indicator and positive time, as `sksurv.util.Surv` makes it.
+        sample_weight : array-like of shape (n_samples,), optional
+            Weights of the samples; a sample of weight 0 counts as absent.
+        entry : array-like of shape (n_samples,), optional
+            Time of delayed entry (left truncation), in the unit of the time; 0 for none.
+
+        Returns
+        -------
+        self
+            The fitted estimator.
+        """
+        return self._fit(X, y, sample_weight, go_on=self.warm_start, n_epochs=None, entry=entry)
+
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, *, entry: Any = None) -> Self:
+        """Train for one more epoch.
+
+        Parameters
+        ----------
+        X, y, sample_weight, entry : array-likes
+            As in `fit`.
+
+        Returns
+        -------
+        self
+            The fitted estimator.
+        """
+        return self._fit(X, y, sample_weight, go_on=True, n_epochs=1, entry=entry)
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Predict a risk score: the higher, the earlier the event.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Samples.
+
+        Returns
+        -------
+        array of shape (n_samples,)
+            Minus the logarithm of the median time.
+        """
+        risk_score: np.ndarray = -weibull_median(self._log_params(X)).log().numpy()
+        return risk_score
+
+    def predict_params(self, X: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Predict the parameters of the Weibull distribution, S(t) = exp(-(t / scale)^shape).
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Samples.
+
+        Returns
+        -------
+        scale : array of shape (n_samples,)
+            Time by which 63 % have had the event, in the unit of the training times.
+        shape : array of shape (n_samples,)
+            Above 1 the hazard rises with time, below 1 it falls.
+        """
+        scale, shape = self._log_params(X).exp().numpy().T
+        return scale, shape
+
+    def predict_cumulative_hazard_function(self, X: Any, return_array: bool = False) -> np.ndarray:
+        """Predict the cumulative hazard over time.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Samples.
+        return_array : bool, default=False
+            Return the values at `unique_times_` rather than functions.
+
+        Returns
+        -------
+        array of shape (n_samples,) of functions, or (n_samples, n_unique_times) of float
+            Cumulative hazard functions, exact at any time from 0 on.
+        """
+        return self._functions(weibull_cumulative_hazard, X, return_array)
+
+    def predict_survival_function(self, X: Any, return_array: bool = False) -> np.ndarray:
+        """Predict survival over time, the probability that the event is later.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Samples.
+        return_array : bool, default=False
+            Return the values at `unique_times_` rather than functions.
+
+        Returns
+        -------
+        array of shape (n_samples,) of functions, or (n_samples, n_unique_times) of float
+            Survival functions, exact at any time from 0 on.
+        """
+        return self._functions(weibull_survival, X, return_array)
+
+    def predict_quantile(self, X: Any, probability: Any) -> np.ndarray:
+        """Predict the time by which the event has happened with a given probability.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Samples.
+        probability : float or array-like of shape (n_quantiles,)
+            Probability of the event: 0.25 asks for the time at which survival has fallen to 0.75.
+
+        Returns
+        -------
+        array of shape (n_samples,), or (n_samples, n_quantiles) for several probabilities
+            Times in the unit of the training times.
+        """
+        asked = torch.from_numpy(np.atleast_1d(np.asarray(probability, dtype=float)))
+        quantile: np.ndarray = weibull_quantile(self._log_params(X), asked).numpy()
+        return quantile[:, 0] if np.ndim(probability) == 0 else quantile
+
+    def predict_median(self, X: Any) -> np.ndarray:
+        """Predict the median time of the event.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Samples.
+
+        Returns
+        -------
+        array of shape (n_samples,)
+            Times in the unit of the training times.
+        """
+        median: np.ndarray = weibull_median(self._log_params(X)).numpy()
+        return median
+
+    def predict_expectation(self, X: Any) -> np.ndarray:
+        """Predict the mean time of the event.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Samples.
+
+        Returns
+        -------
+        array of shape (n_samples,)
+            Times in the unit of the training times.
+        """
+        mean: np.ndarray = weibull_mean(self._log_params(X)).numpy()
+        return mean
+
+    @property
+    def coef_(self) -> np.ndarray:
+        """Log scale per unit of each feature; linear model of shape "shared" only."""
+        return self._coefficients()[0]
+
+    @property
+    def intercept_(self) -> float:
+        """Log scale where all features are 0; linear model of shape "shared" only."""
+        return float(self._coefficients()[1])
+
+    @property
+    def shape_(self) -> float:
+        """The shape that all samples share; `shape` "shared" only."""
+        if self.shape != "shared":
+            raise AttributeError("Only a model of shape 'shared' has `shape_`.")
+        check_is_fitted(self, "net_")
+        log_shape = float(self.net_.module_.log_shape.detach())
+        return math.exp(log_shape) / self.log_time_spread_
+
+    def _coefficients(self) -> tuple[np.ndarray, float]:
+        if not (network.is_linear(self) and self.shape == "shared"):
+            raise AttributeError(
+                "Only the linear model, hidden_layer_sizes=(), of shape 'shared' has `coef_` and "
+                "`intercept_`."
+            )
+        check_is_fitted(self, "net_")
+        slope, intercept = (c.double().cpu() for c in self.net_.module_.module.coefficients())
+        spread = self.log_time_spread_
+        return (spread * slope[0]).numpy(), self.log_time_center_ + spread * float(intercept[0])
+
+    def _check_own_parameters(self) -> None:
+        validation.check_option("shape", self.shape, SHAPES)
+
+    def _criterion(self) -> dict[str, Any]:
+        return {"criterion": WeibullAFTLoss}
+
+    def _n_outputs(self) -> int:
+        return 1 if self.shape == "shared" else 2
+
+    def _wrap(self, module: nn.Module) -> nn.Module:
+        return SharedShape(module) if self.shape == "shared" else module
+
+    def _start(self, columns: Columns) -> None:
+        """Learn the centre and spread of the log times.
+
+        The network then sees times near 1, whatever their unit; the likelihood changes by a
+        constant.
+        """
+        log_time = columns["time"].double().log()
+        weight = columns.get("weight", torch.ones_like(log_time))
+        share = weight / weight.sum()
+        self.log_time_center_ = float(share @ log_time)
+        spread = float(share @ (log_time - self.log_time_center_).square()) ** 0.5
+        self.log_time_spread_ = spread if spread > 0 else 1.0
+
+    def _dataset(self, X: Tensor, columns: Columns) -> SurvivalDataset:
+        columns = dict(columns, time=self._scaled(columns["time"]))
+        if "entry" in columns:
+            entry = columns["entry"].double()
+            positive = entry > 0
+            scaled = self._scaled(torch.where(positive, entry, 1.0))
+            columns["entry"] = torch.where(positive, scaled, 0.0)
+        return SurvivalDataset(X, columns)
+
+    def _scaled(self, time: Tensor) -> Tensor:
+        """Return times with log times of mean 0 and standard deviation 1."""
+        return ((time.double().log() - self.log_time_center_) / self.log_time_spread_).exp()
+
+    def _information(self, y: Target) -> float:
+        assert isinstance(y, dict)
+        return float(y["weight"].sum()) if "weight" in y else float(len(y["event"]))
+
+    def _finish(self, dataset: SurvivalDataset) -> None:
+        """Nothing: the network is the model."""
+
+    def _log_params(self, X: Any) -> Tensor:
+        """Return log scale and log shape in the unit of the training times."""
+        log_scale, log_shape = self._output(X).T
+        spread = self.log_time_spread_
+        return torch.stack(
+            [self.log_time_center_ + spread * log_scale, log_shape - math.log(spread)], dim=1
+        )
+
+    def _functions(
+        self, function: Callable[[Tensor, Tensor], Tensor], X: Any, return_array: bool
+    ) -> np.ndarray:
+        """Return a function of time at `unique_times_`, or as functions."""
+        log_params = self._log_params(X)
+        times = self.unique_times_.astype(float)
+        if return_array:
+            values: np.ndarray = function(log_params, torch.from_numpy(times)).numpy()
+            return values
+        functions = np.empty(len(log_params), dtype=object)
+        functions[:] = [
+            ContinuousFunction(times, partial(_evaluate, function, params))
+            for params in log_params.split(1)
+        ]
+        return functions
+
+
+def _evaluate(
+    function: Callable[[Tensor, Tensor], Tensor], log_params: Tensor, times: np.ndarray
+) -> np.ndarray:
+    """Return a Weibull function of one sample at some times."""
+    values: np.ndarray = function(log_params, torch.from_numpy(times))[0].numpy()
+    return values

@@ -1,0 +1,101 @@
+"""What the estimators hook into skorch's loop."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from copy import deepcopy
+from typing import Any
+
+import torch
+from skorch.callbacks import Callback, EarlyStopping, LRScheduler
+from torch.optim.lr_scheduler import CosineAnnealingLR
+
+from sksurvtorch.exceptions import NonFiniteLossError, NonFiniteLossWarning
+
+
+class FiniteLoss(Callback):
+    """Stop with the weights of the last good epoch when a loss or a weight is not finite."""
+
+    def on_train_begin(self, net: Any, **kwargs: Any) -> None:
+        """Forget the last fit."""
+        self.good_weights_: dict[str, Any] | None = None
+
+    def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
+        """Keep the weights, or restore the last ones and stop."""
+        epoch = net.history[-1]
+        losses = [epoch[name] for name in ("train_loss", "valid_loss") if name in epoch]
+        weights = torch.nn.utils.parameters_to_vector(net.module_.parameters())
+        if all(map(math.isfinite, losses)) and bool(torch.isfinite(weights).all()):
+            self.good_weights_ = deepcopy(net.module_.state_dict())
+            return
+        trouble = (
+            f"The loss or a weight was not finite in epoch {epoch['epoch']}. Scale the features, "
+            "lower `lr`, or raise `alpha`."
+        )
+        if self.good_weights_ is None:
+            raise NonFiniteLossError(trouble)
+        net.module_.load_state_dict(self.good_weights_)
+        warnings.warn(
+            f"{trouble} Training stopped with the weights of the epoch before.",
+            NonFiniteLossWarning,
+            stacklevel=2,
+        )
+        raise KeyboardInterrupt  # how a skorch callback ends the training
+
+    def on_train_end(self, net: Any, **kwargs: Any) -> None:
+        """Let go of the weights."""
+        self.good_weights_ = None
+
+
+class Converged(Callback):
+    """Stop a full-batch optimizer when an epoch no longer lowers the training loss.
+
+    Parameters
+    ----------
+    tol : float, default=1e-12
+        Least decrease of the loss, relative to the loss where that is above 1.
+    """
+
+    def __init__(self, tol: float = 1e-12) -> None:
+        self.tol = tol
+
+    def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
+        """Compare the loss with that of the epoch before."""
+        if len(net.history) < 2:
+            return
+        before, now = net.history[-2:, "train_loss"]
+        if before - now <= self.tol * max(1.0, abs(now)):
+            raise KeyboardInterrupt
+
+
+class TrainingBar(Callback):
+    """One bar over all epochs with the losses and the time left; silent where it is no terminal."""
+
+    def on_train_begin(self, net: Any, **kwargs: Any) -> None:
+        """Draw the bar."""
+        from tqdm.auto import tqdm
+
+        self.bar_ = tqdm(total=net.max_epochs, unit="epoch", disable=None)
+
+    def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
+        """Move the bar."""
+        epoch = net.history[-1]
+        names = [name for name in ("train_loss", "valid_loss") if name in epoch]
+        self.bar_.set_postfix({name: f"{epoch[name]:.4f}" for name in names}, refresh=False)
+        self.bar_.update()
+
+    def on_train_end(self, net: Any, **kwargs: Any) -> None:
+        """Close the bar."""
+        self.bar_.close()
+        del self.bar_
+
+
+def cosine_decay(n_steps: int) -> LRScheduler:
+    """Let the learning rate fall to 0 along a cosine over a number of optimizer steps."""
+    return LRScheduler(CosineAnnealingLR, T_max=n_steps, step_every="batch")
+
+
+def early_stopping(patience: int, tol: float) -> EarlyStopping:
+    """Stop when the validation loss no longer falls, and restore the best weights."""
+    return EarlyStopping(patience=patience, threshold=tol, threshold_mode="abs", load_best=True)

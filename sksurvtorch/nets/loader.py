@@ -1,0 +1,127 @@
+"""Batches of tensors that lie in memory, in place of a row-wise collate."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sksurvtorch.functional import RiskSets
+
+Target = RiskSets | dict[str, Tensor] | None
+
+
+class SurvivalDataset(torch.utils.data.Dataset[Any]):
+    """Rows of X with their target, both in memory.
+
+    Parameters
+    ----------
+    X : tensor of shape (n_samples, ...)
+        Input of the network.
+    y : RiskSets, dict of tensors of shape (n_samples,), or None
+        Target: risk sets for a Cox model, else event, time and so on.
+    """
+
+    def __init__(self, X: Tensor, y: Target = None) -> None:
+        self.X = X
+        self.y = y
+
+    def __len__(self) -> int:
+        return len(self.X)
+
+    def __getitem__(self, index: Any) -> tuple[Tensor, Target]:
+        rows = torch.as_tensor(index)
+        return self.X[rows.to(self.X.device)], take(self.y, rows)
+
+    @property
+    def event(self) -> np.ndarray:
+        """Which rows have an event, on the CPU."""
+        if self.y is None:
+            return np.zeros(len(self), dtype=bool)
+        event = self.y.event if isinstance(self.y, RiskSets) else self.y["event"]
+        on_cpu: np.ndarray = event.cpu().numpy()
+        return on_cpu
+
+    @property
+    def weight(self) -> Tensor | None:
+        """Weight of the rows, if they have one."""
+        return self.y.weight if isinstance(self.y, RiskSets) else (self.y or {}).get("weight")
+
+
+def take(y: Target, rows: Tensor) -> Target:
+    """Return some rows of a target."""
+    if y is None:
+        return None
+    if isinstance(y, RiskSets):
+        return y.take(rows)
+    return {name: column[rows.to(column.device)] for name, column in y.items()}
+
+
+class BatchLoader:
+    """Iterate over the batches of a `SurvivalDataset`.
+
+    All batches of an epoch have the same number of rows, up to one, and at most `batch_size`: no
+    short batch comes last. With `shuffle` the events are spread evenly over the batches. A batch
+    without an event is left out where the target is risk sets, since the Cox partial likelihood is
+    not defined there; `n_skipped` counts them.
+
+    Parameters
+    ----------
+    dataset : SurvivalDataset
+        Rows to draw from.
+    batch_size : int
+        Largest number of rows in a batch.
+    shuffle : bool, default=False
+        Draw the rows in random order, another one in each epoch.
+    generator : numpy.random.Generator, optional
+        Source of the random order.
+    """
+
+    def __init__(
+        self,
+        dataset: SurvivalDataset,
+        batch_size: int,
+        *,
+        shuffle: bool = False,
+        generator: np.random.Generator | None = None,
+    ) -> None:
+        self.dataset = dataset
+        self.batch_size = batch_size
+        self.shuffle = shuffle
+        self.generator = np.random.default_rng() if generator is None else generator
+        self.n_skipped = 0
+
+    def __len__(self) -> int:
+        return max(1, -(-len(self.dataset) // self.batch_size))
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Target]]:
+        if len(self) == 1:
+            yield self.dataset.X, self.dataset.y
+            return
+        event = self.dataset.event
+        for rows in np.array_split(self._order(event), len(self)):
+            if isinstance(self.dataset.y, RiskSets):
+                if not event[rows].any():
+                    self.n_skipped += 1
+                    continue
+                # Rows that lie in order of time give batches in order of time.
+                rows.sort()
+            yield self.dataset[rows]
+
+    def _order(self, event: np.ndarray) -> np.ndarray:
+        n = len(self.dataset)
+        if not self.shuffle:
+            return np.arange(n)
+        # Each kind of row gets its places at even distances, from a random start.
+        place = np.empty(n)
+        for kind in (event, ~event):
+            count = int(kind.sum())
+            place[kind] = (
+                (self.generator.permutation(count) + self.generator.random()) / count
+                if count
+                else 0.0
+            )
+        return place.argsort(kind="stable")

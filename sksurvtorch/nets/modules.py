@@ -1,0 +1,128 @@
+"""The built-in networks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from sksurvtorch._validation import check_option
+
+ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
+    "relu": nn.ReLU,
+    "gelu": nn.GELU,
+    "selu": nn.SELU,
+    "silu": nn.SiLU,
+    "tanh": nn.Tanh,
+}
+NORMS = (None, "batch", "layer")
+
+
+class MLP(nn.Module):
+    """Linear predictor plus multilayer perceptron, on standardised inputs.
+
+    Every input is centred and divided by its standard deviation in the training data, so that its
+    unit does not matter. The hidden layers add to a linear model of the inputs: where the data
+    show nothing more than a linear effect, little has to be learned.
+
+    Parameters
+    ----------
+    n_features, n_outputs : int
+        Number of inputs and of outputs.
+    hidden_layer_sizes : sequence of int, default=(64, 64)
+        Width of each hidden layer; ``()`` leaves the linear model.
+    activation : {"relu", "gelu", "selu", "silu", "tanh"}, default="relu"
+        Function after each hidden layer.
+    dropout : float, default=0.0
+        Probability with which a hidden unit is left out of a training step.
+    norm : {None, "batch", "layer"}, default=None
+        Normalisation before each activation.
+    bias : bool, default=True
+        Whether the outputs have an intercept. A Cox model has none: it is not identified.
+    """
+
+    center: Tensor
+    spread: Tensor
+
+    def __init__(
+        self,
+        n_features: int,
+        n_outputs: int = 1,
+        *,
+        hidden_layer_sizes: Sequence[int] = (64, 64),
+        activation: str = "relu",
+        dropout: float = 0.0,
+        norm: str | None = None,
+        bias: bool = True,
+    ) -> None:
+        super().__init__()
+        check_option("activation", activation, tuple(ACTIVATIONS))
+        check_option("norm", norm, NORMS)
+        self.register_buffer("center", torch.zeros(n_features))
+        self.register_buffer("spread", torch.ones(n_features))
+        self.linear = nn.Linear(n_features, n_outputs, bias=bias)
+        nn.init.zeros_(self.linear.weight)
+        if bias:
+            nn.init.zeros_(self.linear.bias)
+        self.hidden: nn.Sequential | None = None
+        if len(hidden_layer_sizes):
+            self.hidden = _hidden(n_features, hidden_layer_sizes, activation, dropout, norm)
+            last = nn.Linear(hidden_layer_sizes[-1], n_outputs, bias=False)
+            nn.init.zeros_(last.weight)  # training starts from the linear model
+            self.hidden.append(last)
+
+    def standardise(self, mean: Tensor, standard_deviation: Tensor) -> None:
+        """Set the mean and standard deviation of the inputs; one of 0 leaves a column as it is."""
+        constant = standard_deviation == 0
+        self.center.copy_(mean)
+        self.spread.copy_(torch.where(constant, 1.0, standard_deviation))
+
+    def forward(self, X: Tensor) -> Tensor:
+        """Return the outputs, of shape (n_samples, n_outputs)."""
+        Z = (X - self.center) / self.spread
+        out: Tensor = self.linear(Z)
+        return out if self.hidden is None else out + self.hidden(Z)
+
+    def coefficients(self) -> tuple[Tensor, Tensor]:
+        """Return slopes and intercepts of the linear part, in the units of the inputs."""
+        slope = self.linear.weight.detach() / self.spread
+        intercept = -slope @ self.center
+        if self.linear.bias is not None:
+            intercept = intercept + self.linear.bias.detach()
+        return slope, intercept
+
+
+def _hidden(
+    n_features: int, sizes: Sequence[int], activation: str, dropout: float, norm: str | None
+) -> nn.Sequential:
+    """Return the hidden layers."""
+    layers: list[nn.Module] = []
+    for n_in, n_out in zip([n_features, *sizes], sizes, strict=False):
+        layers.append(nn.Linear(n_in, n_out))
+        if norm is not None:
+            layers.append(nn.BatchNorm1d(n_out) if norm == "batch" else nn.LayerNorm(n_out))
+        layers.append(ACTIVATIONS[activation]())
+        if dropout > 0:
+            layers.append(nn.Dropout(dropout))
+    return nn.Sequential(*layers)
+
+
+class SharedShape(nn.Module):
+    """Weibull parameters from a network for the log scale and one log shape for all samples.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        Network with an output of shape (n_samples, 1).
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+        self.log_shape = nn.Parameter(torch.zeros(()))
+
+    def forward(self, X: Tensor) -> Tensor:
+        """Return log scale and log shape, of shape (n_samples, 2)."""
+        log_scale = self.module(X).reshape(len(X), -1)
+        return torch.cat([log_scale, self.log_shape.expand(len(X), 1)], dim=1)

@@ -1,0 +1,222 @@
+"""A skorch net for survival losses, and the target for a plain skorch net."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from skorch import NeuralNet
+from skorch.dataset import unpack_data
+from skorch.helper import SliceDict, predefined_split
+from skorch.utils import to_tensor
+from torch import Tensor, nn
+
+from sksurvtorch._validation import check_survival_y
+from sksurvtorch.exceptions import SkippedBatchWarning
+from sksurvtorch.functional import RiskSets
+from sksurvtorch.losses import CoxPHLoss
+from sksurvtorch.nets.callbacks import FiniteLoss
+from sksurvtorch.nets.loader import BatchLoader, SurvivalDataset
+from sksurvtorch.nets.random import RandomStream
+
+
+def survival_target(
+    y: Any, entry: Any = None, stratum: Any = None, weight: Any = None
+) -> SliceDict:
+    """Make a target that skorch can slice and batch out of scikit-survival's.
+
+    Parameters
+    ----------
+    y : structured array of shape (n_samples,)
+        Event indicator and time, as `sksurv.util.Surv` makes it.
+    entry : array-like of shape (n_samples,), optional
+        Time of delayed entry, in the unit of the time.
+    stratum : array-like of shape (n_samples,), optional
+        Labels of the strata, of any type; they are replaced by codes.
+    weight : array-like of shape (n_samples,), optional
+        Weight of each row.
+
+    Returns
+    -------
+    skorch.helper.SliceDict
+        With the keys event and time, and entry, stratum and weight where given. It can be passed
+        as `y` to `fit` of a net whose criterion is a survival loss, and to scikit-learn's
+        cross-validation around it.
+
+    Raises
+    ------
+    ValueError
+        If `y` is not such an array, or lengths differ.
+
+    Examples
+    --------
+    >>> from sksurv.util import Surv
+    >>> from sksurvtorch.nets import survival_target
+    >>> survival_target(Surv.from_arrays([True, False], [2.0, 3.0]))["time"]
+    array([2., 3.])
+    """
+    event, time = check_survival_y(y)
+    columns = {"event": np.asarray(event), "time": np.asarray(time)}
+    if entry is not None:
+        columns["entry"] = np.asarray(entry)
+    if stratum is not None:
+        columns["stratum"] = np.unique(np.asarray(stratum), return_inverse=True)[1]
+    if weight is not None:
+        columns["weight"] = np.asarray(weight)
+    return SliceDict(**columns)
+
+
+class SurvivalNet(NeuralNet):
+    """Train a network with batches of tensors, and validate it on the whole validation set at once.
+
+    Parameters
+    ----------
+    module : torch.nn.Module class or instance
+        Network.
+    criterion : class, default=CoxPHLoss
+        Loss. Risk sets are sorted once for a `CoxPHLoss`.
+    l2 : float, default=0.0
+        Half of it times the sum of the squared weights of the network (not of its biases) is added
+        to the training loss.
+    random_stream : RandomStream, optional
+        Random numbers of the network while it is trained; torch's global ones if left out.
+    iterator_train, iterator_valid, dataset : classes, optional
+        As for `skorch.NeuralNet`.
+    **kwargs
+        Further parameters of `skorch.NeuralNet`.
+    """
+
+    def __init__(
+        self,
+        module: Any,
+        criterion: Any = CoxPHLoss,
+        *,
+        l2: float = 0.0,
+        random_stream: RandomStream | None = None,
+        iterator_train: Any = BatchLoader,
+        iterator_valid: Any = BatchLoader,
+        dataset: Any = SurvivalDataset,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            module,
+            criterion,
+            iterator_train=iterator_train,
+            iterator_valid=iterator_valid,
+            dataset=dataset,
+            **kwargs,
+        )
+        self.l2 = l2
+        self.random_stream = random_stream
+
+    @property
+    def _default_callbacks(self) -> list[tuple[str, Any]]:
+        *record, print_log = super()._default_callbacks
+        return [*record, ("finite_loss", FiniteLoss()), print_log]
+
+    def train(
+        self,
+        dataset: SurvivalDataset,
+        validation: SurvivalDataset | None,
+        n_epochs: int,
+        callbacks: list[Any],
+    ) -> None:
+        """Train for some more epochs, with callbacks for this training only."""
+        self.train_split = None if validation is None else predefined_split(validation)
+        self.max_epochs = n_epochs
+        self.callbacks = callbacks
+        self.initialize_callbacks()
+        self.partial_fit(dataset)
+        # The validation rows stay with the caller.
+        self.train_split = None
+
+    def get_dataset(self, X: Any, y: Any = None) -> Any:
+        """Return a dataset of tensors; the target of a Cox model becomes risk sets."""
+        if isinstance(X, torch.utils.data.Dataset):
+            return X
+        X = to_tensor(X, device="cpu")
+        if isinstance(y, Mapping):
+            y = {name: torch.as_tensor(column) for name, column in y.items()}
+            if isinstance(self.criterion_, CoxPHLoss):
+                y = RiskSets(**y, ties=self.criterion_.ties)
+        return self.dataset(X, y)
+
+    def infer(self, x: Any, **fit_params: Any) -> Any:
+        """Return the output of the network for a batch."""
+        if self.random_stream is None or not self.module_.training:
+            return super().infer(x, **fit_params)
+        with self.random_stream:
+            return super().infer(x, **fit_params)
+
+    def get_loss(self, y_pred: Any, y_true: Any, X: Any = None, training: bool = False) -> Tensor:
+        """Return the loss of a batch, with the penalty when training."""
+        if isinstance(y_true, RiskSets):
+            on_device = y_true.device == y_pred.device
+            y_true = y_true if on_device else y_true.to(y_pred.device)
+        else:
+            y_true = to_tensor(y_true, device=self.device)
+        loss: Tensor = self.criterion_(y_pred, y_true)
+        if training and self.l2 > 0:
+            penalty = sum(weight.square().sum() for weight in penalised(self.module_))
+            loss = loss + 0.5 * self.l2 * penalty
+        return loss
+
+    def run_single_epoch(
+        self, iterator: Any, training: bool, prefix: str, step_fn: Any, **fit_params: Any
+    ) -> None:
+        """Run one epoch; losses are read once at its end, so that no batch waits for the device."""
+        if iterator is None:
+            return
+        batches = iterator if training else [(iterator.dataset.X, iterator.dataset.y)]
+        losses: list[Tensor] = []
+        for batch in batches:
+            self.notify("on_batch_begin", batch=batch, training=training)
+            if training:
+                step = step_fn(batch, **fit_params)
+            else:
+                step = self._validate(iterator, **fit_params)
+            self.history.record_batch(prefix + "_batch_size", len(batch[0]))
+            losses.append(step["loss"].detach())
+            self.notify("on_batch_end", batch=batch, training=training, **step)
+        rows = self.history[-1]["batches"][-len(losses) :]
+        for row, loss in zip(rows, torch.stack(losses).tolist(), strict=True):
+            row[prefix + "_loss"] = loss
+        self.history.record(prefix + "_batch_count", len(losses))
+
+    def _validate(self, iterator: Any, **fit_params: Any) -> dict[str, Tensor]:
+        """Return the loss over the whole validation set, predicted batch by batch."""
+        self._set_training(False)
+        with torch.no_grad():
+            parts = [self.infer(unpack_data(batch)[0], **fit_params) for batch in iterator]
+            y_pred = torch.cat(parts)
+            loss = self.get_loss(y_pred, iterator.dataset.y, training=False)
+        return {"loss": loss, "y_pred": y_pred}
+
+    def get_iterator(self, dataset: Any, training: bool = False) -> Any:
+        """Return the batches of a dataset."""
+        iterator = super().get_iterator(dataset, training=training)
+        if training:
+            self.train_batches_ = iterator
+        return iterator
+
+    def on_train_end(self, net: Any, X: Any = None, y: Any = None, **kwargs: Any) -> None:
+        """Say how many batches had to be left out."""
+        super().on_train_end(net, X=X, y=y, **kwargs)
+        skipped = getattr(self.train_batches_, "n_skipped", 0)
+        # The rows stay with the caller: a fitted net holds no training data.
+        del self.train_batches_
+        if skipped:
+            warnings.warn(
+                f"{skipped} batches had no event and were left out of the fit: the Cox partial "
+                "likelihood is not defined for them. Use a larger `batch_size`.",
+                SkippedBatchWarning,
+                stacklevel=2,
+            )
+
+
+def penalised(module: nn.Module) -> Iterable[Tensor]:
+    """Return the weights of a network that a penalty falls on: its matrices, not its biases."""
+    return [parameter for parameter in module.parameters() if parameter.ndim > 1]

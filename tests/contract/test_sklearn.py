@@ -1,0 +1,65 @@
+"""scikit-learn's own checks of an estimator, on targets recoded as survival times."""
+
+from __future__ import annotations
+
+import numpy as np
+from sklearn.utils.estimator_checks import parametrize_with_checks
+from sklearn.utils.validation import column_or_1d
+from sksurv.util import Surv
+
+from sksurvtorch import CoxNNRegressor, WeibullAFTRegressor
+
+
+class PlainTarget:
+    """Take the plain y of the checks as survival times.
+
+    Each value becomes a positive time by a monotone function, and an event or a censoring by its
+    own digits, so that equal rows stay equal whatever rows are around them. What is no number
+    (None, NaN, complex) goes on as it is.
+    """
+
+    @staticmethod
+    def recode(y):
+        if y is None:
+            return y
+        values = column_or_1d(y, warn=True)
+        if np.iscomplexobj(values):
+            return values
+        values = values.astype(float)
+        time = np.where(values > 0, 1 + values, 1 / (1 - np.minimum(values, 0)))
+        with np.errstate(invalid="ignore"):
+            event = np.floor(8 * values) % 4 != 3
+        return Surv.from_arrays(event, time)
+
+    def fit(self, X, y, sample_weight=None):
+        return super().fit(X, self.recode(y), sample_weight)
+
+    def partial_fit(self, X, y, sample_weight=None):
+        return super().partial_fit(X, self.recode(y), sample_weight)
+
+    def score(self, X, y, sample_weight=None):
+        return super().score(X, self.recode(y), sample_weight)
+
+
+class PlainCox(PlainTarget, CoxNNRegressor):
+    pass
+
+
+class PlainWeibull(PlainTarget, WeibullAFTRegressor):
+    pass
+
+
+CONFIGURATIONS = {
+    "float64": {"dtype": "float64", "max_epochs": 5},
+}
+
+
+@parametrize_with_checks(
+    [
+        kind(**parameters)
+        for kind in (PlainCox, PlainWeibull)
+        for parameters in CONFIGURATIONS.values()
+    ],
+)
+def test_estimator_check(estimator, check):
+    check(estimator)
