@@ -36,6 +36,7 @@ class SurvivalNetEstimator(SurvivalAnalysisMixin, RegressorMixin, PrefixedParame
     _bias: ClassVar[bool]
 
     net_: SurvivalNet
+    device_: torch.device
 
     @abstractmethod
     def _check_own_parameters(self) -> None:
@@ -111,8 +112,8 @@ class SurvivalNetEstimator(SurvivalAnalysisMixin, RegressorMixin, PrefixedParame
         network.check_parameters(self)
         self._check_own_parameters()
         go_on = go_on and hasattr(self, "net_")
-        if not go_on:
-            self.device_ = validation.resolve_device(self.device)
+        # A model that was trained on another machine can predict here, but not always train.
+        self.device_ = validation.resolve_device(self.device_ if go_on else self.device)
         rows, columns = self._check_data(X, y, sample_weight, reset=not go_on, **others)
         self.unique_times_ = np.unique(columns["time"].numpy())
         if not go_on:

@@ -196,7 +196,7 @@ def make_net(
         **{f"iterator_train__{k}": v for k, v in estimator._prefixed("iterator_train__").items()},
         **{f"callbacks__{k}": v for k, v in estimator._prefixed("callbacks__").items()},
     }
-    return SurvivalNet(
+    net: SurvivalNet = SurvivalNet(
         module,
         **estimator._criterion(),
         optimizer=OPTIMIZERS[optimizer] if isinstance(optimizer, str) else optimizer,
@@ -210,7 +210,10 @@ def make_net(
         device=estimator.device_,
         compile=estimator.compile,
         **prefixed,
-    )
+    ).initialize()
+    # What is trained is `module_`; a pickle would hold the same weights a second time.
+    net.module = type(module)
+    return net
 
 
 def start_from_linear(estimator: Any, module: nn.Module, train: SurvivalDataset, l2: float) -> None:
@@ -256,7 +259,7 @@ def make_callbacks(estimator: Any, n_steps: int) -> list[Any]:
     if is_lbfgs(estimator):
         made.append(("converged", callbacks.Converged()))
     elif estimator.lr_schedule == "cosine":
-        made.append(("lr_schedule", callbacks.cosine_decay(n_steps)))
+        made.append(("lr_schedule", callbacks.CosineDecay(n_steps)))
     if estimator.early_stopping:
         stopping = callbacks.early_stopping(estimator.n_iter_no_change, estimator.tol)
         made.append(("early_stopping", stopping))

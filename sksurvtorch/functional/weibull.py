@@ -76,8 +76,9 @@ def weibull_neg_log_likelihood(
     -----
     Computed in logarithms, in float64 where the device has it. Where the likelihood or its
     gradient leaves the range of the dtype it is held at the end of that range, with its sign, so
-    every finite `log_params` has a finite loss and a gradient that points the right way. The
-    gradient is analytic; asking for a second derivative raises.
+    every finite `log_params` has a finite loss and a gradient that points the right way; one that
+    is NaN or infinite has the loss NaN. The gradient is analytic; asking for a second derivative
+    raises.
 
     References
     ----------
@@ -102,10 +103,8 @@ def weibull_neg_log_likelihood(
     n_summed = len(log_params) if reduction == "sum" else 1
     largest = torch.finfo(log_params.dtype).max / max(1, n_summed)
     loss: Tensor = _WeibullLoss.apply(  # type: ignore[no-untyped-call]
-        log_params, event, time, entry, largest
+        log_params, event, time, entry, weight, largest
     )
-    if weight is not None:
-        loss = loss * weight
     if reduction == "mean":
         # Dividing each row first keeps the sum of held rows within the range.
         loss = loss / (len(loss) if weight is None else weight.to(loss.dtype).sum())
@@ -122,6 +121,7 @@ class _WeibullLoss(torch.autograd.Function):
         event: Tensor,
         time: Tensor,
         entry: Tensor | None,
+        weight: Tensor | None,
         largest: float,
     ) -> Tensor:
         dtype = widest(log_params.device)
@@ -147,17 +147,22 @@ class _WeibullLoss(torch.autograd.Function):
             d_excess = torch.where(late, excess * z - entered, d_excess)
             d_scale = torch.where(late, observed * shape - slope * share, d_scale)
         loss = excess - torch.where(event, log_shape - log_time + z, 0.0)
-        loss = torch.where(log_time.isnan(), log_time, loss)
         gradient = torch.stack([d_scale, d_excess - observed * (1 + z)], 1)
-        ctx.save_for_backward(gradient[:, : log_params.shape[1]].clamp(-largest, largest))
+        # What had no value to begin with has no loss either.
+        weight = torch.ones_like(loss) if weight is None else weight.to(dtype)
+        weight = torch.where(
+            log_params.isfinite().all(1) & (log_time == log_time), weight, torch.nan
+        )
+        gradient = gradient[:, : log_params.shape[1]] * weight[:, None]
+        ctx.save_for_backward(gradient.clamp(-largest, largest))
         ctx.dtype = log_params.dtype
-        return loss.clamp(-largest, largest)
+        return (loss * weight).clamp(-largest, largest)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None, None]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None, None, None]:
         refuse_second_derivative("weibull_neg_log_likelihood")
         (gradient,) = ctx.saved_tensors
-        return (gradient * grad.unsqueeze(1)).to(ctx.dtype), None, None, None, None
+        return (gradient * grad.unsqueeze(1)).to(ctx.dtype), None, None, None, None, None
 
 
 def weibull_log_hazard(log_params: Tensor, times: Tensor) -> Tensor:

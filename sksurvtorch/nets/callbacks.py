@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 import warnings
-from copy import deepcopy
 from typing import Any
 
 import torch
 from skorch.callbacks import Callback, EarlyStopping, LRScheduler
+from torch import Tensor
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from sksurvtorch.exceptions import NonFiniteLossError, NonFiniteLossWarning
@@ -19,7 +19,7 @@ class FiniteLoss(Callback):
 
     def on_train_begin(self, net: Any, **kwargs: Any) -> None:
         """Forget the last fit."""
-        self.good_weights_: dict[str, Any] | None = None
+        self.good_weights_: dict[str, Tensor] | None = None
 
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
         """Keep the weights, or restore the last ones and stop."""
@@ -27,7 +27,8 @@ class FiniteLoss(Callback):
         losses = [epoch[name] for name in ("train_loss", "valid_loss") if name in epoch]
         weights = torch.nn.utils.parameters_to_vector(net.module_.parameters())
         if all(map(math.isfinite, losses)) and bool(torch.isfinite(weights).all()):
-            self.good_weights_ = deepcopy(net.module_.state_dict())
+            state = net.module_.state_dict()
+            self.good_weights_ = {name: value.clone() for name, value in state.items()}
             return
         trouble = (
             f"The loss or a weight was not finite in epoch {epoch['epoch']}. Scale the features, "
@@ -91,9 +92,21 @@ class TrainingBar(Callback):
         del self.bar_
 
 
-def cosine_decay(n_steps: int) -> LRScheduler:
-    """Let the learning rate fall to 0 along a cosine over a number of optimizer steps."""
-    return LRScheduler(CosineAnnealingLR, T_max=n_steps, step_every="batch")
+class CosineDecay(LRScheduler):
+    """Let the learning rate fall to 0 along a cosine.
+
+    Parameters
+    ----------
+    T_max : int
+        Number of optimizer steps until then.
+    """
+
+    def __init__(self, T_max: int) -> None:
+        super().__init__(CosineAnnealingLR, step_every="batch", T_max=T_max)
+
+    def on_train_end(self, net: Any, **kwargs: Any) -> None:
+        """Let go of the optimizer, which a pickle would hold twice."""
+        self.lr_scheduler_ = None
 
 
 def early_stopping(patience: int, tol: float) -> EarlyStopping:

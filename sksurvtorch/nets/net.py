@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from skorch import NeuralNet
 from skorch.dataset import unpack_data
 from skorch.helper import SliceDict, predefined_split
 from skorch.utils import to_tensor
-from torch import Tensor, nn
+from torch import Tensor
 
 from sksurvtorch._validation import check_survival_y
 from sksurvtorch.exceptions import SkippedBatchWarning
@@ -20,6 +20,7 @@ from sksurvtorch.functional import RiskSets
 from sksurvtorch.losses import CoxPHLoss
 from sksurvtorch.nets.callbacks import FiniteLoss
 from sksurvtorch.nets.loader import BatchLoader, SurvivalDataset
+from sksurvtorch.nets.modules import squared_weights
 from sksurvtorch.nets.random import RandomStream
 
 
@@ -79,8 +80,7 @@ class SurvivalNet(NeuralNet):
     criterion : class, default=CoxPHLoss
         Loss. Risk sets are sorted once for a `CoxPHLoss`.
     l2 : float, default=0.0
-        Half of it times the sum of the squared weights of the network (not of its biases) is added
-        to the training loss.
+        Half of it times `squared_weights` of the network is added to the training loss.
     random_stream : RandomStream, optional
         Random numbers of the network while it is trained; torch's global ones if left out.
     iterator_train, iterator_valid, dataset : classes, optional
@@ -160,8 +160,7 @@ class SurvivalNet(NeuralNet):
             y_true = to_tensor(y_true, device=self.device)
         loss: Tensor = self.criterion_(y_pred, y_true)
         if training and self.l2 > 0:
-            penalty = sum(weight.square().sum() for weight in penalised(self.module_))
-            loss = loss + 0.5 * self.l2 * penalty
+            loss = loss + 0.5 * self.l2 * squared_weights(self.module_)
         return loss
 
     def run_single_epoch(
@@ -215,8 +214,3 @@ class SurvivalNet(NeuralNet):
                 SkippedBatchWarning,
                 stacklevel=2,
             )
-
-
-def penalised(module: nn.Module) -> Iterable[Tensor]:
-    """Return the weights of a network that a penalty falls on: its matrices, not its biases."""
-    return [parameter for parameter in module.parameters() if parameter.ndim > 1]

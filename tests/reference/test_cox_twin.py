@@ -77,6 +77,13 @@ def test_loss_and_gradient_equal_the_twin_for_any_share_of_ties(n_times, ties):
 
 
 @either_ties
+@pytest.mark.parametrize("n", [63, 64, 65, 257])
+def test_loss_and_gradient_equal_the_twin_for_more_rows(n, ties):
+    assert_twin(random_cohort(n, n=n, with_=("entry", "stratum"), n_times=40), ties=ties)
+    assert_twin(random_cohort(n, n=n, with_=("entry",), n_times=1000), ties=ties)
+
+
+@either_ties
 def test_a_single_event_alone_at_risk_costs_nothing(ties):
     cohort = Cohort(*(torch.tensor([x]) for x in (3.5, True, 2.0)))
     value, gradient = value_and_gradient(cox, cohort.log_hazard_ratio, **cohort.target, ties=ties)
