@@ -8,7 +8,6 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import torch
 from sklearn.base import RegressorMixin
-from sklearn.model_selection import train_test_split
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 from sksurv.base import SurvivalAnalysisMixin
 from torch import Tensor
@@ -16,6 +15,7 @@ from torch import Tensor
 from sksurvtorch import _validation as validation
 from sksurvtorch.estimators import _network as network
 from sksurvtorch.estimators._parameters import PrefixedParameters
+from sksurvtorch.exceptions import NoEventError
 from sksurvtorch.metrics import concordance_index_censored
 from sksurvtorch.nets import SurvivalNet
 from sksurvtorch.nets.loader import SurvivalDataset, Target
@@ -115,20 +115,20 @@ class SurvivalNetEstimator(SurvivalAnalysisMixin, RegressorMixin, PrefixedParame
         # A model that was trained on another machine can predict here, but not always train.
         self.device_ = validation.resolve_device(self.device_ if go_on else self.device)
         rows, columns = self._check_data(X, y, sample_weight, reset=not go_on, **others)
-        self.unique_times_ = np.unique(columns["time"].numpy())
         if not go_on:
+            self.__dict__.pop("net_", None)  # a fit that fails leaves no old network behind
+            self._seed = network.draw_seed(self.random_state)
             self._start(columns)
         dataset = self._dataset(rows, columns)
-        if not go_on:
-            self._seed = network.draw_seed(self.random_state)
         train, valid = self._split(dataset)
-        if not go_on:
-            self.net_ = self._make_net(train)
+        net = self.net_ if go_on else self._make_net(train)
         if n_epochs is None:
-            n_epochs = network.n_epochs(self, len(train))
+            n_epochs = network.n_epochs(self)
         callbacks = network.make_callbacks(self, n_epochs * network.n_batches(self, len(train)))
-        self.net_.train(train, valid, n_epochs, callbacks)
-        self.n_iter_ = len(self.net_.history)
+        net.train(train, valid, n_epochs, callbacks)
+        self.net_ = net
+        self.n_iter_ = len(net.history)
+        self.unique_times_ = np.unique(columns["time"].numpy())
         self._finish(dataset)
         return self
 
@@ -161,6 +161,10 @@ class SurvivalNetEstimator(SurvivalAnalysisMixin, RegressorMixin, PrefixedParame
             if not counts.all():
                 X = X[counts.numpy()]
                 columns = {name: column[counts] for name, column in columns.items()}
+        if not columns["event"].any():
+            raise NoEventError(
+                f"`y` must have an event, got {n_samples} rows that are censored or of weight 0."
+            )
         return torch.from_numpy(X), columns
 
     def _check_X(self, X: Any, *, reset: bool) -> np.ndarray:
@@ -186,22 +190,22 @@ class SurvivalNetEstimator(SurvivalAnalysisMixin, RegressorMixin, PrefixedParame
         if not self.early_stopping:
             return dataset, None
         event = dataset.event
-        n_events = int(event.sum())
-        n_valid = int(np.ceil(self.validation_fraction * len(event)))
-        if min(n_events, len(event) - n_valid, n_valid) < 2:
+        # Each kind is split by itself: train_test_split(stratify=...) refuses small ones.
+        train, valid = [], []
+        for rows in (np.flatnonzero(event), np.flatnonzero(~event)):
+            shuffled = np.random.default_rng(self._seed).permutation(rows)
+            n_valid = round(self.validation_fraction * len(rows))
+            train.append(shuffled[n_valid:])
+            valid.append(shuffled[:n_valid])
+        if not (len(train[0]) and len(valid[0])):
             raise ValueError(
-                "`early_stopping` must have at least 2 events and 2 rows on both sides of the "
-                f"split, got {len(event)} rows with {n_events} events. Set it to False."
+                f"`validation_fraction` must leave an event on both sides, got "
+                f"{self.validation_fraction} of {event.sum()} events. Set `early_stopping` to "
+                "False for so few."
             )
-        stratify = event if 1 < n_events < len(event) - 1 else None
-        parts = train_test_split(
-            np.arange(len(event)),
-            test_size=self.validation_fraction,
-            stratify=stratify,
-            random_state=self._seed,
-        )
-        train, valid = (SurvivalDataset(*dataset[np.sort(rows)]) for rows in parts)
-        return train, valid
+        parts = (np.sort(np.concatenate(part)) for part in (train, valid))
+        train_set, valid_set = (SurvivalDataset(*dataset[rows]) for rows in parts)
+        return train_set, valid_set
 
     def _make_net(self, train: SurvivalDataset) -> SurvivalNet:
         """Make the network and the net around it."""

@@ -11,7 +11,6 @@ from sklearn.utils import check_random_state
 from torch import Tensor, nn
 
 from sksurvtorch import _validation as validation
-from sksurvtorch.exceptions import NonFiniteLossError
 from sksurvtorch.nets import MLP, SurvivalNet, callbacks
 from sksurvtorch.nets.loader import SurvivalDataset
 from sksurvtorch.nets.random import RandomStream
@@ -157,7 +156,7 @@ def resolve_alpha(estimator: Any) -> float:
     """Return the strength of the penalty: none where the usual linear model is wanted."""
     if estimator.alpha != "auto":
         return float(estimator.alpha)
-    return 0.0 if is_linear(estimator) else 8.0
+    return 10.0 if estimator.module is None and layer_sizes(estimator) else 0.0
 
 
 def is_linear(estimator: Any) -> bool:
@@ -167,9 +166,8 @@ def is_linear(estimator: Any) -> bool:
 
 def resolve_batch_size(estimator: Any, n_rows: int) -> int:
     """Return the number of rows in a batch: all of them for a whole-data optimizer."""
-    if estimator.batch_size is None or is_lbfgs(estimator):
-        return n_rows
-    return int(estimator.batch_size)
+    asked = estimator._prefixed("iterator_train__").get("batch_size", estimator.batch_size)
+    return n_rows if asked is None or is_lbfgs(estimator) else int(asked)
 
 
 def n_batches(estimator: Any, n_rows: int) -> int:
@@ -233,24 +231,22 @@ def start_from_linear(estimator: Any, module: nn.Module, train: SurvivalDataset,
             batch_size=len(train),
             verbose=0,
             device=estimator.device_,
+            callbacks__finite_loss=None,
             **{f"optimizer__{name}": value for name, value in LBFGS_OPTIONS.items()},
         )
         start = copy.deepcopy(module.state_dict())
-        try:
-            net.train(train, None, 5, [("converged", callbacks.Converged(1e-6))])
-        except NonFiniteLossError:
-            # No optimum, as when all times are equal: the steps to come are small enough.
+        net.train(train, None, 5, [("converged", callbacks.Converged(1e-6))])
+        if not all(weight.isfinite().all() for weight in module.parameters()):
+            # No optimum, as when all times are equal: train from where training always starts.
             module.load_state_dict(start)
         mlp.hidden = hidden
 
 
-def n_epochs(estimator: Any, n_rows: int) -> int:
+def n_epochs(estimator: Any) -> int:
     """Return the number of epochs to train."""
     if estimator.max_epochs != "auto":
         return int(estimator.max_epochs)
-    if is_lbfgs(estimator):
-        return 200
-    return 100
+    return 200 if is_lbfgs(estimator) else 100
 
 
 def make_callbacks(estimator: Any, n_steps: int) -> list[Any]:

@@ -63,7 +63,8 @@ class WeibullAFTRegressor(SurvivalNetEstimator):
     alpha : float or "auto", default="auto"
         Strength of the L2 penalty: ``alpha / 2`` times the sum of the squared weights (not biases)
         is added to the negative log likelihood of all rows; with more than 10 features the squares
-        of the first hidden layer count n_features / 10 times. ``"auto"`` is 10 for the built-in
+        of the first hidden layer count n_features / 10 times. The log shape of the standardised
+        times counts as a weight. ``"auto"`` is 10 for the built-in
         network with hidden layers, and 0 for the linear model and for a `module` of your own.
     max_epochs : int or "auto", default="auto"
         Number of passes over the data. ``"auto"`` is 100; with L-BFGS, which ends by itself, it is

@@ -99,15 +99,20 @@ def squared_weights(module: nn.Module) -> Tensor:
     In an `MLP` of more than 10 inputs the squares of the first hidden layer count n_features / 10
     times. As a prior it says that the inputs share what one of 10 would have: with the same penalty
     for each, many weak inputs together let the hidden layers fit noise.
+
+    A `SharedShape` adds the square of its log shape: where few samples can be fitted perfectly, the
+    likelihood would have the shape grow without end.
     """
     total: Tensor = sum(
         (weight.square().sum() for weight in module.parameters() if weight.ndim > 1),
         start=torch.zeros(()),
     )
-    for mlp in module.modules():
-        if isinstance(mlp, MLP) and mlp.hidden is not None and len(mlp.center) > 10:
-            (first, *_) = mlp.hidden.parameters()
-            total = total + (len(mlp.center) / 10 - 1) * first.square().sum()
+    for part in module.modules():
+        if isinstance(part, SharedShape):
+            total = total + part.log_shape.square()
+        elif isinstance(part, MLP) and part.hidden is not None and len(part.center) > 10:
+            (first, *_) = part.hidden.parameters()
+            total = total + (len(part.center) / 10 - 1) * first.square().sum()
     return total
 
 

@@ -23,6 +23,8 @@ from sksurvtorch.nets.loader import BatchLoader, SurvivalDataset
 from sksurvtorch.nets.modules import squared_weights
 from sksurvtorch.nets.random import RandomStream
 
+_TAME = 1e6
+
 
 def survival_target(
     y: Any, entry: Any = None, stratum: Any = None, weight: Any = None
@@ -159,8 +161,10 @@ class SurvivalNet(NeuralNet):
         else:
             y_true = to_tensor(y_true, device=self.device)
         loss: Tensor = self.criterion_(y_pred, y_true)
-        if training and self.l2 > 0:
-            loss = loss + 0.5 * self.l2 * squared_weights(self.module_)
+        if training:
+            loss = _tamed(loss)
+            if self.l2 > 0:
+                loss = loss + 0.5 * self.l2 * squared_weights(self.module_)
         return loss
 
     def run_single_epoch(
@@ -214,3 +218,12 @@ class SurvivalNet(NeuralNet):
                 SkippedBatchWarning,
                 stacklevel=2,
             )
+
+
+def _tamed(loss: Tensor) -> Tensor:
+    """Let a loss beyond a million grow as its logarithm.
+
+    A trial step may end where the Weibull loss is near the end of the floats; the squares that a
+    line search or Adam takes there would overflow.
+    """
+    return torch.where(loss < _TAME, loss, _TAME * (1 + (loss.clamp(min=_TAME) / _TAME).log()))

@@ -50,16 +50,36 @@ class PlainWeibull(PlainTarget, WeibullAFTRegressor):
 
 
 CONFIGURATIONS = {
-    "float64": {"dtype": "float64", "max_epochs": 5},
+    "defaults": {"max_epochs": 20},
+    "float64": {"dtype": "float64", "max_epochs": 20},
+    "mini-batches": {"dtype": "float64", "batch_size": 16, "max_epochs": 5},
+    "early stopping": {"dtype": "float64", "early_stopping": True, "max_epochs": 20},
+    "linear": {"hidden_layer_sizes": (), "optimizer": "lbfgs", "alpha": 1.0},
+    "breslow": {"dtype": "float64", "ties": "breslow", "max_epochs": 20},
+    "per sample": {"dtype": "float64", "shape": "per_sample", "max_epochs": 20},
 }
+ESTIMATORS = [
+    kind(**parameters)
+    for kind in (PlainCox, PlainWeibull)
+    for parameters in CONFIGURATIONS.values()
+    if set(parameters) <= set(kind().get_params())
+]
 
 
-@parametrize_with_checks(
-    [
-        kind(**parameters)
-        for kind in (PlainCox, PlainWeibull)
-        for parameters in CONFIGURATIONS.values()
-    ],
-)
+def expected_failures(estimator):
+    """Return the checks that cannot pass, with the reason."""
+    reason = None
+    if estimator.batch_size == 16:
+        reason = "Repeated rows make other batches than weighted ones."
+    elif estimator.early_stopping:
+        reason = "A repeated row may fall on both sides of the split."
+    elif getattr(estimator, "ties", None) == "efron":
+        reason = "Efron takes two copies of an event for two tied events; so does R."
+    elif estimator.dtype == "auto" and estimator.optimizer != "lbfgs":
+        reason = "float32 rounds at 1e-7, which is the tolerance of the check."
+    return {} if reason is None else {"check_sample_weight_equivalence_on_dense_data": reason}
+
+
+@parametrize_with_checks(ESTIMATORS, expected_failed_checks=expected_failures, xfail_strict=True)
 def test_estimator_check(estimator, check):
     check(estimator)
