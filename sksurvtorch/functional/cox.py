@@ -235,6 +235,11 @@ def _check_log_hazard_ratio(log_hazard_ratio: Tensor, risk_sets: RiskSets) -> Te
             f"`log_hazard_ratio` must have {risk_sets.n_samples} rows, got {len(eta)}: "
             "one for each row of `event` and `time`."
         )
+    if eta.device != risk_sets.device:
+        raise ValueError(
+            f"`risk_sets` must be on the device of the log hazard ratio, {eta.device}, got "
+            f"{risk_sets.device}. Move them once, by risk_sets.to({str(eta.device)!r})."
+        )
     return eta.to(widest(eta.device))
 
 
