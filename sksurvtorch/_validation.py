@@ -6,7 +6,7 @@ that is free, on the CPU; on another device it would stop the stream at every ca
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from numbers import Integral, Real
 from typing import Any
 
@@ -43,6 +43,9 @@ def check_vector(name: str, value: Any, n_samples: int | None = None) -> Tensor:
     """Return `value` as a tensor of shape (n_samples,), numeric and without gradient."""
     if value is None:
         raise TypeError(f"`{name}` must be a tensor of shape (n_samples,), got None.")
+    flags = getattr(value, "flags", None)
+    if flags is not None and not flags.writeable:
+        value = value.copy()  # torch has no read-only tensors
     try:
         tensor = torch.as_tensor(value).detach()
     except (TypeError, ValueError, RuntimeError) as error:
@@ -143,6 +146,11 @@ def check_grid(times: Any, n_samples: int) -> Tensor:
 
 def check_probability(probability: Any) -> Tensor:
     """Return probabilities as a floating-point tensor within [0, 1]."""
+    if getattr(probability, "ndim", 1) != 1:
+        raise ValueError(
+            "`probability` must be a number or of shape (n_quantiles,), "
+            f"got {describe(probability)}."
+        )
     value = check_vector("probability", probability)
     hint = "It is the probability that the event has happened: 0.5 gives the median."
     _refuse("probability", "be within [0, 1]", ~((value >= 0) & (value <= 1)), value, hint)
@@ -181,10 +189,10 @@ def check_survival_y(
             f"The second field of `y`, {names[1]!r}, must be a numeric time, got {time.dtype}."
         )
     checked = check_time(time.astype("int64" if time.dtype.kind in "iu" else "float64"), len(y))
-    if positive:
-        check_time(checked, len(y), positive=True)
     hint = "Time counts from the origin of each row, so it cannot lie before it."
     _refuse("time", "be at least 0", checked < 0, checked, hint)
+    if positive:
+        check_time(checked, len(y), positive=True)
     return event, checked.numpy()
 
 
@@ -192,7 +200,10 @@ def describe(value: Any) -> str:
     """Say in a few words what a value is."""
     shape = getattr(value, "shape", None)
     kind = type(value).__name__
-    return kind if shape is None else f"{kind} of shape {tuple(shape)} and dtype {value.dtype}"
+    if shape is None:
+        return kind
+    dtype = getattr(value, "dtype", None)
+    return f"{kind} of shape {tuple(shape)}" + ("" if dtype is None else f" and dtype {dtype}")
 
 
 def check_number(
@@ -204,17 +215,33 @@ def check_number(
     *,
     closed: bool = True,
 ) -> None:
-    """Raise unless `value` is a number of this kind from `low` (itself if `closed`) to `high`."""
+    """Raise unless `value` is a number from `low`, itself if `closed`, to below `high`."""
     abstract = Integral if kind is int else Real
     word = "an integer" if kind is int else "a number"
     if not isinstance(value, abstract) or isinstance(value, bool):
         raise TypeError(f"`{name}` must be {word}, got {value!r} of type {type(value).__name__}.")
     number = float(value)
     inside = low <= number if closed else low < number
-    if not (inside and number <= high):
+    if not (inside and number < high):
         bounds = f"at least {low}" if closed else f"more than {low}"
-        bounds += "" if high == float("inf") else f" and at most {high}"
+        bounds += "" if high == float("inf") else f" and less than {high}"
         raise ValueError(f"`{name}` must be {bounds}, got {value!r}.")
+
+
+def check_sizes(name: str, value: Any) -> tuple[int, ...]:
+    """Return positive sizes, given as one integer or a sequence of them."""
+    if isinstance(value, str) or not isinstance(value, (Integral, Iterable)):
+        raise TypeError(f"`{name}` must be an integer or a sequence of them, got {value!r}.")
+    sizes = tuple(value) if isinstance(value, Iterable) else (value,)
+    for size in sizes:
+        check_number(name, size, int, 1)
+    return tuple(int(size) for size in sizes)
+
+
+def check_flag(name: str, value: Any) -> None:
+    """Raise unless `value` is True or False."""
+    if type(value).__name__ not in ("bool", "bool_"):
+        raise TypeError(f"`{name}` must be True or False, got {value!r}.")
 
 
 def resolve_device(device: Any) -> torch.device:
@@ -224,7 +251,7 @@ def resolve_device(device: Any) -> torch.device:
         return torch.device("cpu") if accelerator is None else accelerator
     try:
         resolved = torch.device(device)
-        torch.empty(0, device=resolved)
+        torch.zeros(1, device=resolved).item()  # "meta" holds no numbers
     except (RuntimeError, AssertionError, TypeError, ValueError, NotImplementedError) as error:
         reason = str(error).partition("\n")[0]
         raise ValueError(

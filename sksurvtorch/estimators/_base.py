@@ -161,7 +161,7 @@ class SurvivalNetEstimator(SurvivalAnalysisMixin, RegressorMixin, PrefixedParame
             if not counts.all():
                 X = X[counts.numpy()]
                 columns = {name: column[counts] for name, column in columns.items()}
-        if not columns["event"].any():
+        if reset and not columns["event"].any():
             raise NoEventError(
                 f"`y` must have an event, got {n_samples} rows that are censored or of weight 0."
             )
@@ -212,8 +212,9 @@ class SurvivalNetEstimator(SurvivalAnalysisMixin, RegressorMixin, PrefixedParame
         stream = RandomStream(self._seed, self.device_)
         with stream:
             module = network.make_module(self, train)
-        module.to(self.device_, network.resolve_dtype(self))
-        network.check_output(module, train.X[:2].to(self.device_), self._n_outputs())
+            module.to(self.device_, network.resolve_dtype(self))
+            # The first call of a lazy module draws its weights.
+            network.check_output(module, train.X[:2].to(self.device_), self._n_outputs())
         module = self._wrap(module).to(self.device_, network.resolve_dtype(self))
         l2 = network.resolve_alpha(self) / self._information(train.y)
         if self.module is None:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from sksurvtorch import _validation as validation
 from sksurvtorch.nets import MLP, SurvivalNet, callbacks
 from sksurvtorch.nets.loader import SurvivalDataset
+from sksurvtorch.nets.modules import ACTIVATIONS, NORMS
 from sksurvtorch.nets.random import RandomStream
 
 OPTIMIZERS: dict[str, type[torch.optim.Optimizer]] = {
@@ -39,9 +40,9 @@ def check_parameters(estimator: Any) -> None:
     """Raise unless all parameters are valid, whatever the data."""
     p = estimator
     p._check_names()
-    sizes = p.hidden_layer_sizes
-    for size in [sizes] if np.ndim(sizes) == 0 else sizes:
-        validation.check_number("hidden_layer_sizes", size, int, 1)
+    validation.check_sizes("hidden_layer_sizes", p.hidden_layer_sizes)
+    validation.check_option("activation", p.activation, tuple(ACTIVATIONS))
+    validation.check_option("norm", p.norm, NORMS)
     validation.check_number("dropout", p.dropout, float, 0.0, 1.0)
     validation.check_number("lr", p.lr, float, 0.0, closed=False)
     validation.check_option("lr_schedule", p.lr_schedule, SCHEDULES)
@@ -51,6 +52,8 @@ def check_parameters(estimator: Any) -> None:
         validation.check_number("max_epochs", p.max_epochs, int, 1)
     if p.batch_size is not None:
         validation.check_number("batch_size", p.batch_size, int, 1)
+    for flag in ("early_stopping", "compile", "warm_start"):
+        validation.check_flag(flag, getattr(p, flag))
     validation.check_number("n_iter_no_change", p.n_iter_no_change, int, 1)
     validation.check_number("tol", p.tol, float, 0.0)
     validation.check_number(
@@ -79,9 +82,8 @@ def is_lbfgs(estimator: Any) -> bool:
 
 
 def layer_sizes(estimator: Any) -> tuple[int, ...]:
-    """Return the widths of the hidden layers; a single number is one layer."""
-    sizes = estimator.hidden_layer_sizes
-    return (int(sizes),) if np.ndim(sizes) == 0 else tuple(int(size) for size in sizes)
+    """Return the widths of the hidden layers."""
+    return validation.check_sizes("hidden_layer_sizes", estimator.hidden_layer_sizes)
 
 
 def draw_seed(random_state: Any) -> int:
@@ -134,9 +136,9 @@ def moments(X: Tensor, weight: Tensor | None) -> tuple[Tensor, Tensor]:
     pieces = list(zip(X.split(_CHUNK), share.split(_CHUNK), strict=True))
     mean = sum(part @ rows.double() for rows, part in pieces)
     variance = sum(part @ (rows.double() - mean).square() for rows, part in pieces)
-    # A column that is constant up to rounding stays as it is.
-    rounding = torch.finfo(X.dtype).eps * X.abs().amax(0).double()
-    return mean, torch.where(variance.sqrt() > 4 * rounding, variance.sqrt(), 0.0)
+    # The rounded mean of equal numbers would leave a spread.
+    constant = X.amax(0) == X.amin(0)
+    return mean, torch.where(constant, 0.0, variance.sqrt())
 
 
 def check_output(module: nn.Module, X: Tensor, width: int) -> None:
@@ -189,9 +191,11 @@ def make_net(
             options |= {"weight_decay": 0.0, "fused": estimator.device_.type in ("cpu", "cuda")}
     options |= estimator._prefixed("optimizer__")
     batch_size = resolve_batch_size(estimator, n_rows)
+    iterator = {"shuffle": True, "generator": np.random.default_rng(estimator._seed)}
+    iterator |= estimator._prefixed("iterator_train__")
     prefixed = {
         **{f"optimizer__{name}": value for name, value in options.items()},
-        **{f"iterator_train__{k}": v for k, v in estimator._prefixed("iterator_train__").items()},
+        **{f"iterator_train__{name}": value for name, value in iterator.items()},
         **{f"callbacks__{k}": v for k, v in estimator._prefixed("callbacks__").items()},
     }
     net: SurvivalNet = SurvivalNet(
@@ -201,8 +205,6 @@ def make_net(
         l2=l2,
         batch_size=batch_size,
         random_stream=stream,
-        iterator_train__shuffle=True,
-        iterator_train__generator=np.random.default_rng(estimator._seed),
         iterator_valid__batch_size=_CHUNK if estimator.module is None else max(batch_size, 256),
         verbose=max(0, int(estimator.verbose) - 1),
         device=estimator.device_,
@@ -263,4 +265,13 @@ def make_callbacks(estimator: Any, n_steps: int) -> list[Any]:
         made.append(("progress_bar", callbacks.TrainingBar()))
     given = estimator.callbacks or []
     # A callback keeps what it has seen, so the fit works on copies.
-    return made + copy.deepcopy(list(given.items() if isinstance(given, dict) else given))
+    made += copy.deepcopy(list(given.items() if isinstance(given, dict) else given))
+    names = [item[0] if isinstance(item, tuple) else type(item).__name__ for item in made]
+    names += ["epoch_timer", "train_loss", "valid_loss", "finite_loss", "print_log"]
+    for option in estimator._prefixed("callbacks__"):
+        if option.partition("__")[0] not in names:
+            raise ValueError(
+                f"`callbacks__{option}` must name a callback of this fit, one of "
+                f"{', '.join(sorted(names))}."
+            )
+    return made

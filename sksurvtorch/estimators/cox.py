@@ -14,7 +14,8 @@ from sksurvtorch.estimators._base import Columns, SurvivalNetEstimator
 from sksurvtorch.estimators._functions import BaselineStepFunction
 from sksurvtorch.functional import BreslowBaseline, RiskSets, breslow_baseline
 from sksurvtorch.losses import CoxPHLoss
-from sksurvtorch.nets.loader import SurvivalDataset, Target
+from sksurvtorch.nets import stratum_codes
+from sksurvtorch.nets.loader import RiskSetTarget, SurvivalDataset, Target
 
 
 class CoxNNRegressor(SurvivalNetEstimator):
@@ -213,7 +214,7 @@ class CoxNNRegressor(SurvivalNetEstimator):
         self
             The fitted estimator.
         """
-        columns = {"entry": entry, "stratum": self._encode(stratum)}
+        columns = {"entry": entry, "stratum": self._codes(stratum, y)}
         return self._fit(X, y, sample_weight, go_on=self.warm_start, n_epochs=None, **columns)
 
     def partial_fit(
@@ -231,7 +232,7 @@ class CoxNNRegressor(SurvivalNetEstimator):
         self
             The fitted estimator.
         """
-        columns = {"entry": entry, "stratum": self._encode(stratum)}
+        columns = {"entry": entry, "stratum": self._codes(stratum, y)}
         return self._fit(X, y, sample_weight, go_on=True, n_epochs=1, **columns)
 
     def predict(self, X: Any) -> np.ndarray:
@@ -397,25 +398,27 @@ class CoxNNRegressor(SurvivalNetEstimator):
     def _dataset(self, X: Tensor, columns: Columns) -> SurvivalDataset:
         """Return the rows in order of time, so that batches need no sort."""
         risk_sets = RiskSets(**columns, ties=self.ties)
-        if risk_sets.order is None:
-            return SurvivalDataset(X, risk_sets)
-        return SurvivalDataset(X[risk_sets.order], risk_sets.take(risk_sets.order))
+        if risk_sets.order is not None:
+            X, risk_sets = X[risk_sets.order], risk_sets.take(risk_sets.order)
+        return SurvivalDataset(X, RiskSetTarget(risk_sets))
 
     def _information(self, y: Target) -> float:
-        assert isinstance(y, RiskSets)
-        return float(y.total_event_weight)
+        assert isinstance(y, RiskSetTarget)
+        return float(y.risk_sets.total_event_weight)
 
     def _finish(self, dataset: SurvivalDataset) -> None:
-        assert isinstance(dataset.y, RiskSets)
-        baseline = breslow_baseline(self._forward(dataset.X), risk_sets=dataset.y)
+        assert isinstance(dataset.y, RiskSetTarget)
+        self.strata_ = self._labels
+        baseline = breslow_baseline(self._forward(dataset.X), risk_sets=dataset.y.risk_sets)
         self.log_baseline_cumulative_hazard_ = self._on_grid(baseline)
 
-    def _encode(self, stratum: Any) -> np.ndarray | None:
-        """Return codes of the strata, and keep their labels."""
-        self.strata_: np.ndarray | None = None
+    def _codes(self, stratum: Any, y: Any) -> np.ndarray | None:
+        """Return codes of the strata, and keep their labels for the baseline hazards."""
+        self._labels: np.ndarray | None = None
         if stratum is None:
             return None
-        self.strata_, codes = np.unique(np.asarray(stratum), return_inverse=True)
+        event, _ = validation.check_survival_y(y, type(self).__name__)
+        self._labels, codes = stratum_codes(stratum, len(event))
         return codes
 
     def _on_grid(self, baseline: BreslowBaseline) -> np.ndarray:
@@ -436,14 +439,16 @@ class CoxNNRegressor(SurvivalNetEstimator):
         rows = self._baseline_rows(len(log_hazard_ratio), stratum)
         cumulative_hazard: np.ndarray = self.log_baseline_cumulative_hazard_[rows]
         cumulative_hazard += log_hazard_ratio[:, None]
-        np.exp(cumulative_hazard, out=cumulative_hazard)
+        with np.errstate(over="ignore"):  # an infinite hazard is a survival of 0
+            np.exp(cumulative_hazard, out=cumulative_hazard)
         return cumulative_hazard
 
     def _baseline_rows(self, n_samples: int, stratum: Any) -> np.ndarray:
         """Return which baseline each sample has."""
         if (stratum is None) != (self.strata_ is None):
             rule = "be left out, as in `fit`" if self.strata_ is None else "be given, as in `fit`"
-            raise ValueError(f"`stratum` must {rule}, got {type(stratum).__name__}.")
+            got = "None" if stratum is None else "one"
+            raise ValueError(f"`stratum` must {rule}, got {got}.")
         if self.strata_ is None:
             return np.zeros(n_samples, dtype=int)
         stratum = np.asarray(stratum)
@@ -452,7 +457,7 @@ class CoxNNRegressor(SurvivalNetEstimator):
         unknown = ~np.isin(stratum, self.strata_)
         if unknown.any():
             raise ValueError(
-                f"`stratum` must hold strata of `fit`, got {stratum[unknown][0]!r} "
+                f"`stratum` must hold strata of `fit`, got {stratum[unknown].tolist()[0]!r} "
                 f"({unknown.sum()} of {n_samples} rows)."
             )
         return np.asarray(np.searchsorted(self.strata_, stratum))

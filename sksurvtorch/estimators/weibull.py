@@ -251,9 +251,11 @@ class WeibullAFTRegressor(SurvivalNetEstimator):
         Returns
         -------
         array of shape (n_samples,)
-            Minus the logarithm of the median time.
+            Minus the logarithm of the median time, counted from `log_time_center_`: the unit of
+            the times does not matter.
         """
-        risk_score: np.ndarray = -weibull_median(self._log_params(X)).log().numpy()
+        log_median = weibull_median(self._log_params(X)).log()
+        risk_score: np.ndarray = (self.log_time_center_ - log_median).numpy()
         return risk_score
 
     def predict_params(self, X: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -428,7 +430,7 @@ class WeibullAFTRegressor(SurvivalNetEstimator):
         return ((time.double().log() - self.log_time_center_) / self.log_time_spread_).exp()
 
     def _information(self, y: Target) -> float:
-        assert isinstance(y, dict)
+        assert y is not None
         return float(y["weight"].sum()) if "weight" in y else float(len(y["event"]))
 
     def _finish(self, dataset: SurvivalDataset) -> None:

@@ -96,7 +96,7 @@ class RiskSets:
         weight = None if weight is None else check_weight(weight, len(event))
         self.ties = ties
         self._event = event if weight is None else event & (weight > 0)
-        self._time, self._stratum, self._weight = time, stratum, weight
+        self._time, self._entry, self._stratum, self._weight = time, entry, stratum, weight
         check_any_event(self._event)
         self._key, self._stop_key, order = _keys(self._event, time, entry, stratum)
         self._build(order)
@@ -124,8 +124,7 @@ class RiskSets:
         """
         taken = RiskSets.__new__(RiskSets)
         taken.ties = self.ties
-        names = ("_event", "_time", "_stratum", "_weight", "_key", "_stop_key")
-        for name in names:
+        for name in ("_event", "_time", "_entry", "_stratum", "_weight", "_key", "_stop_key"):
             column = getattr(self, name)
             setattr(taken, name, None if column is None else column.index_select(0, index))
         check_any_event(taken._event)
@@ -151,14 +150,11 @@ class RiskSets:
         return f"RiskSets(n_samples={self.n_samples}, n_events={self.n_events}, ties={self.ties!r})"
 
     @property
-    def event(self) -> Tensor:
-        """Which rows have an event of positive weight, of shape (n_samples,)."""
-        return self._event
-
-    @property
-    def weight(self) -> Tensor | None:
-        """Weight of each row, or None."""
-        return self._weight
+    def columns(self) -> dict[str, Tensor]:
+        """The columns given, by name; a row of weight 0 has no event."""
+        names = ("event", "time", "entry", "stratum", "weight")
+        columns = {name: getattr(self, "_" + name) for name in names}
+        return {name: column for name, column in columns.items() if column is not None}
 
     @property
     def device(self) -> torch.device:

@@ -61,12 +61,14 @@ class Converged(Callback):
     def __init__(self, tol: float = 1e-12) -> None:
         self.tol = tol
 
+    def on_train_begin(self, net: Any, **kwargs: Any) -> None:
+        """Forget the last fit."""
+        self.before_ = math.inf
+
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
         """Compare the loss with that of the epoch before."""
-        if len(net.history) < 2:
-            return
-        before, now = net.history[-2:, "train_loss"]
-        if before - now <= self.tol * max(1.0, abs(now)):
+        before, self.before_ = self.before_, net.history[-1, "train_loss"]
+        if before - self.before_ <= self.tol * max(1.0, abs(self.before_)):
             raise KeyboardInterrupt
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,31 @@ from torch import Tensor
 
 from sksurvtorch.functional import RiskSets
 
-Target = RiskSets | dict[str, Tensor] | None
+
+class RiskSetTarget(Mapping[str, Tensor]):
+    """Target of a Cox net: reads as a mapping of columns, and carries their risk sets.
+
+    Parameters
+    ----------
+    risk_sets : RiskSets
+        Risk sets of the rows.
+    """
+
+    def __init__(self, risk_sets: RiskSets) -> None:
+        self.risk_sets = risk_sets
+        self._columns = risk_sets.columns
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self._columns[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._columns)
+
+    def __len__(self) -> int:
+        return len(self._columns)
+
+
+Target = Mapping[str, Tensor] | None
 
 
 class SurvivalDataset(torch.utils.data.Dataset[Any]):
@@ -21,8 +45,8 @@ class SurvivalDataset(torch.utils.data.Dataset[Any]):
     ----------
     X : tensor of shape (n_samples, ...)
         Input of the network.
-    y : RiskSets, dict of tensors of shape (n_samples,), or None
-        Target: risk sets for a Cox model, else event, time and so on.
+    y : mapping of tensors of shape (n_samples,), or None
+        Target: event, time and so on; a `RiskSetTarget` for a Cox model.
     """
 
     def __init__(self, X: Tensor, y: Target = None) -> None:
@@ -41,22 +65,21 @@ class SurvivalDataset(torch.utils.data.Dataset[Any]):
         """Which rows have an event, on the CPU."""
         if self.y is None:
             return np.zeros(len(self), dtype=bool)
-        event = self.y.event if isinstance(self.y, RiskSets) else self.y["event"]
-        on_cpu: np.ndarray = event.cpu().numpy()
-        return on_cpu
+        event: np.ndarray = self.y["event"].cpu().numpy()
+        return event
 
     @property
     def weight(self) -> Tensor | None:
         """Weight of the rows, if they have one."""
-        return self.y.weight if isinstance(self.y, RiskSets) else (self.y or {}).get("weight")
+        return None if self.y is None else self.y.get("weight")
 
 
 def take(y: Target, rows: Tensor) -> Target:
     """Return some rows of a target."""
     if y is None:
         return None
-    if isinstance(y, RiskSets):
-        return y.take(rows)
+    if isinstance(y, RiskSetTarget):
+        return RiskSetTarget(y.risk_sets.take(rows))
     return {name: column[rows.to(column.device)] for name, column in y.items()}
 
 
@@ -64,9 +87,9 @@ class BatchLoader:
     """Iterate over the batches of a `SurvivalDataset`.
 
     All batches of an epoch have the same number of rows, up to one, and at most `batch_size`: no
-    short batch comes last. With `shuffle` the events are spread evenly over the batches. A batch
-    without an event is left out where the target is risk sets, since the Cox partial likelihood is
-    not defined there; `n_skipped` counts them.
+    short batch comes last. With `shuffle` the events are spread evenly over the batches. For a Cox
+    model a batch without an event is left out, since the partial likelihood is not defined there;
+    `n_skipped` counts them.
 
     Parameters
     ----------
@@ -103,7 +126,7 @@ class BatchLoader:
             return
         event = self.dataset.event
         for rows in np.array_split(self._order(event), len(self)):
-            if isinstance(self.dataset.y, RiskSets):
+            if isinstance(self.dataset.y, RiskSetTarget):
                 if not event[rows].any():
                     self.n_skipped += 1
                     continue

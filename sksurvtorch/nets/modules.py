@@ -23,8 +23,9 @@ class MLP(nn.Module):
     """Linear predictor plus multilayer perceptron, on standardised inputs.
 
     Every input is centred and divided by its standard deviation in the training data, so that its
-    unit does not matter. The hidden layers add to a linear model of the inputs: where the data
-    show nothing more than a linear effect, little has to be learned.
+    unit does not matter; one that was constant there has no effect. The hidden layers add to a
+    linear model of the inputs: where the data show nothing more than a linear effect, little has
+    to be learned.
 
     Parameters
     ----------
@@ -73,10 +74,11 @@ class MLP(nn.Module):
             self.hidden.append(last)
 
     def standardise(self, mean: Tensor, standard_deviation: Tensor) -> None:
-        """Set the mean and standard deviation of the inputs; one of 0 leaves a column as it is."""
-        constant = standard_deviation == 0
+        """Set the mean and standard deviation of the inputs; a constant input is left out."""
         self.center.copy_(mean)
-        self.spread.copy_(torch.where(constant, 1.0, standard_deviation))
+        # Whatever value it takes later on, nothing is known of its effect.
+        constant = standard_deviation == 0
+        self.spread.copy_(torch.where(constant, torch.inf, standard_deviation))
 
     def forward(self, X: Tensor) -> Tensor:
         """Return the outputs, of shape (n_samples, n_outputs)."""
@@ -102,6 +104,16 @@ def squared_weights(module: nn.Module) -> Tensor:
 
     A `SharedShape` adds the square of its log shape: where few samples can be fitted perfectly, the
     likelihood would have the shape grow without end.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        Any network.
+
+    Returns
+    -------
+    tensor of shape ()
+        The sum, with its gradient.
     """
     total: Tensor = sum(
         (weight.square().sum() for weight in module.parameters() if weight.ndim > 1),

@@ -14,12 +14,12 @@ from skorch.helper import SliceDict, predefined_split
 from skorch.utils import to_tensor
 from torch import Tensor
 
-from sksurvtorch._validation import check_survival_y
+from sksurvtorch._validation import check_survival_y, check_vector
 from sksurvtorch.exceptions import SkippedBatchWarning
 from sksurvtorch.functional import RiskSets
 from sksurvtorch.losses import CoxPHLoss
 from sksurvtorch.nets.callbacks import FiniteLoss
-from sksurvtorch.nets.loader import BatchLoader, SurvivalDataset
+from sksurvtorch.nets.loader import BatchLoader, RiskSetTarget, SurvivalDataset
 from sksurvtorch.nets.modules import squared_weights
 from sksurvtorch.nets.random import RandomStream
 
@@ -62,14 +62,31 @@ def survival_target(
     array([2., 3.])
     """
     event, time = check_survival_y(y)
-    columns = {"event": np.asarray(event), "time": np.asarray(time)}
-    if entry is not None:
-        columns["entry"] = np.asarray(entry)
+    columns = {"entry": entry, "weight": weight}
     if stratum is not None:
-        columns["stratum"] = np.unique(np.asarray(stratum), return_inverse=True)[1]
-    if weight is not None:
-        columns["weight"] = np.asarray(weight)
-    return SliceDict(**columns)
+        columns["stratum"] = stratum_codes(stratum, len(time))[1]
+    given = {
+        name: check_vector(name, np.array(column), len(time)).numpy()
+        for name, column in columns.items()
+        if column is not None
+    }
+    return SliceDict(event=event, time=time, **given)
+
+
+def stratum_codes(stratum: Any, n_samples: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the labels of the strata, ascending, and the code of each row."""
+    values = np.asarray(stratum)
+    if values.shape != (n_samples,):
+        raise ValueError(f"`stratum` must have shape ({n_samples},), got {values.shape}.")
+    missing = [value is None or value != value for value in values.tolist()]
+    if any(missing):
+        first = values[missing].tolist()[0]
+        raise ValueError(
+            f"`stratum` must not be missing, got {first!r} ({sum(missing)} of {n_samples} rows). "
+            "Give such rows a stratum of their own."
+        )
+    labels, codes = np.unique(values, return_inverse=True)
+    return labels, codes
 
 
 class SurvivalNet(NeuralNet):
@@ -143,7 +160,7 @@ class SurvivalNet(NeuralNet):
         if isinstance(y, Mapping):
             y = {name: torch.as_tensor(column) for name, column in y.items()}
             if isinstance(self.criterion_, CoxPHLoss):
-                y = RiskSets(**y, ties=self.criterion_.ties)
+                y = RiskSetTarget(RiskSets(**y, ties=self.criterion_.ties))
         return self.dataset(X, y)
 
     def infer(self, x: Any, **fit_params: Any) -> Any:
@@ -155,7 +172,8 @@ class SurvivalNet(NeuralNet):
 
     def get_loss(self, y_pred: Any, y_true: Any, X: Any = None, training: bool = False) -> Tensor:
         """Return the loss of a batch, with the penalty when training."""
-        if isinstance(y_true, RiskSets):
+        if isinstance(y_true, RiskSetTarget):
+            y_true = y_true.risk_sets
             on_device = y_true.device == y_pred.device
             y_true = y_true if on_device else y_true.to(y_pred.device)
         else:

@@ -54,7 +54,7 @@ CONFIGURATIONS = {
     "float64": {"dtype": "float64", "max_epochs": 20},
     "mini-batches": {"dtype": "float64", "batch_size": 16, "max_epochs": 5},
     "early stopping": {"dtype": "float64", "early_stopping": True, "max_epochs": 20},
-    "linear": {"hidden_layer_sizes": (), "optimizer": "lbfgs", "alpha": 1.0},
+    "linear": {"hidden_layer_sizes": (), "optimizer": "lbfgs", "alpha": 10.0},
     "breslow": {"dtype": "float64", "ties": "breslow", "max_epochs": 20},
     "per sample": {"dtype": "float64", "shape": "per_sample", "max_epochs": 20},
 }

@@ -1,4 +1,4 @@
-"""The loss takes O(n) memory: peak resident memory of a fresh process, before and after one call."""
+"""The loss takes O(n) memory: the peak of a fresh process before and after one call."""
 
 from __future__ import annotations
 

@@ -90,7 +90,7 @@ def test_fit_twice_is_fit_once(kind, parameters, patients):
     expected = everything(once, X)
     twice = once.fit(X, Surv.from_arrays(event, time))
     np.testing.assert_array_equal(everything(twice, X), expected)
-    other = fit(kind, rows(patients, slice(0, 60)), **parameters)
+    other = fit(kind, rows(patients, slice(30, 110)), **parameters)
     other.fit(X, Surv.from_arrays(event, time))
     np.testing.assert_array_equal(everything(other, X), expected)
 
@@ -180,8 +180,8 @@ def test_the_unit_of_time_scales_weibull_predictions(patients, shape, unit):
     X, event, time = patients
     days = fit(WeibullAFTRegressor, patients, shape=shape)
     other = fit(WeibullAFTRegressor, (X, event, time * unit), shape=shape)
-    # The logarithm of another unit is rounded otherwise.
-    close = {"rtol": 1e-9, "atol": 1e-12}
+    # The logarithm of another unit is rounded otherwise, and each step of the training anew.
+    close = {"rtol": 1e-7, "atol": 1e-9}
     for name in ("predict_median", "predict_expectation"):
         expected = getattr(days, name)(X) * unit
         np.testing.assert_allclose(getattr(other, name)(X), expected, **close)
@@ -195,12 +195,11 @@ def test_the_unit_of_time_scales_weibull_predictions(patients, shape, unit):
 
 
 @pytest.mark.parametrize("unit", [1 / 365.25, 86_400.0])
-def test_the_unit_of_time_leaves_weibull_risks_equal_up_to_their_level(patients, unit):
-    """The risk is minus the log of the median, so its level has the unit in it."""
+def test_the_unit_of_time_leaves_weibull_risks_equal(patients, unit):
     X, event, time = patients
     days = fit(WeibullAFTRegressor, patients).predict(X)
     other = fit(WeibullAFTRegressor, (X, event, time * unit)).predict(X)
-    np.testing.assert_allclose(other, days - np.log(unit), rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(other, days, rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize(
@@ -214,6 +213,14 @@ def test_cox_risks_are_unchanged_under_an_increasing_map_of_time(patients, chang
     other = fit(CoxNNRegressor, (X, event, change(time)))
     np.testing.assert_array_equal(other.predict(X), expected.predict(X))
     np.testing.assert_array_equal(everything(other, X), everything(expected, X))
+
+
+@pytest.mark.parametrize("hidden_layer_sizes", [(), (8,)])
+def test_the_built_in_cox_net_cannot_shift_its_output(patients, hidden_layer_sizes):
+    """A constant is not identified, and Adam would walk along it on rounding noise."""
+    module = fit(CoxNNRegressor, patients, hidden_layer_sizes=hidden_layer_sizes).net_.module_
+    shapes = [tuple(parameter.shape) for parameter in module.parameters()]
+    assert (1,) not in shapes
 
 
 class Shifted(nn.Module):
@@ -305,17 +312,17 @@ def test_the_baseline_is_that_of_breslow(patients):
     np.testing.assert_allclose(ours, theirs, rtol=1e-9, atol=1e-14)
 
 
-@pytest.mark.parametrize("labels", [[0, 1], [7, -3], ["b", "a"], [1.5, 0.5], [True, False]])
+@pytest.mark.parametrize("labels", [[-3, 7], ["a", "b"], [0.5, 1.5], [False, True]])
 def test_strata_may_have_any_labels(patients, labels):
     X, _, _ = patients
-    stratum = np.array(labels)[np.arange(len(X)) % 2]
-    expected = np.array([0, 1])[np.arange(len(X)) % 2]
+    stratum, code = np.array(labels)[np.arange(len(X)) % 2], np.arange(len(X)) % 2
     ours = fit(CoxNNRegressor, patients, stratum=stratum)
-    theirs = fit(CoxNNRegressor, patients, stratum=expected)
-    np.testing.assert_allclose(ours.predict(X), theirs.predict(X), rtol=1e-9, atol=1e-9)
-    np.testing.assert_allclose(
-        ours.predict_median(X, stratum=stratum), theirs.predict_median(X, stratum=expected)
+    theirs = fit(CoxNNRegressor, patients, stratum=code)
+    np.testing.assert_array_equal(ours.predict(X), theirs.predict(X))
+    np.testing.assert_array_equal(
+        ours.predict_median(X, stratum=stratum), theirs.predict_median(X, stratum=code)
     )
+    assert len(ours.strata_) == 2
 
 
 @both
@@ -417,8 +424,8 @@ def simulate(n, p, *, censored=0.3, seed=0):
 @pytest.mark.parametrize("optimizer", ["adamw", "lbfgs"])
 @pytest.mark.parametrize(
     ("n", "p", "censored"),
-    [(30, 2, 0.3), (60, 1, 0.3), (100, 500, 0.3), (200, 3, 0.95), (2, 1, 0.0)],
-    ids=["30_rows", "one_feature", "500_features", "rare_events", "two_rows"],
+    [(30, 2, 0.3), (60, 1, 0.3), (100, 500, 0.3), (200, 3, 0.95)],
+    ids=["30_rows", "one_feature", "500_features", "rare_events"],
 )
 def test_small_and_hard_data_fit(kind, hidden_layer_sizes, optimizer, n, p, censored):
     X, event, time = simulate(n, p, censored=censored)
@@ -427,8 +434,15 @@ def test_small_and_hard_data_fit(kind, hidden_layer_sizes, optimizer, n, p, cens
     survival = fitted.predict_survival_function(X, return_array=True)
     assert ((survival >= 0) & (survival <= 1)).all()
     assert np.isfinite(fitted.predict(X)).all()
-    if n > 2:
-        assert fitted.score(X, Surv.from_arrays(event, time)) > 0.6
+    assert fitted.score(X, Surv.from_arrays(event, time)) > 0.6
+
+
+@both
+def test_two_rows_are_enough(kind):
+    fitted = kind(max_epochs=2).fit([[1.0], [2.0]], Surv.from_arrays([True, True], [1.0, 3.0]))
+    first, second = fitted.predict([[1.0], [2.0]])
+    assert np.isfinite([first, second]).all()
+    assert first >= second
 
 
 @both
@@ -438,16 +452,33 @@ def test_constant_columns_count_for_nothing(kind):
     constants = [np.zeros(80), np.full(80, 0.1), np.full(80, -1e6), np.full(80, 1 / 3)]
     more = np.column_stack([constants[0], X, *constants[1:]])
     ours, theirs = kind(**LINEAR).fit(more, y), kind(**LINEAR).fit(X, y)
-    np.testing.assert_array_equal(ours.coef_[[0, 3, 4, 5]], 0)
+    # The mean of equal numbers is rounded.
+    np.testing.assert_allclose(ours.coef_[[0, 3, 4, 5]], 0, atol=1e-7)
     np.testing.assert_allclose(ours.coef_[1:3], theirs.coef_, rtol=1e-5)
     assert kind(max_epochs=3, random_state=0).fit(more, y).score(more, y) > 0.6
+
+
+@both
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("value", [0.0, 0.1, 1 / 3, -0.99, 1e3 + 1 / 3])
+def test_a_constant_whose_mean_is_rounded_does_no_harm(kind, value, dtype):
+    """The mean of 60 times 0.1 is not 0.1, and a tiny difference is no information."""
+    _, event, time = simulate(60, 1)
+    fitted = fit(kind, (np.full((60, 1), value), event, time), dtype=dtype)
+    assert np.ptp(fitted.predict([[value], [value]])) == 0
+    expected = fit(kind, (np.zeros((60, 1)), event, time), dtype=dtype)
+    ours, theirs = (
+        model.predict_median([[at]]) for model, at in ((fitted, value), (expected, 0.0))
+    )
+    np.testing.assert_allclose(ours, theirs, rtol=1e-3)
 
 
 @both
 def test_nothing_but_constants_predicts_the_same_for_all(kind):
     X, event, time = simulate(50, 2)
     fitted = kind(max_epochs=3, random_state=0).fit(np.ones_like(X), Surv.from_arrays(event, time))
-    assert np.ptp(fitted.predict(np.ones_like(X))) == 0
+    # A matrix product sums its last rows in another order.
+    assert np.ptp(fitted.predict(np.ones_like(X))) < 1e-6
 
 
 @both

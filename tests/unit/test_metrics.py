@@ -47,7 +47,7 @@ def test_perfect_and_reversed_order(sign, expected, weight):
 
 
 @pytest.mark.parametrize("weight", [None, np.ones(3)])
-@pytest.mark.parametrize("tied_tol", [np.inf, 1e300, 4, np.float32(4)])
+@pytest.mark.parametrize("tied_tol", [1e300, 4, np.float32(4)])
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, np.int8, np.uint64])
 def test_a_tolerance_beyond_all_differences(dtype, tied_tol, weight):
     result = concordance_index_censored(
