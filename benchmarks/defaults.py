@@ -95,9 +95,11 @@ def scores(model: object, X: pd.DataFrame, y: np.ndarray, train: np.ndarray, tes
         model = make_pipeline(SimpleImputer(), StandardScaler(), model).fit(X.iloc[train], y[train])
         risk = model.predict(X.iloc[test])
     concordance = concordance_index_censored(y[test][event], y[test][when], risk)[0]
+    # Times have to lie before the end of the follow-up, of the training and of the test rows.
+    inside = y[test][when] <= y[train][when].max()
     low, high = np.quantile(y[test][when], [0.1, 0.9])
-    grid = np.unique(np.linspace(low, min(high, y[train][when].max() * (1 - 1e-9)), 50))
-    inside = y[test][when] < y[train][when].max()
+    end = min(y[part][when].max() for part in (train, test[inside]))
+    grid = np.linspace(low, min(high, end * (1 - 1e-6)), 50)
     functions = model.predict_survival_function(X.iloc[test])[inside]
     survival = np.stack([function(grid) for function in functions])
     brier = integrated_brier_score(y[train], y[test][inside], survival, grid)
