@@ -24,6 +24,7 @@ from sklearn.model_selection import (
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from skorch.callbacks import GradientNormClipping
+from skorch.exceptions import DeviceWarning
 from sksurv.datasets import load_veterans_lung_cancer
 from sksurv.preprocessing import OneHotEncoder
 from sksurv.util import Surv
@@ -304,6 +305,21 @@ def test_a_stored_model_trains_on_as_the_original(kind, patients):
     for either in (model, stored):
         either.partial_fit(*patients)
     np.testing.assert_array_equal(stored.predict(patients[0]), model.predict(patients[0]))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
+@both
+def test_a_model_from_a_gpu_predicts_without_one_and_says_what_training_needs(kind, patients):
+    X, y = patients
+    model = kind(max_epochs=2, random_state=0).fit(X, y)
+    risk = model.predict(X)
+    gpu = torch.device("cuda")  # as it would have been trained there
+    model.device_ = model.net_.device = model.net_.random_stream.device = gpu
+    with pytest.warns(DeviceWarning):
+        loaded = pickle.loads(pickle.dumps(model))
+    np.testing.assert_array_equal(loaded.predict(X), risk)
+    with pytest.raises(ValueError, match=r"^`device` must name a device of this machine"):
+        loaded.partial_fit(X, y)
 
 
 @both
