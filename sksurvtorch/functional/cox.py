@@ -249,11 +249,11 @@ def _log_weighted(eta: Tensor, risk_sets: RiskSets) -> Tensor:
     return z if risk_sets.log_weight is None else z + risk_sets.log_weight
 
 
-def _arithmetic(eta: Tensor, risk_sets: RiskSets) -> tuple[Arithmetic, Tensor | float]:
+def _arithmetic(eta: Tensor, risk_sets: RiskSets) -> tuple[Arithmetic, float]:
     """Return the arithmetic that is safe for these hazard ratios, and their log scale."""
     if eta.device.type != "cpu":  # looking at the range would stop the stream
         return Log, 0.0
-    lowest, highest = eta.aminmax()
+    lowest, highest = (bound.item() for bound in eta.aminmax())
     if highest - lowest + risk_sets.log_weight_range <= _LINEAR_RANGE:
         return Linear, (lowest + highest) / 2
     return Log, 0.0

@@ -52,7 +52,7 @@ class CoxPHLoss(nn.Module):
     def forward(
         self,
         log_hazard_ratio: Tensor,
-        event: Tensor | Target | RiskSets | None = None,
+        event: Tensor | Target | None = None,
         time: Tensor | None = None,
         *,
         entry: Tensor | None = None,
@@ -68,8 +68,8 @@ class CoxPHLoss(nn.Module):
             Output of the network: the higher, the earlier the event.
         event : bool tensor of shape (n_samples,), or a whole target
             True for an observed event. In place of all that follows it may be a mapping with the
-            keys event and time, and optionally entry, stratum and weight, or risk sets: so comes
-            the target of a skorch net.
+            keys event and time, and optionally entry, stratum and weight: so comes the target of a
+            skorch net.
         time : tensor of shape (n_samples,)
             Time of the event or the censoring.
         entry, stratum, weight : tensors of shape (n_samples,), optional
@@ -82,8 +82,6 @@ class CoxPHLoss(nn.Module):
         tensor of shape (), or (n_samples,) with ``reduction="none"``
             In the dtype of `log_hazard_ratio`.
         """
-        if isinstance(event, RiskSets) and risk_sets is None:
-            event, risk_sets = None, event
         if risk_sets is not None and risk_sets.ties != self.ties:
             raise ValueError(
                 f"`risk_sets` must have the ties {self.ties!r} of this loss, "

@@ -115,17 +115,15 @@ def squared_weights(module: nn.Module) -> Tensor:
     tensor of shape ()
         The sum, with its gradient.
     """
-    total: Tensor = sum(
-        (weight.square().sum() for weight in module.parameters() if weight.ndim > 1),
-        start=torch.zeros(()),
-    )
+    weights = [weight for weight in module.parameters() if weight.ndim > 1]
     for part in module.modules():
         if isinstance(part, SharedShape):
-            total = total + part.log_shape.square()
+            weights.append(part.log_shape)
         elif isinstance(part, MLP) and part.hidden is not None and len(part.center) > 10:
             (first, *_) = part.hidden.parameters()
-            total = total + (len(part.center) / 10 - 1) * first.square().sum()
-    return total
+            weights.append((len(part.center) / 10 - 1) ** 0.5 * first)
+    flat = torch.cat([weight.reshape(-1) for weight in weights])
+    return flat @ flat
 
 
 def _hidden(

@@ -172,17 +172,17 @@ class SurvivalNet(NeuralNet):
 
     def get_loss(self, y_pred: Any, y_true: Any, X: Any = None, training: bool = False) -> Tensor:
         """Return the loss of a batch, with the penalty when training."""
+        loss: Tensor
         if isinstance(y_true, RiskSetTarget):
-            y_true = y_true.risk_sets
-            on_device = y_true.device == y_pred.device
-            y_true = y_true if on_device else y_true.to(y_pred.device)
+            risk_sets = y_true.risk_sets
+            if risk_sets.device != y_pred.device:
+                risk_sets = risk_sets.to(y_pred.device)
+            loss = self.criterion_(y_pred, risk_sets=risk_sets)
         else:
-            y_true = to_tensor(y_true, device=self.device)
-        loss: Tensor = self.criterion_(y_pred, y_true)
-        if training:
-            loss = _tamed(loss)
-            if self.l2 > 0:
-                loss = loss + 0.5 * self.l2 * squared_weights(self.module_)
+            loss = self.criterion_(y_pred, to_tensor(y_true, device=self.device))
+            loss = _tamed(loss) if training else loss
+        if training and self.l2 > 0:
+            loss = loss + 0.5 * self.l2 * squared_weights(self.module_)
         return loss
 
     def run_single_epoch(
