@@ -21,7 +21,11 @@ REDUCTIONS = ("mean", "sum", "none")
 
 def check_option(name: str, value: object, options: Sequence[object]) -> None:
     """Raise unless `value` is one of the `options`."""
-    if not any(type(value) is type(option) and value == option for option in options):
+    allowed = any(
+        value is option or (isinstance(value, str) and isinstance(option, str) and value == option)
+        for option in options
+    )
+    if not allowed:
         listed = ", ".join(repr(option) for option in options)
         raise ValueError(f"`{name}` must be one of {listed}, got {value!r}.")
 
@@ -43,11 +47,14 @@ def check_vector(name: str, value: Any, n_samples: int | None = None) -> Tensor:
     """Return `value` as a tensor of shape (n_samples,), numeric and without gradient."""
     if value is None:
         raise TypeError(f"`{name}` must be a tensor of shape (n_samples,), got None.")
-    flags = getattr(value, "flags", None)
-    if flags is not None and not flags.writeable:
-        value = value.copy()  # torch has no read-only tensors
+    if hasattr(value, "__array__") and not isinstance(value, Tensor):
+        # torch has no read-only, reversed, strided by bytes or foreign-endian arrays.
+        value = value.__array__()
+        value = value.astype(value.dtype.newbyteorder("="), order="C", copy=True)
     try:
         tensor = torch.as_tensor(value).detach()
+        if tensor.dtype in (torch.uint16, torch.uint32, torch.uint64):
+            tensor = tensor.to(torch.int64)  # torch can hardly compute with these
     except (TypeError, ValueError, RuntimeError) as error:
         kind = getattr(value, "dtype", type(value).__name__)
         raise TypeError(f"`{name}` must be numeric, got {kind}.") from error
@@ -188,6 +195,7 @@ def check_survival_y(
         raise ValueError(
             f"The second field of `y`, {names[1]!r}, must be a numeric time, got {time.dtype}."
         )
+    event = event.copy()  # a field of y has the stride of all of it
     checked = check_time(time.astype("int64" if time.dtype.kind in "iu" else "float64"), len(y))
     hint = "Time counts from the origin of each row, so it cannot lie before it."
     _refuse("time", "be at least 0", checked < 0, checked, hint)

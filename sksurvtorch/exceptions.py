@@ -17,5 +17,9 @@ class NonFiniteLossWarning(SurvivalWarning):
     """The loss became NaN or infinite; training stopped with the last good weights."""
 
 
+class PrecisionWarning(SurvivalWarning):
+    """A column of X varies too little around its mean for the dtype of the network."""
+
+
 class SkippedBatchWarning(SurvivalWarning):
     """Batches without an event were left out of a Cox fit."""

@@ -15,10 +15,10 @@ from torch import Tensor
 from sksurvtorch import _validation as validation
 from sksurvtorch.estimators import _network as network
 from sksurvtorch.estimators._parameters import PrefixedParameters
-from sksurvtorch.exceptions import NoEventError
+from sksurvtorch.exceptions import NoEventError, NonFiniteLossError
 from sksurvtorch.metrics import concordance_index_censored
 from sksurvtorch.nets import SurvivalNet
-from sksurvtorch.nets.loader import SurvivalDataset, Target
+from sksurvtorch.nets.loader import SurvivalDataset, information
 from sksurvtorch.nets.random import RandomStream
 
 Columns = dict[str, Tensor]
@@ -63,11 +63,7 @@ class SurvivalNetEstimator(SurvivalAnalysisMixin, RegressorMixin, PrefixedParame
         """Return the rows with their target."""
 
     @abstractmethod
-    def _information(self, y: Target) -> float:
-        """Return what the mean loss is divided by."""
-
-    @abstractmethod
-    def _finish(self, dataset: SurvivalDataset) -> None:
+    def _finish(self, dataset: SurvivalDataset, output: Tensor) -> None:
         """Set what follows from the trained network."""
 
     @abstractmethod
@@ -112,6 +108,8 @@ class SurvivalNetEstimator(SurvivalAnalysisMixin, RegressorMixin, PrefixedParame
         network.check_parameters(self)
         self._check_own_parameters()
         go_on = go_on and hasattr(self, "net_")
+        if go_on:
+            network.check_goes_on(self)
         # A model that was trained on another machine can predict here, but not always train.
         self.device_ = validation.resolve_device(self.device_ if go_on else self.device)
         rows, columns = self._check_data(X, y, sample_weight, reset=not go_on, **others)
@@ -121,15 +119,24 @@ class SurvivalNetEstimator(SurvivalAnalysisMixin, RegressorMixin, PrefixedParame
             self._start(columns)
         dataset = self._dataset(rows, columns)
         train, valid = self._split(dataset)
-        net = self.net_ if go_on else self._make_net(train)
+        assert train.y is not None
+        informative = float(information(train.y))
+        l2 = network.resolve_alpha(self) / informative
+        net = self.net_ if go_on else self._make_net(train, l2)
+        n_batches = network.n_batches(self, len(train))
+        net.l2, net.batch_size = l2, network.resolve_batch_size(self, len(train))
+        weighted = "weight" in columns and n_batches > 1
+        net.mean_information = informative / n_batches if weighted else None
+        n_steps = None
         if n_epochs is None:
             n_epochs = network.n_epochs(self)
-        callbacks = network.make_callbacks(self, n_epochs * network.n_batches(self, len(train)))
-        net.train(train, valid, n_epochs, callbacks)
+            n_steps = n_epochs * n_batches
+        callbacks = network.make_callbacks(self, n_steps)
+        net.train(train, valid, n_epochs, callbacks, lr=network.resolve_lr(self))
         self.net_ = net
         self.n_iter_ = len(net.history)
         self.unique_times_ = np.unique(columns["time"].numpy())
-        self._finish(dataset)
+        self._finish(dataset, self._finite_output(dataset.X))
         return self
 
     def _check_data(
@@ -145,7 +152,7 @@ class SurvivalNetEstimator(SurvivalAnalysisMixin, RegressorMixin, PrefixedParame
             raise ValueError(f"`y` must have one row for each of X, {n_samples}, got {len(event)}.")
         if n_samples < 2:
             raise ValueError(f"X must have at least 2 samples to fit, got n_samples = {n_samples}.")
-        columns = {"event": torch.tensor(event), "time": torch.from_numpy(time)}
+        columns = {"event": torch.from_numpy(event), "time": torch.from_numpy(time)}
         for name, value in others.items():
             if value is not None:
                 columns[name] = validation.check_vector(name, np.array(value), n_samples)
@@ -174,6 +181,8 @@ class SurvivalNetEstimator(SurvivalAnalysisMixin, RegressorMixin, PrefixedParame
         checked: np.ndarray = validate_data(
             self, X, reset=reset, dtype=dtype, order="C", ensure_2d=not own, allow_nd=own
         )
+        if reset and not own:
+            network.warn_of_lost_precision(X, checked)
         if own:
             if reset:
                 self.input_shape_ = checked.shape[1:]
@@ -207,7 +216,7 @@ class SurvivalNetEstimator(SurvivalAnalysisMixin, RegressorMixin, PrefixedParame
         train_set, valid_set = (SurvivalDataset(*dataset[rows]) for rows in parts)
         return train_set, valid_set
 
-    def _make_net(self, train: SurvivalDataset) -> SurvivalNet:
+    def _make_net(self, train: SurvivalDataset, l2: float) -> SurvivalNet:
         """Make the network and the net around it."""
         stream = RandomStream(self._seed, self.device_)
         with stream:
@@ -216,8 +225,8 @@ class SurvivalNetEstimator(SurvivalAnalysisMixin, RegressorMixin, PrefixedParame
             # The first call of a lazy module draws its weights.
             network.check_output(module, train.X[:2].to(self.device_), self._n_outputs())
         module = self._wrap(module).to(self.device_, network.resolve_dtype(self))
-        l2 = network.resolve_alpha(self) / self._information(train.y)
-        if self.module is None:
+        self._made_with = network.made_with(self)
+        if self.module is None and not (network.is_linear(self) and network.is_lbfgs(self)):
             network.start_from_linear(self, module, train, l2)
         return network.make_net(self, module, l2=l2, n_rows=len(train), stream=stream)
 
@@ -226,6 +235,17 @@ class SurvivalNetEstimator(SurvivalAnalysisMixin, RegressorMixin, PrefixedParame
         check_is_fitted(self, "net_")
         rows = torch.from_numpy(self._check_X(X, reset=False))
         return self._forward(rows)
+
+    def _finite_output(self, rows: Tensor) -> Tensor:
+        """Return the output for the training rows, or raise if training has ruined it."""
+        output = self._forward(rows)
+        if not output.isfinite().all():
+            del self.net_
+            raise NonFiniteLossError(
+                "The trained network gives NaN or infinity for rows of X. Scale the features, "
+                "lower `lr`, or raise `alpha`."
+            )
+        return output
 
     def _forward(self, rows: Tensor) -> Tensor:
         output: Tensor = self.net_.forward(rows).double()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from typing import Any
 
 import numpy as np
@@ -11,13 +12,13 @@ from sklearn.utils import check_random_state
 from torch import Tensor, nn
 
 from sksurvtorch import _validation as validation
+from sksurvtorch.exceptions import PrecisionWarning
 from sksurvtorch.nets import MLP, SurvivalNet, callbacks
 from sksurvtorch.nets.loader import SurvivalDataset
 from sksurvtorch.nets.modules import ACTIVATIONS, NORMS
 from sksurvtorch.nets.random import RandomStream
 
 OPTIMIZERS: dict[str, type[torch.optim.Optimizer]] = {
-    "adamw": torch.optim.AdamW,
     "adam": torch.optim.Adam,
     "sgd": torch.optim.SGD,
     "lbfgs": torch.optim.LBFGS,
@@ -50,8 +51,7 @@ def check_parameters(estimator: Any) -> None:
         validation.check_number("alpha", p.alpha, float, 0.0)
     if p.max_epochs != "auto":
         validation.check_number("max_epochs", p.max_epochs, int, 1)
-    if p.batch_size is not None:
-        validation.check_number("batch_size", p.batch_size, int, 1)
+    asked_batch_size(p)
     for flag in ("early_stopping", "compile", "warm_start"):
         validation.check_flag(flag, getattr(p, flag))
     validation.check_number("n_iter_no_change", p.n_iter_no_change, int, 1)
@@ -134,11 +134,30 @@ def moments(X: Tensor, weight: Tensor | None) -> tuple[Tensor, Tensor]:
     share = weight / weight.sum()
     # Piece by piece: a float64 copy of X would take more memory than all else.
     pieces = list(zip(X.split(_CHUNK), share.split(_CHUNK), strict=True))
-    mean = sum(part @ rows.double() for rows, part in pieces)
+    mean: Tensor = sum(part @ rows.double() for rows, part in pieces)
     variance = sum(part @ (rows.double() - mean).square() for rows, part in pieces)
     # The rounded mean of equal numbers would leave a spread.
     constant = X.amax(0) == X.amin(0)
-    return mean, torch.where(constant, 0.0, variance.sqrt())
+    spread = torch.where(constant, 0.0, variance.sqrt())
+    return mean, spread
+
+
+def warn_of_lost_precision(given: Any, X: np.ndarray) -> None:
+    """Warn if columns of X that vary are nearly constant in the dtype of the network."""
+    coarse = np.finfo(X.dtype).eps * np.abs(X).max(axis=0)
+    near = np.flatnonzero(np.ptp(X, axis=0) < 1000 * coarse)
+    if not len(near):
+        return
+    given = np.asarray(given)[:, near].astype(float)
+    lost = near[np.ptp(given, axis=0) > 0]
+    if len(lost):
+        warnings.warn(
+            f"{len(lost)} columns of X (the first is number {lost[0]}) vary so little around their "
+            f"mean that {X.dtype} hardly tells their values apart. Subtract the mean before `fit`, "
+            "or set dtype='float64'.",
+            PrecisionWarning,
+            stacklevel=2,
+        )
 
 
 def check_output(module: nn.Module, X: Tensor, width: int) -> None:
@@ -168,8 +187,45 @@ def is_linear(estimator: Any) -> bool:
 
 def resolve_batch_size(estimator: Any, n_rows: int) -> int:
     """Return the number of rows in a batch: all of them for a whole-data optimizer."""
+    asked = asked_batch_size(estimator)
+    return n_rows if asked is None or is_lbfgs(estimator) else asked
+
+
+def asked_batch_size(estimator: Any) -> int | None:
+    """Return the batch size that was asked for, in either spelling; skorch's -1 means all rows."""
     asked = estimator._prefixed("iterator_train__").get("batch_size", estimator.batch_size)
-    return n_rows if asked is None or is_lbfgs(estimator) else int(asked)
+    if asked is None or asked == -1:
+        return None
+    validation.check_number("batch_size", asked, int, 1)
+    return int(asked)
+
+
+def resolve_lr(estimator: Any) -> float:
+    """Return the learning rate at the start of a training."""
+    own = 1.0 if is_lbfgs(estimator) else estimator.lr
+    return float(estimator._prefixed("optimizer__").get("lr", own))
+
+
+def check_goes_on(estimator: Any) -> None:
+    """Raise if a parameter that made the network has changed since."""
+    for name, before in estimator._made_with.items():
+        now = made_with(estimator).get(name)
+        if now is not before and now != before:
+            raise ValueError(
+                f"`{name}` must stay {before!r} where the training of a network goes on, got "
+                f"{now!r}. Fit with warm_start=False to make a new network."
+            )
+
+
+def made_with(estimator: Any) -> dict[str, Any]:
+    """Return the parameters that make the network and its optimizer."""
+    names = "hidden_layer_sizes activation dropout norm module ties shape optimizer device compile"
+    known = estimator.get_params(deep=False)
+    parameters = {name: known[name] for name in names.split() if name in known}
+    for prefix in ("module__", "optimizer__"):
+        parameters |= {prefix + k: v for k, v in estimator._prefixed(prefix).items()}
+    parameters.pop("optimizer__lr", None)
+    return parameters | {"dtype": str(resolve_dtype(estimator)).removeprefix("torch.")}
 
 
 def n_batches(estimator: Any, n_rows: int) -> int:
@@ -186,13 +242,14 @@ def make_net(
         options = dict(LBFGS_OPTIONS)
     else:
         options = {"lr": estimator.lr}
-        if optimizer in ("adam", "adamw"):
-            # The penalty is part of the loss, for all optimizers alike.
-            options |= {"weight_decay": 0.0, "fused": estimator.device_.type in ("cpu", "cuda")}
+        further = estimator._prefixed("optimizer__")
+        if optimizer == "adam" and not further.keys() & {"foreach", "capturable"}:
+            options["fused"] = estimator.device_.type in ("cpu", "cuda")
     options |= estimator._prefixed("optimizer__")
     batch_size = resolve_batch_size(estimator, n_rows)
     iterator = {"shuffle": True, "generator": np.random.default_rng(estimator._seed)}
     iterator |= estimator._prefixed("iterator_train__")
+    iterator.pop("batch_size", None)
     prefixed = {
         **{f"optimizer__{name}": value for name, value in options.items()},
         **{f"iterator_train__{name}": value for name, value in iterator.items()},
@@ -224,24 +281,27 @@ def start_from_linear(estimator: Any, module: nn.Module, train: SurvivalDataset,
     """
     mlp = next(part for part in module.modules() if isinstance(part, MLP))
     hidden, mlp.hidden = mlp.hidden, None
-    if hidden is not None:
-        net = SurvivalNet(
-            module,
-            **estimator._criterion(),
-            optimizer=torch.optim.LBFGS,
-            l2=l2,
-            batch_size=len(train),
-            verbose=0,
-            device=estimator.device_,
-            callbacks__finite_loss=None,
-            **{f"optimizer__{name}": value for name, value in LBFGS_OPTIONS.items()},
-        )
-        start = copy.deepcopy(module.state_dict())
-        net.train(train, None, 5, [("converged", callbacks.Converged(1e-6))])
-        if not all(weight.isfinite().all() for weight in module.parameters()):
-            # No optimum, as when all times are equal: train from where training always starts.
-            module.load_state_dict(start)
-        mlp.hidden = hidden
+    net = SurvivalNet(
+        module,
+        **estimator._criterion(),
+        optimizer=torch.optim.LBFGS,
+        l2=l2,
+        batch_size=len(train),
+        verbose=0,
+        device=estimator.device_,
+        callbacks__finite_loss=None,
+        **{f"optimizer__{name}": value for name, value in LBFGS_OPTIONS.items()},
+    )
+    start = copy.deepcopy(module.state_dict())
+    converged = callbacks.Converged(1e-6)
+    n_epochs = 5
+    net.train(train, None, n_epochs, [("converged", converged)])
+    if len(net.history) < n_epochs and not converged.ended_:
+        raise KeyboardInterrupt  # that of the user, which skorch takes for the end of this training
+    if not all(weight.isfinite().all() for weight in module.parameters()):
+        # No optimum, as when all times are equal: train from where training always starts.
+        module.load_state_dict(start)
+    mlp.hidden = hidden
 
 
 def n_epochs(estimator: Any) -> int:
@@ -251,12 +311,12 @@ def n_epochs(estimator: Any) -> int:
     return 200 if is_lbfgs(estimator) else 100
 
 
-def make_callbacks(estimator: Any, n_steps: int) -> list[Any]:
-    """Return the callbacks of a training of so many steps, those of the user last."""
+def make_callbacks(estimator: Any, n_steps: int | None) -> list[Any]:
+    """Return the callbacks of a training of so many steps, or of one that may go on (None)."""
     made: list[Any] = []
     if is_lbfgs(estimator):
         made.append(("converged", callbacks.Converged()))
-    elif estimator.lr_schedule == "cosine":
+    elif estimator.lr_schedule == "cosine" and n_steps is not None:
         made.append(("lr_schedule", callbacks.CosineDecay(n_steps)))
     if estimator.early_stopping:
         stopping = callbacks.early_stopping(estimator.n_iter_no_change, estimator.tol)

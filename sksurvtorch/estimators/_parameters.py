@@ -20,15 +20,12 @@ class PrefixedParameters(BaseEstimator):
         """Set the parameters that are not in the signature of `__init__`."""
         for name, value in parameters.items():
             setattr(self, name, value)
+        if parameters:
+            self._further_names: set[str] = {*self._further(), *parameters}
 
     def _further(self) -> dict[str, Any]:
         """Return the parameters that are not in the signature of `__init__`."""
-        known = set(self._get_param_names())
-        return {
-            name: value
-            for name, value in vars(self).items()
-            if name not in known and not name.startswith("_") and not name.endswith("_")
-        }
+        return {name: getattr(self, name) for name in sorted(vars(self).get("_further_names", ()))}
 
     def _check_names(self) -> None:
         """Raise if there is a parameter that nobody would read."""

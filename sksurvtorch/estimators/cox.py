@@ -15,7 +15,7 @@ from sksurvtorch.estimators._functions import BaselineStepFunction
 from sksurvtorch.functional import BreslowBaseline, RiskSets, breslow_baseline
 from sksurvtorch.losses import CoxPHLoss
 from sksurvtorch.nets import stratum_codes
-from sksurvtorch.nets.loader import RiskSetTarget, SurvivalDataset, Target
+from sksurvtorch.nets.loader import RiskSetTarget, SurvivalDataset
 
 
 class CoxNNRegressor(SurvivalNetEstimator):
@@ -39,18 +39,20 @@ class CoxNNRegressor(SurvivalNetEstimator):
         then have any number of axes; it comes in the dtype of the network.
     ties : {"efron", "breslow"}, default="efron"
         How events at the same time share their risk set.
-    optimizer : {"adamw", "adam", "sgd", "lbfgs"} or torch.optim class, default="adamw"
+    optimizer : {"adam", "sgd", "lbfgs"} or torch.optim class, default="adam"
         ``"lbfgs"`` takes all rows at once and runs until the loss no longer falls. Options are
-        given as ``optimizer__name``; momentum of SGD, for one, is ``optimizer__momentum``.
+        given as ``optimizer__name``; momentum of SGD, for one, is ``optimizer__momentum``. A class
+        keeps its own defaults, such as the weight decay of AdamW.
     lr : float, default=1e-3
         Learning rate; L-BFGS finds its steps by a line search instead.
     lr_schedule : {"cosine", "constant"}, default="cosine"
         ``"cosine"`` lets the learning rate fall to 0 over `max_epochs`.
     alpha : float or "auto", default="auto"
         Strength of the L2 penalty: ``alpha / 2`` times the sum of the squared weights (not biases)
-        is added to the negative log likelihood of all rows; with more than 10 features the squares
-        of the first hidden layer count n_features / 10 times. ``"auto"`` is 10 for the built-in
-        network with hidden layers, and 0 for the linear model and for a `module` of your own.
+        is added to the (weighted) negative log likelihood of the rows of the fit. With more than 10
+        features the squares of the first hidden layer count n_features / 10 times.
+        ``"auto"`` is 10 for the built-in network with hidden layers, and 0 for the linear model and
+        for a `module` of your own.
     max_epochs : int or "auto", default="auto"
         Number of passes over the data. ``"auto"`` is 100; with L-BFGS, which ends by itself, it is
         at most 200 times 20 iterations.
@@ -143,7 +145,7 @@ class CoxNNRegressor(SurvivalNetEstimator):
         norm: str | None = None,
         module: Any = None,
         ties: str = "efron",
-        optimizer: Any = "adamw",
+        optimizer: Any = "adam",
         lr: float = 1e-3,
         lr_schedule: str = "cosine",
         alpha: float | str = "auto",
@@ -324,6 +326,7 @@ class CoxNNRegressor(SurvivalNetEstimator):
             # Rounding may not push the last step of a baseline past what it just reaches.
             position = np.searchsorted(self.log_baseline_cumulative_hazard_[row], needed[of_row])
             quantile[of_row] = times[position]
+        quantile[:, asked == 0] = 0.0
         return quantile[:, 0] if np.ndim(probability) == 0 else quantile
 
     def predict_median(self, X: Any, *, stratum: Any = None) -> np.ndarray:
@@ -377,7 +380,7 @@ class CoxNNRegressor(SurvivalNetEstimator):
 
     def _check_own_parameters(self) -> None:
         validation.check_option("ties", self.ties, validation.TIES)
-        if self.batch_size == 1:
+        if network.asked_batch_size(self) == 1:
             raise ValueError(
                 "`batch_size` must be at least 2 for a Cox model, got 1. A risk set of one row "
                 "has a likelihood of 1 whatever the network says; larger batches learn better."
@@ -402,14 +405,10 @@ class CoxNNRegressor(SurvivalNetEstimator):
             X, risk_sets = X[risk_sets.order], risk_sets.take(risk_sets.order)
         return SurvivalDataset(X, RiskSetTarget(risk_sets))
 
-    def _information(self, y: Target) -> float:
-        assert isinstance(y, RiskSetTarget)
-        return float(y.risk_sets.total_event_weight)
-
-    def _finish(self, dataset: SurvivalDataset) -> None:
+    def _finish(self, dataset: SurvivalDataset, output: Tensor) -> None:
         assert isinstance(dataset.y, RiskSetTarget)
         self.strata_ = self._labels
-        baseline = breslow_baseline(self._forward(dataset.X), risk_sets=dataset.y.risk_sets)
+        baseline = breslow_baseline(output, risk_sets=dataset.y.risk_sets)
         self.log_baseline_cumulative_hazard_ = self._on_grid(baseline)
 
     def _codes(self, stratum: Any, y: Any) -> np.ndarray | None:

@@ -25,9 +25,11 @@ from sksurvtorch.functional import (
 )
 from sksurvtorch.losses import WeibullAFTLoss
 from sksurvtorch.nets import SharedShape
-from sksurvtorch.nets.loader import SurvivalDataset, Target
+from sksurvtorch.nets.loader import SurvivalDataset
 
 SHAPES = ("shared", "per_sample")
+# Largest distance of a log time from their mean, in the scale that the network is trained on.
+_FARTHEST = 50.0
 
 
 class WeibullAFTRegressor(SurvivalNetEstimator):
@@ -47,25 +49,29 @@ class WeibullAFTRegressor(SurvivalNetEstimator):
     norm : {None, "batch", "layer"}, default=None
         Normalisation before each activation.
     module : torch.nn.Module class, function that makes one, or instance, default=None
-        Network of your own in place of the built-in one, with an output of shape (n_samples, 1).
+        Network of your own in place of the built-in one, with an output of shape (n_samples, 1),
+        the log scale, or (n_samples, 2) with ``shape="per_sample"``, the log shape besides; both
+        are those of the standardised times.
         An instance is copied; options of a class or function are given as ``module__name``. X may
         then have any number of axes; it comes in the dtype of the network.
     shape : {"shared", "per_sample"}, default="shared"
         One shape for all samples, as in R's ``survreg``, or one for each: then the network has a
         second output, the log shape.
-    optimizer : {"adamw", "adam", "sgd", "lbfgs"} or torch.optim class, default="adamw"
+    optimizer : {"adam", "sgd", "lbfgs"} or torch.optim class, default="adam"
         ``"lbfgs"`` takes all rows at once and runs until the loss no longer falls. Options are
-        given as ``optimizer__name``; momentum of SGD, for one, is ``optimizer__momentum``.
+        given as ``optimizer__name``; momentum of SGD, for one, is ``optimizer__momentum``. A class
+        keeps its own defaults, such as the weight decay of AdamW.
     lr : float, default=1e-3
         Learning rate; L-BFGS finds its steps by a line search instead.
     lr_schedule : {"cosine", "constant"}, default="cosine"
         ``"cosine"`` lets the learning rate fall to 0 over `max_epochs`.
     alpha : float or "auto", default="auto"
         Strength of the L2 penalty: ``alpha / 2`` times the sum of the squared weights (not biases)
-        is added to the negative log likelihood of all rows; with more than 10 features the squares
-        of the first hidden layer count n_features / 10 times. The log shape of the standardised
-        times counts as a weight. ``"auto"`` is 10 for the built-in
-        network with hidden layers, and 0 for the linear model and for a `module` of your own.
+        is added to the (weighted) negative log likelihood of the rows of the fit. With more than 10
+        features the squares of the first hidden layer count n_features / 10 times. The log
+        shape of the standardised times counts as a weight.
+        ``"auto"`` is 10 for the built-in network with hidden layers, and 0 for the linear model and
+        for a `module` of your own.
     max_epochs : int or "auto", default="auto"
         Number of passes over the data. ``"auto"`` is 100; with L-BFGS, which ends by itself, it is
         at most 200 times 20 iterations.
@@ -157,7 +163,7 @@ class WeibullAFTRegressor(SurvivalNetEstimator):
         norm: str | None = None,
         module: Any = None,
         shape: str = "shared",
-        optimizer: Any = "adamw",
+        optimizer: Any = "adam",
         lr: float = 1e-3,
         lr_schedule: str = "cosine",
         alpha: float | str = "auto",
@@ -254,7 +260,8 @@ class WeibullAFTRegressor(SurvivalNetEstimator):
             Minus the logarithm of the median time, counted from `log_time_center_`: the unit of
             the times does not matter.
         """
-        log_median = weibull_median(self._log_params(X)).log()
+        log_scale, log_shape = self._log_params(X).T
+        log_median = log_scale + (-log_shape).exp() * math.log(math.log(2))
         risk_score: np.ndarray = (self.log_time_center_ - log_median).numpy()
         return risk_score
 
@@ -414,6 +421,9 @@ class WeibullAFTRegressor(SurvivalNetEstimator):
         share = weight / weight.sum()
         self.log_time_center_ = float(share @ log_time)
         spread = float(share @ (log_time - self.log_time_center_).square()) ** 0.5
+        # One time far from all others would otherwise be too far for a float, too.
+        farthest = float((log_time - self.log_time_center_).abs().max())
+        spread = max(spread, farthest / _FARTHEST)
         self.log_time_spread_ = spread if spread > 0 else 1.0
 
     def _dataset(self, X: Tensor, columns: Columns) -> SurvivalDataset:
@@ -422,18 +432,16 @@ class WeibullAFTRegressor(SurvivalNetEstimator):
             entry = columns["entry"].double()
             positive = entry > 0
             scaled = self._scaled(torch.where(positive, entry, 1.0))
-            columns["entry"] = torch.where(positive, scaled, 0.0)
+            # Rounding may not make an entry that is just before the time equal to it.
+            before = torch.nextafter(columns["time"], torch.zeros(()).double())
+            columns["entry"] = torch.where(positive, torch.minimum(scaled, before), 0.0)
         return SurvivalDataset(X, columns)
 
     def _scaled(self, time: Tensor) -> Tensor:
         """Return times with log times of mean 0 and standard deviation 1."""
         return ((time.double().log() - self.log_time_center_) / self.log_time_spread_).exp()
 
-    def _information(self, y: Target) -> float:
-        assert y is not None
-        return float(y["weight"].sum()) if "weight" in y else float(len(y["event"]))
-
-    def _finish(self, dataset: SurvivalDataset) -> None:
+    def _finish(self, dataset: SurvivalDataset, output: Tensor) -> None:
         """Nothing: the network is the model."""
 
     def _log_params(self, X: Any) -> Tensor:

@@ -205,12 +205,13 @@ class RiskSets:
         dtype = widest(self.device)
         weight = self._event.to(dtype)
         self.log_weight: Tensor | None = None
-        self.log_weight_range = 0.0
+        self.log_weight_range = self.log_weight_middle = 0.0
         if self._weight is not None:
             weight = weight * self._weight.to(dtype)
             self.log_weight = self.in_order(self._weight).to(dtype).log()
-            finite = self.log_weight[self.log_weight > float("-inf")]
-            self.log_weight_range = float(finite.max() - finite.min())
+            lowest, highest = self.log_weight[self.log_weight > -torch.inf].aminmax()
+            self.log_weight_range = float(highest - lowest)
+            self.log_weight_middle = float(highest + lowest) / 2
         self.event_weight = weight
         self.total_event_weight = weight.sum()
         group_weight = self.in_order(weight).index_select(0, row)

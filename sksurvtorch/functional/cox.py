@@ -255,7 +255,7 @@ def _arithmetic(eta: Tensor, risk_sets: RiskSets) -> tuple[Arithmetic, float]:
         return Log, 0.0
     lowest, highest = (bound.item() for bound in eta.aminmax())
     if highest - lowest + risk_sets.log_weight_range <= _LINEAR_RANGE:
-        return Linear, (lowest + highest) / 2
+        return Linear, (lowest + highest) / 2 + risk_sets.log_weight_middle
     return Log, 0.0
 
 

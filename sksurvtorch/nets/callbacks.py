@@ -64,11 +64,13 @@ class Converged(Callback):
     def on_train_begin(self, net: Any, **kwargs: Any) -> None:
         """Forget the last fit."""
         self.before_ = math.inf
+        self.ended_ = False
 
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
         """Compare the loss with that of the epoch before."""
         before, self.before_ = self.before_, net.history[-1, "train_loss"]
         if before - self.before_ <= self.tol * max(1.0, abs(self.before_)):
+            self.ended_ = True
             raise KeyboardInterrupt
 
 
@@ -105,6 +107,11 @@ class CosineDecay(LRScheduler):
 
     def __init__(self, T_max: int) -> None:
         super().__init__(CosineAnnealingLR, step_every="batch", T_max=T_max)
+
+    def on_train_begin(self, net: Any, **kwargs: Any) -> None:
+        """Start at the top; skorch's own would go on from where an earlier training ended."""
+        self.batch_idx_ = 0
+        self.lr_scheduler_: CosineAnnealingLR | None = CosineAnnealingLR(net.optimizer_, self.T_max)
 
     def on_train_end(self, net: Any, **kwargs: Any) -> None:
         """Let go of the optimizer, which a pickle would hold twice."""

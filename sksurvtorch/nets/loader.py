@@ -83,6 +83,13 @@ def take(y: Target, rows: Tensor) -> Target:
     return {name: column[rows.to(column.device)] for name, column in y.items()}
 
 
+def information(y: Mapping[str, Tensor]) -> Tensor:
+    """Return what the mean loss of some rows is divided by: events for Cox, else rows, weighted."""
+    if isinstance(y, RiskSetTarget):
+        return y.risk_sets.total_event_weight
+    return y["weight"].sum() if "weight" in y else torch.tensor(float(len(y["event"])))
+
+
 class BatchLoader:
     """Iterate over the batches of a `SurvivalDataset`.
 

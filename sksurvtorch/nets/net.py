@@ -19,7 +19,7 @@ from sksurvtorch.exceptions import SkippedBatchWarning
 from sksurvtorch.functional import RiskSets
 from sksurvtorch.losses import CoxPHLoss
 from sksurvtorch.nets.callbacks import FiniteLoss
-from sksurvtorch.nets.loader import BatchLoader, RiskSetTarget, SurvivalDataset
+from sksurvtorch.nets.loader import BatchLoader, RiskSetTarget, SurvivalDataset, information
 from sksurvtorch.nets.modules import squared_weights
 from sksurvtorch.nets.random import RandomStream
 
@@ -100,6 +100,9 @@ class SurvivalNet(NeuralNet):
         Loss. Risk sets are sorted once for a `CoxPHLoss`.
     l2 : float, default=0.0
         Half of it times `squared_weights` of the network is added to the training loss.
+    mean_information : float, optional
+        Mean over the batches of `information`, for weighted rows: the loss of a batch then counts
+        by its share of it.
     random_stream : RandomStream, optional
         Random numbers of the network while it is trained; torch's global ones if left out.
     iterator_train, iterator_valid, dataset : classes, optional
@@ -114,6 +117,7 @@ class SurvivalNet(NeuralNet):
         criterion: Any = CoxPHLoss,
         *,
         l2: float = 0.0,
+        mean_information: float | None = None,
         random_stream: RandomStream | None = None,
         iterator_train: Any = BatchLoader,
         iterator_valid: Any = BatchLoader,
@@ -129,6 +133,7 @@ class SurvivalNet(NeuralNet):
             **kwargs,
         )
         self.l2 = l2
+        self.mean_information = mean_information
         self.random_stream = random_stream
 
     @property
@@ -142,8 +147,14 @@ class SurvivalNet(NeuralNet):
         validation: SurvivalDataset | None,
         n_epochs: int,
         callbacks: list[Any],
+        lr: float | None = None,
     ) -> None:
-        """Train for some more epochs, with callbacks for this training only."""
+        """Train for some more epochs, with callbacks and learning rate for this training only."""
+        if not self.initialized_:
+            self.initialize()
+        if lr is not None:
+            for group in self.optimizer_.param_groups:
+                group["lr"] = lr
         self.train_split = None if validation is None else predefined_split(validation)
         self.max_epochs = n_epochs
         self.callbacks = callbacks
@@ -157,6 +168,8 @@ class SurvivalNet(NeuralNet):
         if isinstance(X, torch.utils.data.Dataset):
             return X
         X = to_tensor(X, device="cpu")
+        if getattr(getattr(y, "dtype", None), "names", None) is not None:
+            y = survival_target(y)
         if isinstance(y, Mapping):
             y = {name: torch.as_tensor(column) for name, column in y.items()}
             if isinstance(self.criterion_, CoxPHLoss):
@@ -181,6 +194,9 @@ class SurvivalNet(NeuralNet):
         else:
             loss = self.criterion_(y_pred, to_tensor(y_true, device=self.device))
             loss = _tamed(loss) if training else loss
+        if training and self.mean_information is not None:
+            # A batch of heavy rows is a larger part of the likelihood.
+            loss = loss * (information(y_true) / self.mean_information)
         if training and self.l2 > 0:
             loss = loss + 0.5 * self.l2 * squared_weights(self.module_)
         return loss
@@ -218,6 +234,8 @@ class SurvivalNet(NeuralNet):
 
     def get_iterator(self, dataset: Any, training: bool = False) -> Any:
         """Return the batches of a dataset."""
+        if isinstance(dataset, torch.utils.data.Subset):  # as skorch's ValidSplit makes them
+            dataset = SurvivalDataset(*dataset.dataset[np.sort(dataset.indices)])
         iterator = super().get_iterator(dataset, training=training)
         if training:
             self.train_batches_ = iterator
@@ -231,8 +249,8 @@ class SurvivalNet(NeuralNet):
         del self.train_batches_
         if skipped:
             warnings.warn(
-                f"{skipped} batches had no event and were left out of the fit: the Cox partial "
-                "likelihood is not defined for them. Use a larger `batch_size`.",
+                f"Batches without an event were left out of the fit, {skipped} in all: the Cox "
+                "partial likelihood is not defined for them. Use a larger `batch_size`.",
                 SkippedBatchWarning,
                 stacklevel=2,
             )

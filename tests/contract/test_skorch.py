@@ -434,7 +434,7 @@ class InterruptStart(Callback):
 @both
 @pytest.mark.parametrize("when", [StopAfter, InterruptBatch, InterruptStart])
 @pytest.mark.parametrize("epoch", [1, 3])
-@pytest.mark.parametrize("optimizer", ["adamw", "lbfgs"])
+@pytest.mark.parametrize("optimizer", ["adam", "lbfgs"])
 def test_ctrl_c_leaves_a_usable_model(kind, when, epoch, optimizer, patients):
     X, y = patients
     stop = ("stop", when(epoch))
@@ -546,12 +546,12 @@ def test_batches_without_events_are_skipped_with_one_warning():
         model = CoxNNRegressor(max_epochs=4, batch_size=6, random_state=0).fit(X, y)
     # 3 events in 10 batches, as many as can be in batches of their own.
     assert [str(warning.message) for warning in record] == [
-        "28 batches had no event and were left out of the fit: the Cox partial likelihood is not "
-        "defined for them. Use a larger `batch_size`."
+        "Batches without an event were left out of the fit, 28 in all: the Cox partial likelihood "
+        "is not defined for them. Use a larger `batch_size`."
     ]
     assert model.net_.history[:, "train_batch_count"] == [3, 3, 3, 3]
     assert np.isfinite(model.predict(X)).all()
-    with pytest.warns(SkippedBatchWarning, match="^7 batches"):
+    with pytest.warns(SkippedBatchWarning, match="7 in all"):
         model.partial_fit(X, y)
 
 
