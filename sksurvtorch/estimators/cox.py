@@ -46,7 +46,8 @@ class CoxNNRegressor(SurvivalNetEstimator):
     lr : float, default=1e-3
         Learning rate; L-BFGS finds its steps by a line search instead.
     lr_schedule : {"cosine", "constant"}, default="cosine"
-        ``"cosine"`` lets the learning rate fall to 0 over `max_epochs`.
+        ``"cosine"`` lets the learning rate fall to 0 over `max_epochs`; a scheduler among the
+        `callbacks` wants ``"constant"`` here.
     alpha : float or "auto", default="auto"
         Strength of the L2 penalty: ``alpha / 2`` times the sum of the squared weights (not biases)
         is added to the (weighted) negative log likelihood of the rows of the fit. With more than 10
