@@ -122,9 +122,10 @@ class SurvivalNetEstimator(SurvivalAnalysisMixin, RegressorMixin, PrefixedParame
         assert train.y is not None
         informative = float(information(train.y))
         l2 = network.resolve_alpha(self) / informative
-        net = self.net_ if go_on else self._make_net(train, l2)
-        n_batches = network.n_batches(self, len(train))
-        net.l2, net.batch_size = l2, network.resolve_batch_size(self, len(train))
+        batch_size = network.resolve_batch_size(self, len(train))
+        n_batches = -(-len(train) // batch_size)
+        net = self.net_ if go_on else self._make_net(train, l2, batch_size)
+        net.l2, net.batch_size = l2, batch_size
         weighted = "weight" in columns and n_batches > 1
         net.mean_information = informative / n_batches if weighted else None
         n_steps = None
@@ -216,7 +217,7 @@ class SurvivalNetEstimator(SurvivalAnalysisMixin, RegressorMixin, PrefixedParame
         train_set, valid_set = (SurvivalDataset(*dataset[rows]) for rows in parts)
         return train_set, valid_set
 
-    def _make_net(self, train: SurvivalDataset, l2: float) -> SurvivalNet:
+    def _make_net(self, train: SurvivalDataset, l2: float, batch_size: int) -> SurvivalNet:
         """Make the network and the net around it."""
         stream = RandomStream(self._seed, self.device_)
         with stream:
@@ -228,7 +229,7 @@ class SurvivalNetEstimator(SurvivalAnalysisMixin, RegressorMixin, PrefixedParame
         self._made_with = network.made_with(self)
         if self.module is None and not (network.is_linear(self) and network.is_lbfgs(self)):
             network.start_from_linear(self, module, train, l2)
-        return network.make_net(self, module, l2=l2, n_rows=len(train), stream=stream)
+        return network.make_net(self, module, batch_size=batch_size, stream=stream)
 
     def _output(self, X: Any) -> Tensor:
         """Return the output of the network for new samples, in float64."""

@@ -208,12 +208,13 @@ def resolve_lr(estimator: Any) -> float:
 
 def check_goes_on(estimator: Any) -> None:
     """Raise if a parameter that made the network has changed since."""
-    for name, before in estimator._made_with.items():
-        now = made_with(estimator).get(name)
-        if now is not before and now != before:
+    before, now = estimator._made_with, made_with(estimator)
+    for name in [*before, *(now.keys() - before.keys())]:
+        old, new = before.get(name), now.get(name)
+        if new is not old and new != old:
             raise ValueError(
-                f"`{name}` must stay {before!r} where the training of a network goes on, got "
-                f"{now!r}. Fit with warm_start=False to make a new network."
+                f"`{name}` must stay {old!r} where the training of a network goes on, got "
+                f"{new!r}. Fit with warm_start=False to make a new network."
             )
 
 
@@ -228,25 +229,16 @@ def made_with(estimator: Any) -> dict[str, Any]:
     return parameters | {"dtype": str(resolve_dtype(estimator)).removeprefix("torch.")}
 
 
-def n_batches(estimator: Any, n_rows: int) -> int:
-    """Return the number of batches in an epoch."""
-    return -(-n_rows // resolve_batch_size(estimator, n_rows))
-
-
 def make_net(
-    estimator: Any, module: nn.Module, *, l2: float, n_rows: int, stream: RandomStream
+    estimator: Any, module: nn.Module, *, batch_size: int, stream: RandomStream
 ) -> SurvivalNet:
     """Return an initialised net around a network."""
     optimizer = estimator.optimizer
-    if is_lbfgs(estimator):
-        options = dict(LBFGS_OPTIONS)
-    else:
-        options = {"lr": estimator.lr}
-        further = estimator._prefixed("optimizer__")
-        if optimizer == "adam" and not further.keys() & {"foreach", "capturable"}:
-            options["fused"] = estimator.device_.type in ("cpu", "cuda")
-    options |= estimator._prefixed("optimizer__")
-    batch_size = resolve_batch_size(estimator, n_rows)
+    further = estimator._prefixed("optimizer__")
+    options = dict(LBFGS_OPTIONS) if is_lbfgs(estimator) else {"lr": estimator.lr}
+    if optimizer == "adam" and not further.keys() & {"foreach", "capturable"}:
+        options["fused"] = estimator.device_.type in ("cpu", "cuda")
+    options |= further
     iterator = {"shuffle": True, "generator": np.random.default_rng(estimator._seed)}
     iterator |= estimator._prefixed("iterator_train__")
     iterator.pop("batch_size", None)
@@ -259,7 +251,6 @@ def make_net(
         module,
         **estimator._criterion(),
         optimizer=OPTIMIZERS[optimizer] if isinstance(optimizer, str) else optimizer,
-        l2=l2,
         batch_size=batch_size,
         random_stream=stream,
         iterator_valid__batch_size=_CHUNK if estimator.module is None else max(batch_size, 256),

@@ -324,7 +324,6 @@ class CoxNNRegressor(SurvivalNetEstimator):
         quantile = np.empty(needed.shape)
         for row in np.unique(rows):
             of_row = rows == row
-            # Rounding may not push the last step of a baseline past what it just reaches.
             position = np.searchsorted(self.log_baseline_cumulative_hazard_[row], needed[of_row])
             quantile[of_row] = times[position]
         quantile[:, asked == 0] = 0.0

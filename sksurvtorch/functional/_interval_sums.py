@@ -26,38 +26,47 @@ class Linear:
 
     @staticmethod
     def from_log(x: Tensor) -> Tensor:
+        """Return a number given by its logarithm."""
         return x.exp()
 
     @staticmethod
     def to_log(x: Tensor) -> Tensor:
+        """Return the logarithm of a number."""
         return x.log()
 
     @staticmethod
     def lift(x: Tensor) -> Tensor:
+        """Return a plain number in this arithmetic."""
         return x
 
     @staticmethod
     def lower(x: Tensor) -> Tensor:
+        """Return a plain number out of this arithmetic."""
         return x
 
     @staticmethod
     def plus(x: Tensor, y: Tensor) -> Tensor:
+        """Add."""
         return x + y
 
     @staticmethod
     def times(x: Tensor, y: Tensor) -> Tensor:
+        """Multiply."""
         return x * y
 
     @staticmethod
     def over(x: Tensor, y: Tensor) -> Tensor:
+        """Divide."""
         return x / y
 
     @staticmethod
     def scan(x: Tensor) -> Tensor:
+        """Return the running sums along the last axis."""
         return x.cumsum(-1)
 
     @staticmethod
     def bin(x: Tensor, index: Tensor, size: int) -> Tensor:
+        """Return the sum of the numbers of each index."""
         return x.new_zeros(size).index_add_(0, index, x)
 
 
@@ -68,38 +77,47 @@ class Log:
 
     @staticmethod
     def from_log(x: Tensor) -> Tensor:
+        """Return a number given by its logarithm."""
         return x
 
     @staticmethod
     def to_log(x: Tensor) -> Tensor:
+        """Return the logarithm of a number."""
         return x
 
     @staticmethod
     def lift(x: Tensor) -> Tensor:
+        """Return a plain number in this arithmetic."""
         return x.log()
 
     @staticmethod
     def lower(x: Tensor) -> Tensor:
+        """Return a plain number out of this arithmetic."""
         return x.exp()
 
     @staticmethod
     def plus(x: Tensor, y: Tensor) -> Tensor:
+        """Add."""
         return torch.logaddexp(x, y)
 
     @staticmethod
     def times(x: Tensor, y: Tensor) -> Tensor:
+        """Multiply."""
         return x + y
 
     @staticmethod
     def over(x: Tensor, y: Tensor) -> Tensor:
+        """Divide."""
         return x - y
 
     @staticmethod
     def scan(x: Tensor) -> Tensor:
+        """Return the running sums along the last axis."""
         return torch.logcumsumexp(x, -1)
 
     @staticmethod
     def bin(x: Tensor, index: Tensor, size: int) -> Tensor:
+        """Return the sum of the numbers of each index."""
         peak = x.new_full((size,), float("-inf")).scatter_reduce_(0, index, x, "amax")
         shift = torch.where(torch.isinf(peak), 0.0, peak)
         scaled = (x - shift.index_select(0, index)).exp()

@@ -122,6 +122,8 @@ def squared_weights(module: nn.Module) -> Tensor:
         elif isinstance(part, MLP) and part.hidden is not None and len(part.center) > 10:
             (first, *_) = part.hidden.parameters()
             weights.append((len(part.center) / 10 - 1) ** 0.5 * first)
+    if not weights:
+        return torch.zeros(())
     flat = torch.cat([weight.reshape(-1) for weight in weights])
     return flat @ flat
 

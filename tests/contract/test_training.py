@@ -72,7 +72,13 @@ def test_a_warm_start_takes_the_penalty_and_batches_of_its_own_data(kind, data):
 @both
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("hidden_layer_sizes", (3,)), ("dtype", "float64"), ("optimizer", "sgd"), ("norm", "layer")],
+    [
+        ("hidden_layer_sizes", (3,)),
+        ("dtype", "float64"),
+        ("optimizer", "sgd"),
+        ("norm", "layer"),
+        ("optimizer__weight_decay", 0.1),
+    ],
 )
 def test_a_parameter_that_made_the_network_may_not_change_under_it(kind, name, value, data):
     model = kind(warm_start=True, max_epochs=1).fit(*data).set_params(**{name: value})
