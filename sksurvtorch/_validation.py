@@ -116,26 +116,26 @@ def comparable(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     return x.to(dtype), y.to(dtype)
 
 
-def check_weight(weight: Any, n_samples: int) -> Tensor:
-    """Return `weight` as a finite tensor without negative values, not all of them zero."""
+def check_weight(weight: Any, n_samples: int, *, may_vanish: bool = False) -> Tensor:
+    """Return `weight` as a finite tensor, at least 0, and unless it may vanish somewhere above."""
     value = check_vector("weight", weight, n_samples)
     hint = "A weight multiplies the loss of its row; 0 leaves the row out."
     bad = ~(torch.isfinite(value) & (value >= 0))
     _refuse("weight", "be finite and at least 0", bad, value, hint)
-    if value.device.type == "cpu" and not bool((value > 0).any()):
+    if value.device.type == "cpu" and not (may_vanish or bool((value > 0).any())):
         raise ValueError(f"`weight` must be positive somewhere, got {n_samples} zeros. {hint}")
     return value
 
 
-def check_stratum(stratum: Any, n_samples: int) -> Tensor:
-    """Return `stratum` as an int64 tensor."""
-    value = check_vector("stratum", stratum, n_samples)
-    if value.is_floating_point():
+def check_codes(name: str, value: Any, n_samples: int) -> Tensor:
+    """Return codes, of strata or rows, as an int64 tensor."""
+    codes = check_vector(name, value, n_samples)
+    if codes.is_floating_point():
         raise TypeError(
-            f"`stratum` must hold integer codes, got {value.dtype}. "
+            f"`{name}` must hold integer codes, got {codes.dtype}. "
             "Encode the labels first, for instance with numpy.unique(..., return_inverse=True)."
         )
-    return value.long()
+    return codes.long()
 
 
 def check_grid(times: Any, n_samples: int) -> Tensor:

@@ -13,6 +13,7 @@ from sksurv.base import SurvivalAnalysisMixin
 from torch import Tensor
 
 from sksurvtorch import _validation as validation
+from sksurvtorch.estimators import _momentum as momentum
 from sksurvtorch.estimators import _network as network
 from sksurvtorch.estimators._parameters import PrefixedParameters
 from sksurvtorch.exceptions import NoEventError, NonFiniteLossError
@@ -27,7 +28,8 @@ Columns = dict[str, Tensor]
 class SurvivalNetEstimator(SurvivalAnalysisMixin, RegressorMixin, PrefixedParameters, ABC):
     """Estimator that trains a network with a survival loss.
 
-    The training is done by `net_`, a skorch net made in `fit`; it keeps no training data.
+    The training is done by `net_`, a skorch net made in `fit`. It keeps no training data, but for
+    the targets in the bank of the momentum mode.
     """
 
     #: Whether the likelihood needs times above 0.
@@ -35,6 +37,7 @@ class SurvivalNetEstimator(SurvivalAnalysisMixin, RegressorMixin, PrefixedParame
     #: Whether the built-in network has an intercept.
     _bias: ClassVar[bool]
 
+    momentum: bool
     net_: SurvivalNet
     device_: torch.device
 
@@ -106,6 +109,7 @@ class SurvivalNetEstimator(SurvivalAnalysisMixin, RegressorMixin, PrefixedParame
     ) -> Self:
         """Train a new net, or go on with the one there is."""
         network.check_parameters(self)
+        momentum.check_parameters(self)
         self._check_own_parameters()
         go_on = go_on and hasattr(self, "net_")
         if go_on:
@@ -116,6 +120,7 @@ class SurvivalNetEstimator(SurvivalAnalysisMixin, RegressorMixin, PrefixedParame
         if not go_on:
             self.__dict__.pop("net_", None)  # a fit that fails leaves no old network behind
             self._seed = network.draw_seed(self.random_state)
+            self._row_numbers = momentum.RowNumbers()
             self._start(columns)
         dataset = self._dataset(rows, columns)
         train, valid = self._split(dataset)
@@ -126,8 +131,12 @@ class SurvivalNetEstimator(SurvivalAnalysisMixin, RegressorMixin, PrefixedParame
         n_batches = -(-len(train) // batch_size)
         net = self.net_ if go_on else self._make_net(train, l2, batch_size)
         net.l2, net.batch_size = l2, batch_size
+        # Of rows that all come at once, the bank has none but older copies.
+        with_bank = momentum.uses_bank(self) and (n_batches > 1 or n_epochs is not None)
         weighted = "weight" in columns and n_batches > 1
-        net.mean_information = informative / n_batches if weighted else None
+        net.mean_information = informative / n_batches if weighted or with_bank else None
+        if with_bank:
+            train = self._row_numbers.add_to(train)
         n_steps = None
         if n_epochs is None:
             n_epochs = network.n_epochs(self)
@@ -229,7 +238,15 @@ class SurvivalNetEstimator(SurvivalAnalysisMixin, RegressorMixin, PrefixedParame
         self._made_with = network.made_with(self)
         if self.module is None and not (network.is_linear(self) and network.is_lbfgs(self)):
             network.start_from_linear(self, module, train, l2)
-        return network.make_net(self, module, batch_size=batch_size, stream=stream)
+        criterion = self._criterion()
+        if self.momentum:
+            module, criterion = momentum.wrap(self, module, criterion, batch_size)
+        return network.make_net(self, module, criterion, batch_size=batch_size, stream=stream)
+
+    @property
+    def _trained(self) -> Any:
+        """The network that predicts: with momentum the average."""
+        return momentum.for_prediction(self.net_.module_)
 
     def _output(self, X: Any) -> Tensor:
         """Return the output of the network for new samples, in float64."""

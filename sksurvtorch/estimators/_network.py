@@ -220,7 +220,8 @@ def check_goes_on(estimator: Any) -> None:
 
 def made_with(estimator: Any) -> dict[str, Any]:
     """Return the parameters that make the network and its optimizer."""
-    names = "hidden_layer_sizes activation dropout norm module ties shape optimizer device compile"
+    names = """hidden_layer_sizes activation dropout norm module ties shape optimizer device compile
+        momentum momentum_steps momentum_rate momentum_warmup"""
     known = estimator.get_params(deep=False)
     parameters = {name: known[name] for name in names.split() if name in known}
     for prefix in ("module__", "optimizer__"):
@@ -230,7 +231,12 @@ def made_with(estimator: Any) -> dict[str, Any]:
 
 
 def make_net(
-    estimator: Any, module: nn.Module, *, batch_size: int, stream: RandomStream
+    estimator: Any,
+    module: nn.Module,
+    criterion: dict[str, Any],
+    *,
+    batch_size: int,
+    stream: RandomStream,
 ) -> SurvivalNet:
     """Return an initialised net around a network."""
     optimizer = estimator.optimizer
@@ -249,7 +255,7 @@ def make_net(
     }
     net: SurvivalNet = SurvivalNet(
         module,
-        **estimator._criterion(),
+        **criterion,
         optimizer=OPTIMIZERS[optimizer] if isinstance(optimizer, str) else optimizer,
         batch_size=batch_size,
         random_stream=stream,

@@ -9,6 +9,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
 from sksurvtorch import _validation as validation
+from sksurvtorch.estimators import _momentum as momentum
 from sksurvtorch.estimators import _network as network
 from sksurvtorch.estimators._base import Columns, SurvivalNetEstimator
 from sksurvtorch.estimators._functions import BaselineStepFunction
@@ -68,6 +69,19 @@ class CoxNNRegressor(SurvivalNetEstimator):
         Epochs without a lower validation loss before stopping.
     tol : float, default=0.0
         Decrease of the validation loss that counts as one.
+    momentum : bool, default=False
+        Predict with a running average of the network, and let the risk sets of a batch span earlier
+        batches too, whose log hazard ratios of that average are kept in a bank: for small batches,
+        as images need them. See `sksurvtorch.losses.Momentum`. The bank keeps the targets of its
+        rows in the fitted estimator.
+    momentum_steps : int, default=10
+        Number of earlier batches in the bank; 0 for the average alone.
+    momentum_rate : float, default=0.999
+        Share of the average that a step keeps, at least 0 and less than 1. It covers about
+        ``1 / (1 - momentum_rate)`` steps.
+    momentum_warmup : bool, default=True
+        Let step t = 0, 1, ... keep no more than ``(1 + t) / (10 + t)``, so that the average covers
+        the last tenth of a training that is shorter than that.
     device : str or torch.device, default="cpu"
         Where to compute: ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``; ``"auto"`` is the
         accelerator, if there is one.
@@ -93,6 +107,7 @@ class CoxNNRegressor(SurvivalNetEstimator):
     ----------
     net_ : SurvivalNet
         The trained skorch net: its network is ``net_.module_``, its losses are in ``net_.history``.
+        With momentum the network is a `sksurvtorch.losses.MomentumNetwork`, which holds two.
     log_baseline_cumulative_hazard_ : array of shape (n_strata, n_unique_times)
         Logarithm of the baseline cumulative hazard of each stratum at `unique_times_`.
     strata_ : array of shape (n_strata,), or None
@@ -156,6 +171,10 @@ class CoxNNRegressor(SurvivalNetEstimator):
         validation_fraction: float = 0.2,
         n_iter_no_change: int = 10,
         tol: float = 0.0,
+        momentum: bool = False,
+        momentum_steps: int = 10,
+        momentum_rate: float = 0.999,
+        momentum_warmup: bool = True,
         device: Any = "cpu",
         dtype: str = "auto",
         compile: bool = False,
@@ -181,6 +200,10 @@ class CoxNNRegressor(SurvivalNetEstimator):
         self.validation_fraction = validation_fraction
         self.n_iter_no_change = n_iter_no_change
         self.tol = tol
+        self.momentum = momentum
+        self.momentum_steps = momentum_steps
+        self.momentum_rate = momentum_rate
+        self.momentum_warmup = momentum_warmup
         self.device = device
         self.dtype = dtype
         self.compile = compile
@@ -375,15 +398,16 @@ class CoxNNRegressor(SurvivalNetEstimator):
         if not network.is_linear(self):
             raise AttributeError("Only the linear model, hidden_layer_sizes=(), has `coef_`.")
         check_is_fitted(self, "net_")
-        slope: np.ndarray = self.net_.module_.coefficients()[0][0].cpu().numpy()
+        slope: np.ndarray = self._trained.coefficients()[0][0].cpu().numpy()
         return slope
 
     def _check_own_parameters(self) -> None:
         validation.check_option("ties", self.ties, validation.TIES)
-        if network.asked_batch_size(self) == 1:
+        if network.asked_batch_size(self) == 1 and not momentum.uses_bank(self):
             raise ValueError(
-                "`batch_size` must be at least 2 for a Cox model, got 1. A risk set of one row "
-                "has a likelihood of 1 whatever the network says; larger batches learn better."
+                "`batch_size` must be at least 2 for a Cox model, got 1. A risk set of one row has "
+                "a likelihood of 1 whatever the network says; set `momentum` to True so that it "
+                "spans earlier batches."
             )
 
     def _criterion(self) -> dict[str, Any]:

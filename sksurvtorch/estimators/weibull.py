@@ -87,6 +87,17 @@ class WeibullAFTRegressor(SurvivalNetEstimator):
         Epochs without a lower validation loss before stopping.
     tol : float, default=0.0
         Decrease of the validation loss that counts as one.
+    momentum : bool, default=False
+        Predict with a running average of the network. See `sksurvtorch.losses.Momentum`.
+    momentum_steps : int, default=10
+        Of no effect here: the likelihood is a sum over samples, to which earlier batches add
+        constants. It is a parameter so that both models can be searched alike.
+    momentum_rate : float, default=0.999
+        Share of the average that a step keeps, at least 0 and less than 1. It covers about
+        ``1 / (1 - momentum_rate)`` steps.
+    momentum_warmup : bool, default=True
+        Let step t = 0, 1, ... keep no more than ``(1 + t) / (10 + t)``, so that the average covers
+        the last tenth of a training that is shorter than that.
     device : str or torch.device, default="cpu"
         Where to compute: ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``; ``"auto"`` is the
         accelerator, if there is one.
@@ -112,6 +123,7 @@ class WeibullAFTRegressor(SurvivalNetEstimator):
     ----------
     net_ : SurvivalNet
         The trained skorch net: its network is ``net_.module_``, its losses are in ``net_.history``.
+        With momentum the network is a `sksurvtorch.losses.MomentumNetwork`, which holds two.
     log_time_center_, log_time_spread_ : float
         Mean and standard deviation of the log times. The network is trained on times whose
         logarithms have mean 0 and standard deviation 1, whatever the unit.
@@ -174,6 +186,10 @@ class WeibullAFTRegressor(SurvivalNetEstimator):
         validation_fraction: float = 0.2,
         n_iter_no_change: int = 10,
         tol: float = 0.0,
+        momentum: bool = False,
+        momentum_steps: int = 10,
+        momentum_rate: float = 0.999,
+        momentum_warmup: bool = True,
         device: Any = "cpu",
         dtype: str = "auto",
         compile: bool = False,
@@ -199,6 +215,10 @@ class WeibullAFTRegressor(SurvivalNetEstimator):
         self.validation_fraction = validation_fraction
         self.n_iter_no_change = n_iter_no_change
         self.tol = tol
+        self.momentum = momentum
+        self.momentum_steps = momentum_steps
+        self.momentum_rate = momentum_rate
+        self.momentum_warmup = momentum_warmup
         self.device = device
         self.dtype = dtype
         self.compile = compile
@@ -385,7 +405,7 @@ class WeibullAFTRegressor(SurvivalNetEstimator):
         if self.shape != "shared":
             raise AttributeError("Only a model of shape 'shared' has `shape_`.")
         check_is_fitted(self, "net_")
-        log_shape = float(self.net_.module_.log_shape.detach())
+        log_shape = float(self._trained.log_shape.detach())
         return math.exp(log_shape) / self.log_time_spread_
 
     def _coefficients(self) -> tuple[np.ndarray, float]:
@@ -395,7 +415,7 @@ class WeibullAFTRegressor(SurvivalNetEstimator):
                 "`intercept_`."
             )
         check_is_fitted(self, "net_")
-        slope, intercept = (c.double().cpu() for c in self.net_.module_.module.coefficients())
+        slope, intercept = (c.double().cpu() for c in self._trained.module.coefficients())
         spread = self.log_time_spread_
         return (spread * slope[0]).numpy(), self.log_time_center_ + spread * float(intercept[0])
 

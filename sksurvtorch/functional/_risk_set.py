@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 
 from sksurvtorch._validation import (
     TIES,
     check_any_event,
+    check_codes,
     check_entry,
     check_event,
     check_option,
-    check_stratum,
     check_time,
     check_weight,
     comparable,
@@ -24,6 +26,13 @@ def argsort(x: Tensor) -> Tensor:
     if x.device.type != "cpu":
         return x.argsort()
     return torch.from_numpy(x.numpy().argsort())
+
+
+def _nonzero(x: Tensor) -> Tensor:
+    """Return the places of what is True; by numpy on the CPU, where it is faster."""
+    if x.device.type != "cpu":
+        return x.nonzero().squeeze(1)
+    return torch.from_numpy(x.numpy().nonzero()[0])
 
 
 class RiskSets:
@@ -90,16 +99,34 @@ class RiskSets:
     ) -> None:
         check_option("ties", ties, TIES)
         event = check_event(event)
-        time = check_time(time, len(event))
-        entry = None if entry is None else check_entry(entry, time)
-        stratum = None if stratum is None else check_stratum(stratum, len(event))
-        weight = None if weight is None else check_weight(weight, len(event))
+        columns = {"event": event, "time": check_time(time, len(event))}
+        if entry is not None:
+            columns["entry"] = check_entry(entry, columns["time"])
+        if stratum is not None:
+            columns["stratum"] = check_codes("stratum", stratum, len(event))
+        if weight is not None:
+            columns["weight"] = check_weight(weight, len(event))
+        self._sort(columns, ties)
+
+    @classmethod
+    def of_checked(cls, columns: Mapping[str, Tensor], ties: str) -> RiskSets:
+        """Return the risk sets of columns that were checked before, each of the right dtype."""
+        risk_sets = cls.__new__(cls)
+        risk_sets._sort(columns, ties)
+        return risk_sets
+
+    def _sort(self, columns: Mapping[str, Tensor], ties: str) -> None:
+        """Sort the rows."""
         self.ties = ties
-        self._event = event if weight is None else event & (weight > 0)
-        self._time, self._entry, self._stratum, self._weight = time, entry, stratum, weight
+        self._event, self._time = columns["event"], columns["time"]
+        self._entry, self._stratum = columns.get("entry"), columns.get("stratum")
+        self._weight = columns.get("weight")
+        if self._weight is not None:
+            self._event = self._event & (self._weight > 0)
         check_any_event(self._event)
-        self._key, self._stop_key, order = _keys(self._event, time, entry, stratum)
-        self._build(order)
+        keys = _keys(self._event, self._time, self._entry, self._stratum)
+        self._key, self._stop_key = keys
+        self._build()
 
     def take(self, index: Tensor) -> RiskSets:
         """Return the risk sets of some rows alone.
@@ -128,12 +155,14 @@ class RiskSets:
             column = getattr(self, name)
             setattr(taken, name, None if column is None else column.index_select(0, index))
         check_any_event(taken._event)
-        taken._build(None)
+        taken._build()
         return taken
 
     def to(self, device: torch.device | str) -> RiskSets:
         """Return these risk sets on `device`."""
         device = torch.device(device)
+        if device == self.device:
+            return self
         moved = RiskSets.__new__(RiskSets)
         for name, value in vars(self).items():
             if isinstance(value, Tensor):
@@ -161,64 +190,69 @@ class RiskSets:
         """Device of the risk sets."""
         return self._event.device
 
-    def _build(self, order: Tensor | None) -> None:
+    def _build(self) -> None:
         """Find the order of the rows, and the first and last row of each group of tied events."""
         self.n_samples = len(self._key)
         #: Rows by stratum, then from the latest time to the earliest, the censored of a time
         #: before its events; None if they come in this order.
         self.order: Tensor | None = None
         if not _ascends(self._key):
-            if order is None or not _ascends(self._key.index_select(0, order)):
-                order = argsort(self._key)
-            self.order = order
+            self.order = argsort(self._key)
         key, event = self.in_order(self._key), self.in_order(self._event)
         stop = None
         if self._stop_key is not None:
             stop = torch.searchsorted(key, self.in_order(self._stop_key))
         self.interval_sums = IntervalSums(stop, self.n_samples)
 
-        row = event.nonzero().squeeze(1)
+        row = _nonzero(event)
         self.event_rows = row if self.order is None else self.order.index_select(0, row)
-        self.n_events = len(row)
-        event_key = key.index_select(0, row)
-        starts = torch.ones_like(row, dtype=torch.bool)
-        starts[1:] = event_key[1:] != event_key[:-1]
-        start = starts.nonzero().squeeze(1)
-        self.n_groups = len(start)
-        self.first = row.index_select(0, start)
-        self.last = self.first
+        self.n_events = self.n_groups = len(row)
+        self.first = self.last = row
         #: Group of each event in order; None if no two are tied.
         self.event_group: Tensor | None = None
-        if self.n_groups < self.n_events:
-            size = torch.diff(start, append=start.new_full((1,), len(row)))
-            self.last = self.first + (size - 1)
-            group = torch.repeat_interleave(size, output_size=len(row))
-            rank = torch.arange(len(row), device=row.device) - start.index_select(0, group)
-            self.event_group = group
-            self.group_size = size.to(widest(size.device))
-            #: Efron's fractions l / d, l = 0, ..., d - 1, of the events in order.
-            self.fraction = rank / self.group_size.index_select(0, group)
+        event_key = key.index_select(0, row)
+        is_tied = event_key[1:] == event_key[:-1]
+        if bool(is_tied.any()):
+            self._group(row, is_tied)
         self._sum_event_weights(row)
+
+    def _group(self, row: Tensor, is_tied: Tensor) -> None:
+        """Find the groups of tied events, given which events are tied with the one before."""
+        starts = torch.ones_like(row, dtype=torch.bool)
+        torch.logical_not(is_tied, out=starts[1:])
+        start = _nonzero(starts)
+        self.n_groups = len(start)
+        size = torch.diff(start, append=start.new_full((1,), len(row)))
+        self.first = row.index_select(0, start)
+        self.last = self.first + (size - 1)
+        group = torch.repeat_interleave(size, output_size=len(row))
+        rank = torch.arange(len(row), device=row.device) - start.index_select(0, group)
+        self.event_group = group
+        self.group_size = size.to(widest(size.device))
+        #: Efron's fractions l / d, l = 0, ..., d - 1, of the events in order.
+        self.fraction = rank / self.group_size.index_select(0, group)
 
     def _sum_event_weights(self, row: Tensor) -> None:
         """Set the weights of rows, events and groups of events."""
         dtype = widest(self.device)
-        weight = self._event.to(dtype)
+        self.event_weight = self._event.to(dtype)
         self.log_weight: Tensor | None = None
         self.log_weight_range = self.log_weight_middle = 0.0
-        if self._weight is not None:
-            weight = weight * self._weight.to(dtype)
-            self.log_weight = self.in_order(self._weight).to(dtype).log()
-            lowest, highest = self.log_weight[self.log_weight > -torch.inf].aminmax()
-            self.log_weight_range = float(highest - lowest)
-            self.log_weight_middle = float(highest + lowest) / 2
-        self.event_weight = weight
-        self.total_event_weight = weight.sum()
-        group_weight = self.in_order(weight).index_select(0, row)
+        if self._weight is None:
+            ones = self.event_weight.new_ones(self.n_groups)
+            self.group_weight = ones if self.event_group is None else self.group_size
+            self.total_event_weight = torch.tensor(self.n_events, dtype=dtype, device=self.device)
+            return
+        self.event_weight = self.event_weight * self._weight.to(dtype)
+        self.total_event_weight = self.event_weight.sum()
+        self.log_weight = self.in_order(self._weight).to(dtype).log()
+        lowest, highest = self.log_weight[self.log_weight > -torch.inf].aminmax()
+        self.log_weight_range = float(highest - lowest)
+        self.log_weight_middle = float(highest + lowest) / 2
+        self.group_weight = self.in_order(self.event_weight).index_select(0, row)
         if self.event_group is not None:
-            zeros = group_weight.new_zeros(self.n_groups)
-            group_weight = zeros.index_add_(0, self.event_group, group_weight)
-        self.group_weight = group_weight
+            zeros = self.event_weight.new_zeros(self.n_groups)
+            self.group_weight = zeros.index_add_(0, self.event_group, self.group_weight)
 
     def group_labels(self) -> tuple[Tensor | None, Tensor]:
         """Return stratum (None without strata) and time of each group of tied events."""
@@ -239,7 +273,8 @@ class RiskSets:
 
 def _ascends(x: Tensor) -> bool:
     """Whether no element is less than the one before."""
-    return not bool((x[1:] < x[:-1]).any())
+    head = x[:64]  # tells most of the time
+    return not (bool((head[1:] < head[:-1]).any()) or bool((x[1:] < x[:-1]).any()))
 
 
 def widest(device: torch.device) -> torch.dtype:
@@ -249,31 +284,54 @@ def widest(device: torch.device) -> torch.dtype:
 
 def _keys(
     event: Tensor, time: Tensor, entry: Tensor | None, stratum: Tensor | None
-) -> tuple[Tensor, Tensor | None, Tensor]:
-    """Return integer keys that sort the rows, the keys at which they end, and a likely order.
+) -> tuple[Tensor, Tensor | None]:
+    """Return integer keys that sort the rows, and the keys at which they end.
 
-    With u times, a row of the r-th time, r = 0, ..., u - 1, in stratum s has the key
-    2 (s (u + 1) + u - r) + event; it covers all later keys in s of times above its entry.
+    Times become levels, integers in their order. A row has the key event - 2 level, so the latest
+    time comes first, and the censored of a time before its events; it ends at the first key of the
+    last level that is not after its entry. The keys of a stratum lie behind those of another.
     """
-    ascending = argsort(time)
-    in_order = time.index_select(0, ascending)
+    before = None
+    if entry is not None:
+        time, entry = comparable(time, entry)
+        before = _ordinals(entry)
+    ordinal = _ordinals(time)
+    low, high = (int(bound) for bound in ordinal.aminmax())
+    if stratum is None and high - low < 2**63 - 4:
+        middle = (low + high) // 2  # so that twice the difference is an int64
+        level = ordinal - middle
+        if before is not None:
+            before = before.clamp(min=low - 1) - middle
+        return event.long() - 2 * level, None if before is None else -2 * before
+    level, ordinals = _ranks(ordinal)
+    if before is not None:
+        before = torch.searchsorted(ordinals, before, right=True) - 1
+    if stratum is None:
+        return event.long() - 2 * level, None if before is None else -2 * before
+    shift = _codes(stratum) * (2 * (len(ordinals) + 1))
+    stop = shift + 2 if before is None else shift - 2 * before
+    return event.long() - 2 * level + shift, stop
+
+
+def _ordinals(x: Tensor) -> Tensor:
+    """Return integers in the order of the values: the bits of floating-point numbers."""
+    if not x.is_floating_point():
+        return x.long()
+    kind = {2: torch.int16, 4: torch.int32, 8: torch.int64}[x.element_size()]
+    bits = (x + 0.0).view(kind)  # -0.0 becomes 0.0
+    if int(bits.min()) < 0:  # the bits of a negative number grow with its magnitude
+        bits = torch.where(bits < 0, bits ^ torch.iinfo(kind).max, bits)
+    return bits.long()
+
+
+def _ranks(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the rank of each value among the distinct ones, counted from 0, and these."""
+    ascending = argsort(x)
+    in_order = x.index_select(0, ascending)
     is_new = torch.ones_like(in_order, dtype=torch.bool)
     is_new[1:] = in_order[1:] != in_order[:-1]
-    rank = torch.empty_like(ascending)
-    rank[ascending] = is_new.cumsum(0) - 1
-    times = in_order[is_new]
-    key = len(times) - rank
-    if stratum is None and entry is None:
-        return key * 2 + event, None, ascending.flip(0)
-    n_before = torch.zeros_like(rank)
-    if entry is not None:
-        times, entry = comparable(times, entry)
-        n_before = torch.searchsorted(times, entry, right=True)
-    stop = len(times) - n_before + 1
-    if stratum is not None:
-        shift = _codes(stratum) * (len(times) + 1)
-        key, stop = key + shift, stop + shift
-    return key * 2 + event, stop * 2, ascending.flip(0)
+    rank = torch.empty_like(ascending).index_copy_(0, ascending, is_new.cumsum(0) - 1)
+    return rank, in_order.masked_select(is_new)
 
 
 def _codes(stratum: Tensor) -> Tensor:

@@ -111,16 +111,13 @@ def cox_neg_partial_log_likelihood(
     else:
         _check_alone(risk_sets, event, time, entry, stratum, weight)
     eta = _check_log_hazard_ratio(log_hazard_ratio, risk_sets)
-    log_risk = _mean_log_risk(eta, risk_sets)
-    if reduction == "none":
-        loss = risk_sets.event_weight * (_at_events(log_risk, risk_sets) - eta)
-        # A censored row has no part, whatever its log hazard ratio.
-        loss = torch.where(risk_sets.event_weight > 0, loss, 0.0)
-    else:
-        loss = log_risk @ risk_sets.group_weight - eta @ risk_sets.event_weight
-        if reduction == "mean":
-            loss = loss / risk_sets.total_event_weight
-    return loss.to(log_hazard_ratio.dtype)
+    if reduction != "none":
+        loss: Tensor = _Loss.apply(eta, risk_sets, reduction)  # type: ignore[no-untyped-call]
+        return loss
+    log_risk = _mean_log_risk(eta.to(widest(eta.device)), risk_sets)
+    loss = risk_sets.event_weight * (_at_events(log_risk, risk_sets) - eta)
+    # A censored row has no part, whatever its log hazard ratio.
+    return torch.where(risk_sets.event_weight > 0, loss, 0.0).to(eta.dtype)
 
 
 class BreslowBaseline(NamedTuple):
@@ -201,7 +198,7 @@ def breslow_baseline(
     else:
         _check_alone(risk_sets, event, time, entry, stratum, weight)
     eta = _check_log_hazard_ratio(log_hazard_ratio, risk_sets).detach()
-    z = _log_weighted(eta, risk_sets)
+    z = _log_weighted(eta.to(widest(eta.device)), risk_sets)
     before = risk_sets.interval_sums.at_positions(Log, z)
     log_risk = Log.plus(before, z).index_select(0, risk_sets.last)
     log_hazard = risk_sets.group_weight.log() - log_risk
@@ -228,7 +225,7 @@ def _check_alone(risk_sets: RiskSets, *others: object) -> None:
 
 
 def _check_log_hazard_ratio(log_hazard_ratio: Tensor, risk_sets: RiskSets) -> Tensor:
-    """Return the log hazard ratio with shape (n_samples,) in the dtype that sums are taken in."""
+    """Return the log hazard ratio with shape (n_samples,)."""
     eta = check_prediction("log_hazard_ratio", log_hazard_ratio, (1,)).squeeze(1)
     if len(eta) != risk_sets.n_samples:
         raise ValueError(
@@ -240,7 +237,7 @@ def _check_log_hazard_ratio(log_hazard_ratio: Tensor, risk_sets: RiskSets) -> Te
             f"`risk_sets` must be on the device of the log hazard ratio, {eta.device}, got "
             f"{risk_sets.device}. Move them once, by risk_sets.to({str(eta.device)!r})."
         )
-    return eta.to(widest(eta.device))
+    return eta
 
 
 def _log_weighted(eta: Tensor, risk_sets: RiskSets) -> Tensor:
@@ -267,6 +264,63 @@ def _at_events(x: Tensor, risk_sets: RiskSets) -> Tensor:
     return x.new_zeros(risk_sets.n_samples).index_copy(0, rows, x)
 
 
+class _Denominators(NamedTuple):
+    """Sums over the risk sets of hazard ratios, as numbers or as logarithms."""
+
+    arithmetic: Arithmetic
+    hazard_ratio: Tensor  # with the weights, in the order of the risk sets
+    risk: Tensor  # for each event (Efron with ties), or for each group of tied events
+    log_risk: Tensor  # its logarithm; with Efron the mean over the events of each group
+
+
+def _denominators(eta: Tensor, risk_sets: RiskSets) -> _Denominators:
+    """Return the denominators of the partial likelihood.
+
+    With N the sum over the risk set without the tied events and S the sum with them, Efron's
+    denominator S - (l / d) (S - N) is taken as (l / d) N + (1 - l / d) S, which does not cancel.
+    """
+    arithmetic, log_scale = _arithmetic(eta, risk_sets)
+    v = arithmetic.from_log(_log_weighted(eta, risk_sets) - log_scale)
+    before = risk_sets.interval_sums.at_positions(arithmetic, v)
+    risk = arithmetic.plus(before, v).index_select(0, risk_sets.last)
+    group = risk_sets.event_group
+    spread = risk_sets.ties == "efron"
+    if spread and group is not None:
+        fraction = risk_sets.fraction
+        without = before.index_select(0, risk_sets.first).index_select(0, group)
+        risk = arithmetic.plus(
+            arithmetic.times(arithmetic.lift(fraction), without),
+            arithmetic.times(arithmetic.lift(1 - fraction), risk.index_select(0, group)),
+        )
+    log_risk = arithmetic.to_log(risk) + log_scale
+    if spread and group is not None:
+        log_risk = Linear.bin(log_risk, group, risk_sets.n_groups) / risk_sets.group_size
+    return _Denominators(arithmetic, v, risk, log_risk)
+
+
+class _Loss(torch.autograd.Function):
+    """Sum or mean of the loss; its gradient is ready before it is asked for."""
+
+    @staticmethod
+    def forward(ctx: Any, eta: Tensor, risk_sets: RiskSets, reduction: str) -> Tensor:
+        wide = eta.to(widest(eta.device))
+        arithmetic, v, risk, log_risk = _denominators(wide, risk_sets)
+        loss = log_risk @ risk_sets.group_weight - wide @ risk_sets.event_weight
+        divisor = risk_sets.total_event_weight if reduction == "mean" else None
+        if ctx.needs_input_grad[0]:
+            gradient = _pull_back(arithmetic, risk_sets.group_weight, v, risk, risk_sets)
+            gradient = risk_sets.to_rows(gradient) - risk_sets.event_weight
+            gradient = gradient if divisor is None else gradient / divisor
+            ctx.save_for_backward(gradient.to(eta.dtype))
+        return (loss if divisor is None else loss / divisor).to(eta.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        refuse_second_derivative("cox_neg_partial_log_likelihood")
+        (gradient,) = ctx.saved_tensors
+        return grad * gradient, None, None
+
+
 def _mean_log_risk(eta: Tensor, risk_sets: RiskSets) -> Tensor:
     """Mean over l of the log denominator, for each group of tied events."""
     log_risk: Tensor = _MeanLogRisk.apply(eta, risk_sets)  # type: ignore[no-untyped-call]
@@ -274,33 +328,13 @@ def _mean_log_risk(eta: Tensor, risk_sets: RiskSets) -> Tensor:
 
 
 class _MeanLogRisk(torch.autograd.Function):
-    """Denominators of the partial likelihood, with their analytic gradient.
-
-    With N the sum over the risk set without the tied events and S the sum with them, Efron's
-    denominator S - (l / d) (S - N) is taken as (l / d) N + (1 - l / d) S, which does not cancel.
-    """
+    """Logarithms of the denominators, for a gradient with any sign and size by event."""
 
     @staticmethod
     def forward(ctx: Any, eta: Tensor, risk_sets: RiskSets) -> Tensor:
-        arithmetic, log_scale = _arithmetic(eta, risk_sets)
-        v = arithmetic.from_log(_log_weighted(eta, risk_sets) - log_scale)
-        before = risk_sets.interval_sums.at_positions(arithmetic, v)
-        risk = arithmetic.plus(before, v).index_select(0, risk_sets.last)
-        group = risk_sets.event_group
-        spread = risk_sets.ties == "efron"
-        if spread and group is not None:
-            fraction = risk_sets.fraction
-            without = before.index_select(0, risk_sets.first).index_select(0, group)
-            risk = arithmetic.plus(
-                arithmetic.times(arithmetic.lift(fraction), without),
-                arithmetic.times(arithmetic.lift(1 - fraction), risk.index_select(0, group)),
-            )
+        arithmetic, v, risk, log_risk = _denominators(eta, risk_sets)
         ctx.save_for_backward(v, risk)
         ctx.risk_sets, ctx.arithmetic = risk_sets, arithmetic
-        log_risk = arithmetic.to_log(risk) + log_scale
-        if spread and group is not None:
-            total = Linear.bin(log_risk, group, risk_sets.n_groups)
-            log_risk = total / risk_sets.group_size
         return log_risk
 
     @staticmethod

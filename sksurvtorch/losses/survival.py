@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
@@ -41,6 +41,9 @@ class CoxPHLoss(nn.Module):
     >>> round(loss.exp().item(), 4)
     6.0
     """
+
+    #: Whether the loss of one row depends on no other row.
+    sum_over_samples: ClassVar[bool] = False
 
     def __init__(self, *, ties: str = "efron", reduction: str = "mean") -> None:
         super().__init__()
@@ -120,6 +123,9 @@ class WeibullAFTLoss(nn.Module):
     >>> WeibullAFTLoss()(torch.zeros(1, 1), torch.tensor([True]), torch.tensor([1.0]))
     tensor(1.)
     """
+
+    #: Whether the loss of one row depends on no other row.
+    sum_over_samples: ClassVar[bool] = True
 
     def __init__(self, *, reduction: str = "mean") -> None:
         super().__init__()

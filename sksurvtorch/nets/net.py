@@ -17,7 +17,7 @@ from torch import Tensor
 from sksurvtorch._validation import check_survival_y, check_vector
 from sksurvtorch.exceptions import SkippedBatchWarning
 from sksurvtorch.functional import RiskSets
-from sksurvtorch.losses import CoxPHLoss
+from sksurvtorch.losses import CoxPHLoss, MomentumLoss, MomentumNetwork
 from sksurvtorch.nets.callbacks import FiniteLoss
 from sksurvtorch.nets.loader import BatchLoader, RiskSetTarget, SurvivalDataset, information
 from sksurvtorch.nets.modules import squared_weights
@@ -27,7 +27,7 @@ _TAME = 1e6
 
 
 def survival_target(
-    y: Any, entry: Any = None, stratum: Any = None, weight: Any = None
+    y: Any, entry: Any = None, stratum: Any = None, weight: Any = None, index: Any = None
 ) -> SliceDict:
     """Make a target that skorch can slice and batch out of scikit-survival's.
 
@@ -41,13 +41,15 @@ def survival_target(
         Labels of the strata, of any type; they are replaced by codes.
     weight : array-like of shape (n_samples,), optional
         Weight of each row.
+    index : array-like of int of shape (n_samples,), optional
+        Identity of each row, such as ``range(n_samples)``, for `sksurvtorch.losses.MomentumLoss`.
 
     Returns
     -------
     skorch.helper.SliceDict
-        With the keys event and time, and entry, stratum and weight where given. It can be passed
-        as `y` to `fit` of a net whose criterion is a survival loss, and to scikit-learn's
-        cross-validation around it.
+        With the keys event and time, and the others where given. It can be passed as `y` to `fit`
+        of a net whose criterion is a survival loss, and to scikit-learn's cross-validation around
+        it.
 
     Raises
     ------
@@ -62,7 +64,7 @@ def survival_target(
     array([2., 3.])
     """
     event, time = check_survival_y(y)
-    columns = {"entry": entry, "weight": weight}
+    columns = {"entry": entry, "weight": weight, "index": index}
     if stratum is not None:
         columns["stratum"] = stratum_codes(stratum, len(time))[1]
     given = {
@@ -163,6 +165,17 @@ class SurvivalNet(NeuralNet):
         # The validation rows stay with the caller.
         self.train_split = None
 
+    def torch_compile(self, module: Any, name: str) -> Any:
+        """Compile networks, but no criterion: it decides by the data what to do."""
+        if not self.compile or name.startswith("criterion"):
+            return module
+        if isinstance(module, MomentumNetwork):
+            # The average counts its steps, which a compiled whole would take for constants.
+            for part in (module.online, module.target):
+                part.compile(**self.get_params_for("compile"))
+            return module
+        return super().torch_compile(module, name)
+
     def get_dataset(self, X: Any, y: Any = None) -> Any:
         """Return a dataset of tensors; the target of a Cox model becomes risk sets."""
         if isinstance(X, torch.utils.data.Dataset):
@@ -185,21 +198,50 @@ class SurvivalNet(NeuralNet):
 
     def get_loss(self, y_pred: Any, y_true: Any, X: Any = None, training: bool = False) -> Tensor:
         """Return the loss of a batch, with the penalty when training."""
+        by_rows = isinstance(y_true, RiskSetTarget)
+        if isinstance(self.criterion_, MomentumLoss) and training and not by_rows:
+            loss = self._momentum_loss(y_pred, y_true)
+        else:
+            loss = self._batch_loss(y_pred, y_true, training)
+        if training and self.l2 > 0:
+            module = self.module_
+            trained = module.online if isinstance(module, MomentumNetwork) else module
+            loss = loss + 0.5 * self.l2 * squared_weights(trained)
+        return loss
+
+    def _batch_loss(self, y_pred: Any, y_true: Any, training: bool) -> Tensor:
+        """Return the loss of the rows of a batch, or of all rows."""
+        criterion = self.criterion_
+        if isinstance(criterion, MomentumLoss):
+            criterion = criterion.loss
+        if isinstance(y_pred, tuple):
+            y_pred = y_pred[0]
         loss: Tensor
         if isinstance(y_true, RiskSetTarget):
             risk_sets = y_true.risk_sets
             if risk_sets.device != y_pred.device:
                 risk_sets = risk_sets.to(y_pred.device)
-            loss = self.criterion_(y_pred, risk_sets=risk_sets)
+            loss = criterion(y_pred, risk_sets=risk_sets)
         else:
-            loss = self.criterion_(y_pred, to_tensor(y_true, device=self.device))
+            loss = criterion(y_pred, to_tensor(y_true, device=self.device))
             loss = _tamed(loss) if training else loss
         if training and self.mean_information is not None:
             # A batch of heavy rows is a larger part of the likelihood.
             loss = loss * (information(y_true) / self.mean_information)
-        if training and self.l2 > 0:
-            loss = loss + 0.5 * self.l2 * squared_weights(self.module_)
         return loss
+
+    def _momentum_loss(self, y_pred: Any, y_true: Mapping[str, Tensor]) -> Tensor:
+        """Return the mean over batch and bank, with a gradient as large as that of a batch alone.
+
+        The gradient of the mean goes through a part of its rows, so it is smaller by their share.
+        Left like that, the penalty would weigh more, and another learning rate would be best.
+        """
+        pooled: tuple[Tensor, Tensor | None] = self.criterion_.pooled(y_pred, y_true)
+        loss, pooled_information = pooled
+        if self.mean_information is None or pooled_information is None:
+            return loss
+        factor = pooled_information / self.mean_information
+        return loss + (factor - 1) * (loss - loss.detach())
 
     def run_single_epoch(
         self, iterator: Any, training: bool, prefix: str, step_fn: Any, **fit_params: Any

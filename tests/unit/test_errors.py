@@ -403,7 +403,8 @@ def test_cox_takes_no_batches_of_one():
         lambda: CoxNNRegressor(batch_size=1).fit(X, Y),
         ValueError,
         "`batch_size` must be at least 2 for a Cox model, got 1. A risk set of one row has a "
-        "likelihood of 1 whatever the network says; larger batches learn better.",
+        "likelihood of 1 whatever the network says; set `momentum` to True so that it spans "
+        "earlier batches.",
     )
 
 

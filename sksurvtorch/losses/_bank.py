@@ -1,0 +1,116 @@
+"""The memory bank of momentum: outputs and targets of earlier batches."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sksurvtorch._validation import comparable
+from sksurvtorch.functional._risk_set import argsort
+
+Columns = dict[str, Tensor]
+
+
+class MemoryBank(nn.Module):
+    """First in, first out: the latest rows of earlier batches, the oldest in front.
+
+    The outputs stay on the device of the network, the targets on the CPU, where risk sets are
+    sorted: so no step has to wait for the device.
+
+    Parameters
+    ----------
+    size : int
+        Largest number of rows.
+    """
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.size = size
+        # Neither buffers nor parameters: `float()` and the like would round the times.
+        self.output: Tensor | None = None
+        self.columns: Columns = {}
+
+    def __len__(self) -> int:
+        return 0 if self.output is None else len(self.output)
+
+    def before(self, columns: Columns) -> tuple[Tensor | None, Columns]:
+        """Put the rows of the bank before those of a batch, without older copies of the latter.
+
+        Parameters
+        ----------
+        columns : dict of tensors of shape (n_samples,)
+            Targets of the batch.
+
+        Returns
+        -------
+        output : tensor, or None
+            Outputs for the rows of the bank; None if it is empty.
+        columns : dict of tensors
+            Targets of the rows of the bank and of the batch.
+        """
+        if self.output is None:
+            return None, columns
+        if columns.keys() != self.columns.keys():
+            (name, *_) = columns.keys() ^ self.columns.keys()
+            raise ValueError(
+                f"`{name}` must come with every batch or with none, got both: the rows in the bank "
+                f"{'lack' if name in columns else 'have'} it."
+            )
+        output, older = self.output, self.columns
+        if "index" in columns:
+            rows = _unlike(older["index"], columns["index"])
+            if rows is not None:
+                older = {name: column.index_select(0, rows) for name, column in older.items()}
+                output = output.index_select(0, rows.to(output.device))
+        return output, {name: _cat(older[name], column) for name, column in columns.items()}
+
+    def keep(self, output: Tensor, columns: Columns) -> None:
+        """Hold the last of these rows."""
+        self.output = output[-self.size :]
+        self.columns = {name: column[-self.size :] for name, column in columns.items()}
+
+    def get_extra_state(self) -> dict[str, Any]:
+        """Return the rows, for `state_dict`."""
+        return {"output": self.output, "columns": dict(self.columns)}
+
+    def set_extra_state(self, state: dict[str, Any]) -> None:
+        """Take the rows of a `state_dict`."""
+        output = state["output"]
+        if output is not None and len(output) > self.size:
+            raise ValueError(
+                f"`bank_size` must be at least {len(output)} to load this state, got {self.size}: "
+                "so many rows are in the bank that was saved."
+            )
+        self.output, self.columns = output, dict(state["columns"])
+
+    def extra_repr(self) -> str:
+        """Return the size for ``repr``."""
+        return f"size={self.size}, filled={len(self)}"
+
+
+def _cat(x: Tensor, y: Tensor) -> Tensor:
+    """Concatenate in a dtype that keeps the values of both."""
+    return torch.cat([x, y] if x.dtype == y.dtype else comparable(x, y))
+
+
+def _unlike(older: Tensor, newer: Tensor) -> Tensor | None:
+    """Return the places in `older` of values that `newer` does not have; None for all of them."""
+    value = torch.cat([older, newer])
+    order = argsort(value)
+    value = value.index_select(0, order)
+    equal = value[1:] == value[:-1]
+    if not bool(equal.any()):
+        return None
+    # Each value is there once in `older` and once in `newer`.
+    copy = torch.minimum(order[1:], order[:-1])[equal]
+    if bool((copy >= len(older)).any()):
+        repeated = int(value[1:][equal][copy >= len(older)][0])
+        raise ValueError(
+            f"`index` must not repeat within a batch, got {repeated} more than once. It tells the "
+            "rows apart, and a row can be at risk only once."
+        )
+    is_other = torch.ones(len(older), dtype=torch.bool)
+    is_other[copy] = False
+    return is_other.nonzero().squeeze(1)
