@@ -131,11 +131,10 @@ class SurvivalNetEstimator(SurvivalAnalysisMixin, RegressorMixin, PrefixedParame
         n_batches = -(-len(train) // batch_size)
         net = self.net_ if go_on else self._make_net(train, l2, batch_size)
         net.l2, net.batch_size = l2, batch_size
-        # Of rows that all come at once, the bank has none but older copies.
-        with_bank = momentum.uses_bank(self) and (n_batches > 1 or n_epochs is not None)
         weighted = "weight" in columns and n_batches > 1
-        net.mean_information = informative / n_batches if weighted or with_bank else None
-        if with_bank:
+        net.mean_information = informative / n_batches if weighted else None
+        # Where all rows come at once, the bank has none but older copies.
+        if momentum.uses_bank(self) and (n_batches > 1 or n_epochs is not None):
             train = self._row_numbers.add_to(train)
         n_steps = None
         if n_epochs is None:

@@ -49,6 +49,7 @@ def wrap(
             "criterion": MomentumLoss,
             "criterion__loss": criterion["criterion"](**options),
             "criterion__bank_size": estimator.momentum_steps * batch_size,
+            "criterion__gradient": "balanced",
         }
     return pair, criterion
 

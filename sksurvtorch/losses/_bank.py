@@ -51,6 +51,8 @@ class MemoryBank(nn.Module):
             Targets of the rows of the bank and of the batch.
         """
         if self.output is None:
+            if "index" in columns:
+                _unlike(columns["index"][:0], columns["index"])
             return None, columns
         if columns.keys() != self.columns.keys():
             (name, *_) = columns.keys() ^ self.columns.keys()

@@ -22,6 +22,8 @@ from sksurvtorch.functional import RiskSets
 from sksurvtorch.losses._bank import Columns, MemoryBank
 from sksurvtorch.losses.survival import CoxPHLoss, Target
 
+GRADIENTS = ("exact", "balanced")
+
 
 class MomentumNetwork(nn.Module):
     r"""Two copies of a network: the online one is trained, the target one is its running average.
@@ -155,7 +157,7 @@ class MomentumNetwork(nn.Module):
 
 
 class MomentumLoss(nn.Module):
-    """Loss over a batch together with a memory bank of earlier batches.
+    r"""Loss over a batch together with a memory bank of earlier batches.
 
     The criterion for the pair of outputs of a `MomentumNetwork`: the loss is taken over the rows of
     the bank and of the batch together, with a gradient through the online output of the batch
@@ -170,6 +172,9 @@ class MomentumLoss(nn.Module):
         of rows without gradient the bank would add a constant.
     bank_size : int
         Largest number of rows of earlier batches in the bank; 0 for the loss of the batch alone.
+    gradient : {"exact", "balanced"}, default="exact"
+        ``"exact"`` is the derivative of the loss that is returned. ``"balanced"`` is as large as
+        that of a batch alone, and less noisy; see the notes. The estimators use it.
 
     Attributes
     ----------
@@ -180,6 +185,19 @@ class MomentumLoss(nn.Module):
     ------
     TypeError, ValueError
         If an argument has the wrong kind or content.
+
+    Notes
+    -----
+    The mean over bank and batch has a gradient through the rows of the batch only, so it is smaller
+    by their share. A learning rate or a penalty that suits a batch alone is then too small or too
+    large, and the balanced gradient is divided by this share.
+
+    Summed over all rows of the data the derivatives of a Cox loss by the log hazard ratios are 0: a
+    constant added to all of them changes nothing. Within one batch their sum is not 0 but noise,
+    and where the rows share a large part of their gradient, as the outputs of a ReLU network do, it
+    drowns the rest. With the balanced gradient, weight shares :math:`s_j` and
+    :math:`\kappa = 1 - \sum_j s_j^2`, which is 1 - 1 / n_samples of equal weights, the derivative
+    :math:`g_j` of a row becomes :math:`g_j - \kappa s_j \sum_i g_i`. A batch of one keeps its own.
 
     Examples
     --------
@@ -196,7 +214,9 @@ class MomentumLoss(nn.Module):
     2.0
     """
 
-    def __init__(self, loss: Callable[..., Tensor], *, bank_size: int) -> None:
+    def __init__(
+        self, loss: Callable[..., Tensor], *, bank_size: int, gradient: str = "exact"
+    ) -> None:
         super().__init__()
         if not callable(loss) or isinstance(loss, type):
             raise TypeError(
@@ -208,7 +228,9 @@ class MomentumLoss(nn.Module):
                 "belong to earlier batches."
             )
         validation.check_number("bank_size", bank_size, int, 0)
+        validation.check_option("gradient", gradient, GRADIENTS)
         self.loss = loss
+        self.gradient = gradient
         needs_bank = bank_size > 0 and not getattr(loss, "sum_over_samples", False)
         self.bank = MemoryBank(bank_size) if needs_bank else None
         self._has_warned = False
@@ -253,59 +275,49 @@ class MomentumLoss(nn.Module):
         )
         columns = {name: column for name, column in columns.items() if column is not None}
         if self.bank is not None and self.training:
-            return self.pooled(output, columns)[0]
+            return self._pooled(self.bank, output, columns)
         columns.pop("index", None)
         judged = output[0] if isinstance(output, tuple) else output
         loss: Tensor = self.loss(judged, **columns)
         return loss
 
-    def pooled(
-        self, output: Tensor | tuple[Tensor, Tensor], columns: Mapping[str, Tensor]
-    ) -> tuple[Tensor, Tensor | None]:
-        """Return the loss over bank and batch, and take the batch into the bank.
-
-        Parameters
-        ----------
-        output : pair of tensors
-            Outputs of the online and of the target network.
-        columns : mapping of tensors of shape (n_samples,)
-            Target: event, time and so on.
-
-        Returns
-        -------
-        loss : tensor of shape ()
-            The loss.
-        information : tensor of shape (), or None
-            Sum of the weights of the events of bank and batch, of a `CoxPHLoss`.
-        """
-        assert self.bank is not None
+    def _pooled(
+        self, bank: MemoryBank, output: Tensor | tuple[Tensor, Tensor], columns: Columns
+    ) -> Tensor:
+        """Return the loss over bank and batch, and take the batch into the bank."""
         if not isinstance(output, tuple):
             raise TypeError(
                 "`output` must be the pair of outputs of a MomentumNetwork in training mode, got "
                 f"{type(output).__name__}. Wrap the network in a MomentumNetwork."
             )
         online, target = output
-        older, pooled = self.bank.before(_checked(columns, len(online)))
-        loss, information = self._over_pool(_behind(older, online), pooled)
-        self.bank.keep(_behind(older, target), pooled)
-        return loss, information
+        columns = _checked(columns, len(online))
+        older, pooled = bank.before(columns)
+        if self.gradient == "balanced":
+            online = _balanced(online, columns, pooled)
+        loss = self._over_pool(bank, _behind(older, online), pooled)
+        bank.keep(_behind(older, target), pooled)
+        return loss
 
-    def _over_pool(self, output: Tensor, columns: Columns) -> tuple[Tensor, Tensor | None]:
-        """Return the loss over all rows, and what its mean is divided by, where that is known."""
-        if isinstance(self.loss, CoxPHLoss):
-            try:
+    def _over_pool(self, bank: MemoryBank, output: Tensor, columns: Columns) -> Tensor:
+        """Return the loss over all rows."""
+        loss: Tensor
+        try:
+            if isinstance(self.loss, CoxPHLoss):
                 risk_sets = RiskSets.of_checked(columns, self.loss.ties).to(output.device)
-            except NoEventError:
-                self._warn_of_no_event(len(output))
-                return output.sum() * 0.0, None  # minus the logarithm of an empty product
-            return self.loss(output, risk_sets=risk_sets), risk_sets.total_event_weight
-        others = {name: x.to(output.device) for name, x in columns.items() if name != "index"}
-        return self.loss(output, **others), None
+                loss = self.loss(output, risk_sets=risk_sets)
+            else:
+                given = {name: x.to(output.device) for name, x in columns.items()}
+                given.pop("index", None)
+                loss = self.loss(output, **given)
+        except NoEventError:
+            self._warn_of_no_event(bank, len(output))
+            loss = output.sum() * 0.0  # minus the logarithm of an empty product
+        return loss
 
-    def _warn_of_no_event(self, n_rows: int) -> None:
+    def _warn_of_no_event(self, bank: MemoryBank, n_rows: int) -> None:
         """Warn once if a whole bank of rows has no event."""
-        assert self.bank is not None
-        if n_rows < self.bank.size or self._has_warned:
+        if n_rows < bank.size or self._has_warned:
             return
         self._has_warned = True
         warnings.warn(
@@ -317,7 +329,8 @@ class MomentumLoss(nn.Module):
 
     def extra_repr(self) -> str:
         """Return the options for ``repr``."""
-        return "" if isinstance(self.loss, nn.Module) else f"loss={self.loss!r}"
+        loss = "" if isinstance(self.loss, nn.Module) else f"loss={self.loss!r}, "
+        return f"{loss}gradient={self.gradient!r}"
 
 
 class Momentum(nn.Module):
@@ -340,6 +353,8 @@ class Momentum(nn.Module):
         Share of the average that a step keeps, at least 0 and less than 1.
     warmup : bool, default=True
         Let step t = 0, 1, ... keep no more than ``(1 + t) / (10 + t)``.
+    gradient : {"exact", "balanced"}, default="exact"
+        As for `MomentumLoss`: ``"balanced"`` is as large as that of a batch alone, and less noisy.
 
     Attributes
     ----------
@@ -378,9 +393,10 @@ class Momentum(nn.Module):
         bank_size: int,
         rate: float = 0.999,
         warmup: bool = True,
+        gradient: str = "exact",
     ) -> None:
         super().__init__()
-        self.criterion = MomentumLoss(loss, bank_size=bank_size)
+        self.criterion = MomentumLoss(loss, bank_size=bank_size, gradient=gradient)
         paired = self.criterion.bank is not None
         self.network = MomentumNetwork(backbone, rate=rate, warmup=warmup, paired=paired)
 
@@ -478,3 +494,20 @@ def _checked(target: Mapping[str, Tensor], n_samples: int) -> Columns:
 def _behind(older: Tensor | None, newer: Tensor) -> Tensor:
     """Return the rows of a batch behind those of the bank."""
     return newer if older is None else torch.cat([older.to(newer.device), newer])
+
+
+def _balanced(output: Tensor, columns: Columns, pooled: Columns) -> Tensor:
+    """Return the output of a batch with a gradient that is scaled and centred."""
+    n_batch, n_pooled = len(output), len(pooled["event"])
+    share = torch.full((n_batch,), 1 / max(n_batch, 1), dtype=torch.float64)
+    if "weight" in columns:  # rows of weight 0 count as absent
+        n_batch, n_pooled = (int((target["weight"] > 0).sum()) for target in (columns, pooled))
+        share = columns["weight"].double() / columns["weight"].double().sum()
+    if not (output.requires_grad and n_batch):
+        return output
+    scale = n_pooled / n_batch
+    pull = ((1 - float(share @ share)) * share).to(output)
+    pull = pull.reshape(-1, *[1] * (output.ndim - 1))
+    balanced = output.view_as(output)
+    balanced.register_hook(lambda gradient: scale * (gradient - pull * gradient.sum(0)))
+    return balanced

@@ -198,9 +198,9 @@ class SurvivalNet(NeuralNet):
 
     def get_loss(self, y_pred: Any, y_true: Any, X: Any = None, training: bool = False) -> Tensor:
         """Return the loss of a batch, with the penalty when training."""
-        by_rows = isinstance(y_true, RiskSetTarget)
-        if isinstance(self.criterion_, MomentumLoss) and training and not by_rows:
-            loss = self._momentum_loss(y_pred, y_true)
+        loss: Tensor
+        if isinstance(self.criterion_, MomentumLoss) and not isinstance(y_true, RiskSetTarget):
+            loss = self.criterion_(y_pred, y_true)
         else:
             loss = self._batch_loss(y_pred, y_true, training)
         if training and self.l2 > 0:
@@ -210,7 +210,7 @@ class SurvivalNet(NeuralNet):
         return loss
 
     def _batch_loss(self, y_pred: Any, y_true: Any, training: bool) -> Tensor:
-        """Return the loss of the rows of a batch, or of all rows."""
+        """Return the loss of the rows of a batch alone."""
         criterion = self.criterion_
         if isinstance(criterion, MomentumLoss):
             criterion = criterion.loss
@@ -229,19 +229,6 @@ class SurvivalNet(NeuralNet):
             # A batch of heavy rows is a larger part of the likelihood.
             loss = loss * (information(y_true) / self.mean_information)
         return loss
-
-    def _momentum_loss(self, y_pred: Any, y_true: Mapping[str, Tensor]) -> Tensor:
-        """Return the mean over batch and bank, with a gradient as large as that of a batch alone.
-
-        The gradient of the mean goes through a part of its rows, so it is smaller by their share.
-        Left like that, the penalty would weigh more, and another learning rate would be best.
-        """
-        pooled: tuple[Tensor, Tensor | None] = self.criterion_.pooled(y_pred, y_true)
-        loss, pooled_information = pooled
-        if self.mean_information is None or pooled_information is None:
-            return loss
-        factor = pooled_information / self.mean_information
-        return loss + (factor - 1) * (loss - loss.detach())
 
     def run_single_epoch(
         self, iterator: Any, training: bool, prefix: str, step_fn: Any, **fit_params: Any
