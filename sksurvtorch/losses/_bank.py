@@ -65,7 +65,7 @@ class MemoryBank(nn.Module):
             rows = _unlike(older["index"], columns["index"])
             if rows is not None:
                 older = {name: column.index_select(0, rows) for name, column in older.items()}
-                output = output.index_select(0, rows.to(output.device))
+                output = output.index_select(0, rows.to(output.device, non_blocking=True))
         return output, {name: _cat(older[name], column) for name, column in columns.items()}
 
     def keep(self, output: Tensor, columns: Columns) -> None:
