@@ -70,8 +70,8 @@ class MemoryBank(nn.Module):
 
     def keep(self, output: Tensor, columns: Columns) -> None:
         """Hold the last of these rows."""
-        self.output = output[-self.size :]
-        self.columns = {name: column[-self.size :] for name, column in columns.items()}
+        self.output = _last(output, self.size)
+        self.columns = {name: _last(column, self.size) for name, column in columns.items()}
 
     def get_extra_state(self) -> dict[str, Any]:
         """Return the rows, for `state_dict`."""
@@ -90,6 +90,11 @@ class MemoryBank(nn.Module):
     def extra_repr(self) -> str:
         """Return the size for ``repr``."""
         return f"size={self.size}, filled={len(self)}"
+
+
+def _last(x: Tensor, size: int) -> Tensor:
+    """Return the last rows; as a view only if this holds on to little else."""
+    return x[-size:].clone() if len(x) > 2 * size else x[-size:]
 
 
 def _cat(x: Tensor, y: Tensor) -> Tensor:

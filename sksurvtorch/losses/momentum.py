@@ -123,13 +123,18 @@ class Momentum(nn.Module):
             With a target, the loss, of shape (). Without one, the output of the online network in
             training mode, and of the target network in evaluation mode.
         """
+        others = {"time": time, "entry": entry, "stratum": stratum, "weight": weight}
+        others["index"] = index
         if event is None:
+            given = [name for name, column in others.items() if column is not None]
+            if given:
+                raise TypeError(
+                    f"`event` must come with the rest of a target, got None beside `{given[0]}`."
+                )
             prediction: Tensor = _call(self.online if self.training else self.target, inputs)
             return prediction
         output = _call(self.network, inputs)
-        loss: Tensor = self.criterion(
-            output, event, time, entry=entry, stratum=stratum, weight=weight, index=index
-        )
+        loss: Tensor = self.criterion(output, event, **others)
         return loss
 
 

@@ -150,12 +150,7 @@ class MomentumLoss(nn.Module):
         self, bank: MemoryBank, output: Tensor | tuple[Tensor, Tensor], columns: Columns
     ) -> Tensor:
         """Return the loss over bank and batch, and take the batch into the bank."""
-        if not isinstance(output, tuple):
-            raise TypeError(
-                "`output` must be the pair of outputs of a MomentumNetwork in training mode, got "
-                f"{type(output).__name__}. Wrap the network in a MomentumNetwork."
-            )
-        online, target = output
+        online, target = _pair(output)
         columns = _checked(columns, len(online))
         older, pooled = bank.before(columns)
         if self.gradient == "balanced":
@@ -176,6 +171,8 @@ class MomentumLoss(nn.Module):
                 given = {name: x.to(device, non_blocking=True) for name, x in columns.items()}
                 given.pop("index", None)
                 loss = self.loss(output, **given)
+                if loss.ndim:
+                    raise ValueError(f"`loss` must return one number, got {tuple(loss.shape)}.")
         except NoEventError:
             self._warn_of_no_event(bank, len(output))
             loss = output.sum() * 0.0  # minus the logarithm of an empty product
@@ -199,11 +196,27 @@ class MomentumLoss(nn.Module):
         return f"{loss}gradient={self.gradient!r}"
 
 
+def _pair(output: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
+    """Return the outputs of the two networks, that of the target without a gradient."""
+    if not isinstance(output, tuple) or len(output) != 2:
+        raise TypeError(
+            "`output` must be the pair of outputs of a MomentumNetwork in training mode, got "
+            f"{validation.describe(output)}. Wrap the network in a MomentumNetwork."
+        )
+    online, target = output
+    if online.shape != target.shape:
+        raise ValueError(
+            "`output` must be a pair of one shape, got "
+            f"{tuple(online.shape)} and {tuple(target.shape)}."
+        )
+    return online, target.detach()
+
+
 def _checked(target: Mapping[str, Tensor], n_samples: int) -> Columns:
     """Return the columns of a target with valid values, on the CPU."""
     given = {name: x.cpu() if isinstance(x, Tensor) else x for name, x in target.items()}
     columns = {"event": validation.check_event(given["event"], n_samples)}
-    columns["time"] = validation.check_time(given["time"], n_samples)
+    columns["time"] = validation.check_time(given.get("time"), n_samples)
     if "entry" in given:
         columns["entry"] = validation.check_entry(given["entry"], columns["time"])
     if "weight" in given:
@@ -215,7 +228,7 @@ def _checked(target: Mapping[str, Tensor], n_samples: int) -> Columns:
 
 def _behind(older: Tensor | None, newer: Tensor) -> Tensor:
     """Return the rows of a batch behind those of the bank."""
-    return newer if older is None else torch.cat([older.to(newer.device), newer])
+    return newer if older is None else torch.cat([older.to(newer), newer])
 
 
 def _balanced(output: Tensor, columns: Columns, pooled: Columns) -> Tensor:
