@@ -37,6 +37,9 @@ class SurvivalNetEstimator(SurvivalAnalysisMixin, RegressorMixin, PrefixedParame
     #: Whether the built-in network has an intercept.
     _bias: ClassVar[bool]
 
+    #: Labels of the strata of the last fit, by code.
+    _labels: np.ndarray | None = None
+
     momentum: bool
     net_: SurvivalNet
     device_: torch.device
@@ -120,7 +123,7 @@ class SurvivalNetEstimator(SurvivalAnalysisMixin, RegressorMixin, PrefixedParame
         if not go_on:
             self.__dict__.pop("net_", None)  # a fit that fails leaves no old network behind
             self._seed = network.draw_seed(self.random_state)
-            self._row_numbers = momentum.RowNumbers()
+            self._identities = momentum.Identities()
             self._start(columns)
         dataset = self._dataset(rows, columns)
         train, valid = self._split(dataset)
@@ -135,7 +138,7 @@ class SurvivalNetEstimator(SurvivalAnalysisMixin, RegressorMixin, PrefixedParame
         net.mean_information = informative / n_batches if weighted else None
         # Where all rows come at once, the bank has none but older copies.
         if momentum.uses_bank(self) and (n_batches > 1 or n_epochs is not None):
-            train = self._row_numbers.add_to(train)
+            train = self._identities.add_to(train, self._labels)
         n_steps = None
         if n_epochs is None:
             n_epochs = network.n_epochs(self)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -59,25 +60,30 @@ def for_prediction(module: nn.Module) -> nn.Module:
     return module.target if isinstance(module, MomentumNetwork) else module
 
 
-class RowNumbers:
-    """Numbers that tell rows apart over all calls of `partial_fit`.
+class Identities:
+    """Who is who in the bank, over all calls of `partial_fit`.
 
-    Rows that come again, as in the next epoch, get the numbers they had: they are known by their
-    target, which stays when X is augmented.
+    The rows of a call are known again, as in the next epoch, by the times and events of them all,
+    which stay when X is augmented or the weights change.
     """
 
     def __init__(self) -> None:
-        self._first: dict[bytes, int] = {}
+        self._first_rows: dict[bytes, int] = {}
         self._n_rows = 0
+        self._strata: dict[Any, int] = {}
 
-    def add_to(self, dataset: SurvivalDataset) -> SurvivalDataset:
-        """Return a dataset whose target has the numbers of its rows, as `index`."""
+    def add_to(self, dataset: SurvivalDataset, labels: np.ndarray | None) -> SurvivalDataset:
+        """Return a dataset whose target has numbers of its rows, and codes of its strata."""
         assert isinstance(dataset.y, RiskSetTarget)
         columns: dict[str, Tensor] = dict(dataset.y)
         digest = hashlib.blake2b(digest_size=16)
-        for column in columns.values():
-            digest.update(column.numpy().data)
-        first = self._first.setdefault(digest.digest(), self._n_rows)
+        for name in sorted(columns.keys() - {"stratum", "weight"}):
+            digest.update(columns[name].numpy().data)
+        first = self._first_rows.setdefault(digest.digest(), self._n_rows)
         if first == self._n_rows:
             self._n_rows += len(dataset)
-        return SurvivalDataset(dataset.X, {**columns, "index": first + torch.arange(len(dataset))})
+        columns["index"] = first + torch.arange(len(dataset))
+        if labels is not None:
+            codes = [self._strata.setdefault(label, len(self._strata)) for label in labels.tolist()]
+            columns["stratum"] = torch.tensor(codes)[columns["stratum"]]
+        return SurvivalDataset(dataset.X, columns)

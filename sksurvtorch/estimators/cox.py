@@ -248,6 +248,10 @@ class CoxNNRegressor(SurvivalNetEstimator):
     ) -> Self:
         """Train for one more epoch; the baseline hazard becomes that of these samples.
 
+        With momentum the bank goes on from call to call. Samples that come again are then known if
+        all of a call come again in the same order, whatever their features and weights. Others are
+        taken for new ones, so leave it to the estimator to shuffle.
+
         Parameters
         ----------
         X, y, sample_weight, entry, stratum : array-likes
@@ -437,7 +441,7 @@ class CoxNNRegressor(SurvivalNetEstimator):
 
     def _codes(self, stratum: Any, y: Any) -> np.ndarray | None:
         """Return codes of the strata, and keep their labels for the baseline hazards."""
-        self._labels: np.ndarray | None = None
+        self._labels = None
         if stratum is None:
             return None
         event, _ = validation.check_survival_y(y, type(self).__name__)

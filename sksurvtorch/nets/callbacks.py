@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import warnings
 from typing import Any
 
 import torch
 from skorch.callbacks import Callback, EarlyStopping, LRScheduler
-from torch import Tensor
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from sksurvtorch.exceptions import NonFiniteLossError, NonFiniteLossWarning
@@ -19,24 +19,26 @@ class FiniteLoss(Callback):
 
     def on_train_begin(self, net: Any, **kwargs: Any) -> None:
         """Forget the last fit."""
-        self.good_weights_: dict[str, Tensor] | None = None
+        self.good_state_: tuple[dict[str, Any], dict[str, Any]] | None = None
 
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
-        """Keep the weights, or restore the last ones and stop."""
+        """Keep the weights, and the bank of a criterion; or restore the last ones and stop."""
         epoch = net.history[-1]
         losses = [epoch[name] for name in ("train_loss", "valid_loss") if name in epoch]
         weights = torch.nn.utils.parameters_to_vector(net.module_.parameters())
         if all(map(math.isfinite, losses)) and bool(torch.isfinite(weights).all()):
-            state = net.module_.state_dict()
-            self.good_weights_ = {name: value.clone() for name, value in state.items()}
+            self.good_state_ = copy.deepcopy(
+                (net.module_.state_dict(), net.criterion_.state_dict())
+            )
             return
         trouble = (
             f"The loss or a weight was not finite in epoch {epoch['epoch']}. Scale the features, "
             "lower `lr`, or raise `alpha`."
         )
-        if self.good_weights_ is None:
+        if self.good_state_ is None:
             raise NonFiniteLossError(trouble)
-        net.module_.load_state_dict(self.good_weights_)
+        for part, state in zip((net.module_, net.criterion_), self.good_state_, strict=True):
+            part.load_state_dict(state)
         warnings.warn(
             f"{trouble} Training stopped with the weights of the epoch before.",
             NonFiniteLossWarning,
@@ -46,7 +48,7 @@ class FiniteLoss(Callback):
 
     def on_train_end(self, net: Any, **kwargs: Any) -> None:
         """Let go of the weights."""
-        self.good_weights_ = None
+        self.good_state_ = None
 
 
 class Converged(Callback):

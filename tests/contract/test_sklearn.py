@@ -57,6 +57,23 @@ CONFIGURATIONS = {
     "linear": {"hidden_layer_sizes": (), "optimizer": "lbfgs", "alpha": 10.0},
     "breslow": {"dtype": "float64", "ties": "breslow", "max_epochs": 20},
     "per sample": {"dtype": "float64", "shape": "per_sample", "max_epochs": 20},
+    "momentum": {"momentum": True, "max_epochs": 20},
+    "momentum, float64": {"momentum": True, "dtype": "float64", "max_epochs": 20},
+    "momentum, breslow": {
+        "momentum": True,
+        "dtype": "float64",
+        "ties": "breslow",
+        "max_epochs": 20,
+    },
+    "momentum, mini-batches": {"momentum": True, "batch_size": 16, "max_epochs": 5},
+    # Only a Cox model has ties.
+    "momentum, single rows": {
+        "momentum": True,
+        "batch_size": 1,
+        "ties": "efron",
+        "max_epochs": 2,
+    },
+    "momentum, early stopping": {"momentum": True, "early_stopping": True, "max_epochs": 20},
 }
 ESTIMATORS = [
     kind(**parameters)
@@ -69,7 +86,7 @@ ESTIMATORS = [
 def expected_failures(estimator):
     """Return the checks that cannot pass, with the reason."""
     reason = None
-    if estimator.batch_size == 16:
+    if estimator.batch_size in (1, 16):
         reason = "Repeated rows make other batches than weighted ones."
     elif estimator.early_stopping:
         reason = "A repeated row may fall on both sides of the split."
