@@ -196,8 +196,8 @@ Written by `python benchmarks/momentum.py`.
 Concordance on held-out rows, a quarter of the data; mean of {seeds} splits (and simulations). A
 training takes {steps} optimizer steps whatever the batch size (but sees each row once at least), so
 small batches have seen fewer rows. Tables of numbers get the built-in network, but from random
-first weights; `digits` are images of 8 × 8 pixels, the hazard grows with the digit that is seen, and
-the network has two convolutions; `interaction` is simulated with the log hazard ratio 3 x₁x₂ + x₃.
+first weights; `digits` are images of 8 × 8 pixels, the hazard grows with the digit that is seen,
+and the network has two convolutions; `interaction` is simulated with the log hazard ratio 3 x₁x₂ + x₃.
 Adam, learning rate 0.001, `alpha=10`.
 
 *Without* is `momentum=False`; *target* and *online* are the two networks of `momentum=True`, of
