@@ -134,6 +134,7 @@ class SurvivalNetEstimator(SurvivalAnalysisMixin, RegressorMixin, PrefixedParame
         n_batches = -(-len(train) // batch_size)
         net = self.net_ if go_on else self._make_net(train, l2, batch_size)
         net.l2, net.batch_size = l2, batch_size
+        momentum.resize_bank(self, net)
         weighted = "weight" in columns and n_batches > 1
         net.mean_information = informative / n_batches if weighted else None
         # Where all rows come at once, the bank has none but older copies.

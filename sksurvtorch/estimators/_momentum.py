@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from sksurvtorch import _validation as validation
 from sksurvtorch.estimators import _network as network
 from sksurvtorch.losses import MomentumLoss, MomentumNetwork
+from sksurvtorch.nets import SurvivalNet
 from sksurvtorch.nets.loader import RiskSetTarget, SurvivalDataset
 
 
@@ -53,6 +54,13 @@ def wrap(
             "criterion__gradient": "balanced",
         }
     return pair, criterion
+
+
+def resize_bank(estimator: Any, net: SurvivalNet) -> None:
+    """Let the bank hold its number of batches, of the size they have now."""
+    if uses_bank(estimator):
+        net.criterion__bank_size = estimator.momentum_steps * net.batch_size
+        net.criterion_.bank.size = net.criterion__bank_size
 
 
 def for_prediction(module: nn.Module) -> nn.Module:

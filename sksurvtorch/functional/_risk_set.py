@@ -293,6 +293,9 @@ def _keys(
     """
     before = None
     if entry is not None:
+        if entry.is_floating_point() and not time.is_floating_point():
+            # A whole number is above x if it is above the largest whole number up to x.
+            entry = entry.to(widest(entry.device)).floor().clamp(-(2.0**63), 2.0**62).long()
         time, entry = comparable(time, entry)
         before = _ordinals(entry)
     ordinal = _ordinals(time)

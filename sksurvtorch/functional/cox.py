@@ -311,14 +311,15 @@ class _Loss(torch.autograd.Function):
             gradient = _pull_back(arithmetic, risk_sets.group_weight, v, risk, risk_sets)
             gradient = risk_sets.to_rows(gradient) - risk_sets.event_weight
             gradient = gradient if divisor is None else gradient / divisor
-            ctx.save_for_backward(gradient.to(eta.dtype))
+            # In wide numbers: `grad` may scale half precision out of its smallest.
+            ctx.save_for_backward(gradient)
         return (loss if divisor is None else loss / divisor).to(eta.dtype)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
         refuse_second_derivative("cox_neg_partial_log_likelihood")
         (gradient,) = ctx.saved_tensors
-        return grad * gradient, None, None
+        return (grad.to(gradient.dtype) * gradient).to(grad.dtype), None, None
 
 
 def _mean_log_risk(eta: Tensor, risk_sets: RiskSets) -> Tensor:

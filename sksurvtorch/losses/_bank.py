@@ -60,7 +60,9 @@ class MemoryBank(nn.Module):
                 f"`{name}` must come with every batch or with none, got both: the rows in the bank "
                 f"{'lack' if name in columns else 'have'} it."
             )
-        output, older = self.output, self.columns
+        output = self.output
+        # A state may have been loaded on another device.
+        older = {name: column.cpu() for name, column in self.columns.items()}
         if "index" in columns:
             rows = _unlike(older["index"], columns["index"])
             if rows is not None:

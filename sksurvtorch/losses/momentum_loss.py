@@ -55,7 +55,8 @@ class MomentumLoss(nn.Module):
     -----
     The mean over bank and batch has a gradient through the rows of the batch only, so it is smaller
     by their share. A learning rate or a penalty that suits a batch alone is then too small or too
-    large, and the balanced gradient is divided by this share.
+    large, and the balanced gradient is divided by this share. That of a sum is not, and a callable
+    that has no `reduction` is taken for a mean.
 
     Summed over all rows of the data the derivatives of a Cox loss by the log hazard ratios are 0: a
     constant added to all of them changes nothing. Within one batch their sum is not 0 but noise,
@@ -143,7 +144,7 @@ class MomentumLoss(nn.Module):
             return self._pooled(self.bank, output, columns)
         columns.pop("index", None)
         judged = output[0] if isinstance(output, tuple) else output
-        loss: Tensor = self.loss(judged, **columns)
+        loss: Tensor = self.loss(judged, **_moved(columns, judged.device))
         return loss
 
     def _pooled(
@@ -154,7 +155,8 @@ class MomentumLoss(nn.Module):
         columns = _checked(columns, len(online))
         older, pooled = bank.before(columns)
         if self.gradient == "balanced":
-            online = _balanced(online, columns, pooled)
+            summed = getattr(self.loss, "reduction", "mean") == "sum"
+            online = _balanced(online, columns, pooled, summed=summed)
         loss = self._over_pool(bank, _behind(older, online), pooled)
         bank.keep(_behind(older, target), pooled)
         return loss
@@ -167,10 +169,8 @@ class MomentumLoss(nn.Module):
                 risk_sets = RiskSets.of_checked(columns, self.loss.ties).to(output.device)
                 loss = self.loss(output, risk_sets=risk_sets)
             else:
-                device = output.device
-                given = {name: x.to(device, non_blocking=True) for name, x in columns.items()}
-                given.pop("index", None)
-                loss = self.loss(output, **given)
+                given = {name: x for name, x in columns.items() if name != "index"}
+                loss = self.loss(output, **_moved(given, output.device))
                 if loss.ndim:
                     raise ValueError(f"`loss` must return one number, got {tuple(loss.shape)}.")
         except NoEventError:
@@ -231,7 +231,15 @@ def _behind(older: Tensor | None, newer: Tensor) -> Tensor:
     return newer if older is None else torch.cat([older.to(newer), newer])
 
 
-def _balanced(output: Tensor, columns: Columns, pooled: Columns) -> Tensor:
+def _moved(columns: Columns, device: torch.device) -> Columns:
+    """Return the columns on a device, without a wait."""
+    return {
+        name: x.to(device, non_blocking=True) if isinstance(x, Tensor) else x
+        for name, x in columns.items()
+    }
+
+
+def _balanced(output: Tensor, columns: Columns, pooled: Columns, *, summed: bool) -> Tensor:
     """Return the output of a batch with a gradient that is scaled and centred."""
     n_batch, n_pooled = len(output), len(pooled["event"])
     share = torch.full((n_batch,), 1 / max(n_batch, 1), dtype=torch.float64)
@@ -240,7 +248,7 @@ def _balanced(output: Tensor, columns: Columns, pooled: Columns) -> Tensor:
         share = columns["weight"].double() / columns["weight"].double().sum()
     if not (output.requires_grad and n_batch):
         return output
-    scale = n_pooled / n_batch
+    scale = 1.0 if summed else n_pooled / n_batch
     pull = ((1 - float(share @ share)) * share).to(output, non_blocking=True)
     pull = pull.reshape(-1, *[1] * (output.ndim - 1))
     balanced = output.view_as(output)

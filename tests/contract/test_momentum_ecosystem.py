@@ -297,3 +297,11 @@ def test_an_invalid_parameter_is_refused(kind, name, value, category, message, d
 def test_and_so_it_is_without_momentum(kind, name, value, data):
     with pytest.raises((TypeError, ValueError), match=f"^`{name}` must be"):
         small(kind, momentum=False, **{name: value}).fit(*data)
+
+
+def test_the_bank_follows_the_batch_size_of_a_later_training(data):
+    model = small(CoxNNRegressor, momentum_steps=3, batch_size=4, warm_start=True).fit(*data)
+    for batch_size in (10, 2):
+        model.set_params(batch_size=batch_size).fit(*data)
+        assert model.net_.criterion_.bank.size == len(model.net_.criterion_.bank) == 3 * batch_size
+        assert model.net_.get_params()["criterion__bank_size"] == 3 * batch_size

@@ -427,3 +427,40 @@ def test_wrong_columns_are_refused(wrong):
     assert cox(**columns).isfinite()
     with pytest.raises((ValueError, TypeError)):
         cox(**{**columns, **wrong})
+
+
+@pytest.mark.parametrize("ties", ["efron", "breslow"])
+@pytest.mark.parametrize("entry", [-torch.inf, -0.5, 0.0, 1.5])
+def test_whole_times_stay_apart_beside_fractional_entries(ties, entry):
+    """Nanoseconds of an epoch differ where float64 no longer tells them apart."""
+    start = 1_700_000_000_000_000_000
+    time, event = torch.arange(4) + start, torch.ones(4, dtype=torch.bool)
+    log_hazard_ratio = torch.tensor([1.0, -1.0, 0.5, 0.0]).double()
+    entries = torch.full((4,), entry).double()
+    expected = cox(log_hazard_ratio, event, time, ties=ties)
+    loss = cox(log_hazard_ratio, event, time, entry=entries, ties=ties)
+    assert loss == expected
+
+
+def test_a_whole_time_is_after_the_entries_below_it():
+    event, time = torch.ones(2, dtype=torch.bool), torch.tensor([2, 3])
+    for entry, at_risk in ((1.999, 2), (2.0, 1), (2.5, 1)):
+        entries = torch.tensor([0.0, entry]).double()
+        zeros = torch.zeros(2).double()
+        loss = cox(zeros, event, time, entry=entries, reduction="sum")
+        assert loss.exp().item() == pytest.approx(at_risk, rel=1e-12)
+
+
+def test_the_gradient_of_a_scaled_loss_in_half_precision_is_not_lost():
+    """A loss is scaled up so that small derivatives do not underflow."""
+    torch.manual_seed(0)
+    half = (2 * torch.randn(3000)).half()
+    event, time = torch.rand(3000) < 0.3, torch.rand(3000)
+    gradients = []
+    for prediction in (half, half.double()):
+        prediction = prediction.clone().requires_grad_()
+        loss = cox(prediction, event, time)
+        (gradient,) = torch.autograd.grad(loss, prediction, torch.tensor(2.0**14).to(loss))
+        gradients.append(gradient.double())
+    expected = gradients[1][event]
+    assert ((gradients[0][event] - expected).abs() <= 0.01 * expected.abs()).all()

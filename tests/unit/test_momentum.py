@@ -289,3 +289,33 @@ def test_the_bank_holds_no_graph():
         output = weight * INPUTS[:, 0]
         criterion((output, output), EVENT, TIME).backward()
     assert not criterion.bank.output.requires_grad
+
+
+def on_one_device(output, event, time):
+    """A loss that takes its arguments on the device of the network."""
+    assert output.device == event.device == time.device
+    return output.sum()
+
+
+@pytest.mark.parametrize("loss", [on_one_device, WeibullAFTLoss()], ids=["function", "Weibull"])
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("bank_size", [0, 4])
+def test_targets_may_stay_on_the_cpu(loss, training, bank_size):
+    network = nn.Linear(2, 1, device="meta")
+    momentum = Momentum(network, loss, bank_size=bank_size).train(training)
+    value = momentum(torch.empty(3, 2, device="meta"), EVENT, TIME, index=INDEX)
+    assert value.device.type == "meta"
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+def test_the_balanced_gradient_is_as_large_as_that_of_a_batch_alone(reduction):
+    torch.manual_seed(0)
+    alone, balanced = torch.zeros(()), torch.zeros(())
+    criterion = MomentumLoss(CoxPHLoss(reduction=reduction), bank_size=320, gradient="balanced")
+    for _ in range(60):
+        event, time = torch.rand(32) < 0.5, torch.rand(32)
+        output = torch.zeros(32, requires_grad=True)
+        (one,) = torch.autograd.grad(CoxPHLoss(reduction=reduction)(output, event, time), output)
+        (other,) = torch.autograd.grad(criterion((output, output), event, time), output)
+        alone, balanced = alone + one.norm(), balanced + other.norm()
+    assert 0.8 < balanced / alone < 1.25
