@@ -462,5 +462,7 @@ def test_the_gradient_of_a_scaled_loss_in_half_precision_is_not_lost():
         loss = cox(prediction, event, time)
         (gradient,) = torch.autograd.grad(loss, prediction, torch.tensor(2.0**14).to(loss))
         gradients.append(gradient.double())
-    expected = gradients[1][event]
-    assert ((gradients[0][event] - expected).abs() <= 0.01 * expected.abs()).all()
+    normal = gradients[1].abs() > torch.finfo(torch.half).tiny
+    assert normal.sum() > 2900
+    error = (gradients[0] / gradients[1] - 1)[normal]
+    assert error.abs().max() < 0.01
