@@ -14,14 +14,15 @@ from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import defaults
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import torch
+from defaults import simulate, table
 from joblib import Parallel, delayed
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
-from sksurv import datasets as sets
 from sksurv.util import Surv
 from torch import Tensor, nn
 
@@ -58,29 +59,19 @@ class ConvNet(nn.Module):
         return self.layers(X)
 
 
-def simulated(log_hazard_ratio: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Return exponential times with a third of them censored, about."""
-    t = rng.exponential(np.exp(-log_hazard_ratio))
-    c = rng.exponential(2.0, len(t))
-    return Surv.from_arrays(t <= c, np.minimum(t, c))
-
-
 def load(name: str, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Return features and survival target of a data set; the simulated ones differ by seed."""
-    rng = np.random.default_rng(seed)
     if name == "interaction":
-        X = rng.uniform(-1, 1, (3000, 10))
-        return X, simulated(3 * X[:, 0] * X[:, 1] + X[:, 2], rng)
+        return simulate(name, 3000, seed)[:2]
     if name == "digits":  # the larger the digit that is seen, the earlier the event
         images, digit = load_digits(return_X_y=True)
-        return images.reshape(-1, 1, 8, 8) / 16, simulated(0.35 * (digit - 4.5), rng)
-    X, y = getattr(sets, f"load_{name}")()
-    if name == "flchain":
-        X = X.drop(columns="chapter")  # the cause of death, known of the dead only
-        X = X.fillna(X.median(numeric_only=True))
+        rng = np.random.default_rng(seed)
+        t = rng.exponential(np.exp(-0.35 * (digit - 4.5)))
+        c = rng.exponential(2.0, len(t))
+        return images.reshape(-1, 1, 8, 8) / 16, Surv.from_arrays(t <= c, np.minimum(t, c))
+    X, y = defaults.load(name)
     event, when = y.dtype.names
-    X = pd.get_dummies(X, drop_first=True, dtype=float)
-    return X.to_numpy(dtype=float), Surv.from_arrays(y[event], y[when])
+    return X.fillna(X.median()).to_numpy(), Surv.from_arrays(y[event], y[when])
 
 
 def compare(
@@ -160,12 +151,6 @@ def draw(results: pd.DataFrame) -> None:
     axes[0].set_ylabel("concordance on held-out rows")
     axes[0].legend(frameon=False, fontsize="small")
     figure.savefig(FIGURE, dpi=110)
-
-
-def table(rows: list[list[object]], head: list[str]) -> str:
-    """Format a Markdown table."""
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines) + "\n"
 
 
 def main() -> None:

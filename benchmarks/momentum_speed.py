@@ -16,6 +16,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 import torch
+from defaults import table
+from momentum import ConvNet
 from torch import nn
 from torchsurv.loss.cox import neg_partial_log_likelihood
 from torchsurv.loss.momentum import Momentum as TorchsurvMomentum
@@ -33,22 +35,10 @@ def networks() -> dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]]:
         ]
         return nn.Sequential(*layers, nn.Linear(width, 1, bias=False))
 
-    def convolutions() -> nn.Module:
-        return nn.Sequential(
-            nn.Conv2d(1, 8, 3, padding=1),
-            nn.ReLU(),
-            nn.MaxPool2d(2),
-            nn.Conv2d(8, 16, 3, padding=1),
-            nn.ReLU(),
-            nn.MaxPool2d(2),
-            nn.Flatten(),
-            nn.Linear(64, 1, bias=False),
-        )
-
     return {
         "20-64-64-1": (lambda: perceptron(20, 64), (20,)),
         "100-256-256-1": (lambda: perceptron(100, 256), (100,)),
-        "convolutions": (convolutions, (1, 8, 8)),
+        "convolutions": (ConvNet, (1, 8, 8)),
     }
 
 
@@ -117,12 +107,6 @@ def speed() -> str:
         rows.append([kind, *times, f"{ratio:.2f}", f"{t['torchsurv'] / t['sksurvtorch']:.1f}"])
     head = ["network", "plain step", "forward", "momentum", "torchsurv"]
     return table(rows, [*head, "momentum / (plain + forward)", "torchsurv / momentum"])
-
-
-def table(rows: list[list[object]], head: list[str]) -> str:
-    """Format a Markdown table."""
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines) + "\n"
 
 
 def main() -> None:

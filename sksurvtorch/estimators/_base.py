@@ -126,6 +126,13 @@ class SurvivalNetEstimator(SurvivalAnalysisMixin, RegressorMixin, PrefixedParame
             self._identities = momentum.Identities()
             self._start(columns)
         dataset = self._dataset(rows, columns)
+        self._train(dataset, go_on=go_on, n_epochs=n_epochs)
+        self.unique_times_ = np.unique(columns["time"].numpy())
+        self._finish(dataset, self._finite_output(dataset.X))
+        return self
+
+    def _train(self, dataset: SurvivalDataset, *, go_on: bool, n_epochs: int | None) -> None:
+        """Train for a number of epochs, or for as many as the parameters say."""
         train, valid = self._split(dataset)
         assert train.y is not None
         informative = float(information(train.y))
@@ -134,12 +141,13 @@ class SurvivalNetEstimator(SurvivalAnalysisMixin, RegressorMixin, PrefixedParame
         n_batches = -(-len(train) // batch_size)
         net = self.net_ if go_on else self._make_net(train, l2, batch_size)
         net.l2, net.batch_size = l2, batch_size
-        momentum.resize_bank(self, net)
-        weighted = "weight" in columns and n_batches > 1
+        weighted = "weight" in train.y and n_batches > 1
         net.mean_information = informative / n_batches if weighted else None
-        # Where all rows come at once, the bank has none but older copies.
-        if momentum.uses_bank(self) and (n_batches > 1 or n_epochs is not None):
-            train = self._identities.add_to(train, self._labels)
+        if momentum.uses_bank(self):
+            momentum.resize_bank(self, net)
+            # Where all rows come at once, the bank has none but older copies.
+            if n_batches > 1 or n_epochs is not None:
+                train = self._identities.add_to(train, self._labels)
         n_steps = None
         if n_epochs is None:
             n_epochs = network.n_epochs(self)
@@ -148,9 +156,6 @@ class SurvivalNetEstimator(SurvivalAnalysisMixin, RegressorMixin, PrefixedParame
         net.train(train, valid, n_epochs, callbacks, lr=network.resolve_lr(self))
         self.net_ = net
         self.n_iter_ = len(net.history)
-        self.unique_times_ = np.unique(columns["time"].numpy())
-        self._finish(dataset, self._finite_output(dataset.X))
-        return self
 
     def _check_data(
         self, X: Any, y: Any, sample_weight: Any, *, reset: bool, **others: Any

@@ -58,9 +58,8 @@ def wrap(
 
 def resize_bank(estimator: Any, net: SurvivalNet) -> None:
     """Let the bank hold its number of batches, of the size they have now."""
-    if uses_bank(estimator):
-        net.criterion__bank_size = estimator.momentum_steps * net.batch_size
-        net.criterion_.bank.size = net.criterion__bank_size
+    net.criterion__bank_size = estimator.momentum_steps * net.batch_size
+    net.criterion_.bank.size = net.criterion__bank_size
 
 
 def for_prediction(module: nn.Module) -> nn.Module:

@@ -28,7 +28,7 @@ def argsort(x: Tensor) -> Tensor:
     return torch.from_numpy(x.numpy().argsort())
 
 
-def _nonzero(x: Tensor) -> Tensor:
+def nonzero(x: Tensor) -> Tensor:
     """Return the places of what is True; by numpy on the CPU, where it is faster."""
     if x.device.type != "cpu":
         return x.nonzero().squeeze(1)
@@ -204,7 +204,7 @@ class RiskSets:
             stop = torch.searchsorted(key, self.in_order(self._stop_key))
         self.interval_sums = IntervalSums(stop, self.n_samples)
 
-        row = _nonzero(event)
+        row = nonzero(event)
         self.event_rows = row if self.order is None else self.order.index_select(0, row)
         self.n_events = self.n_groups = len(row)
         self.first = self.last = row
@@ -220,7 +220,7 @@ class RiskSets:
         """Find the groups of tied events, given which events are tied with the one before."""
         starts = torch.ones_like(row, dtype=torch.bool)
         torch.logical_not(is_tied, out=starts[1:])
-        start = _nonzero(starts)
+        start = nonzero(starts)
         self.n_groups = len(start)
         size = torch.diff(start, append=start.new_full((1,), len(row)))
         self.first = row.index_select(0, start)
@@ -295,7 +295,7 @@ def _keys(
     if entry is not None:
         if entry.is_floating_point() and not time.is_floating_point():
             # A whole number is above x if it is above the largest whole number up to x.
-            entry = entry.to(widest(entry.device)).floor().clamp(-(2.0**63), 2.0**62).long()
+            entry = entry.to(widest(entry.device)).floor().clamp(min=-(2.0**63)).long()
         time, entry = comparable(time, entry)
         before = _ordinals(entry)
     ordinal = _ordinals(time)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from sksurvtorch._validation import comparable
-from sksurvtorch.functional._risk_set import argsort
+from sksurvtorch.functional._risk_set import argsort, nonzero
 
 Columns = dict[str, Tensor]
 
@@ -122,4 +122,4 @@ def _unlike(older: Tensor, newer: Tensor) -> Tensor | None:
         )
     is_other = torch.ones(len(older), dtype=torch.bool)
     is_other[copy] = False
-    return is_other.nonzero().squeeze(1)
+    return nonzero(is_other)

@@ -241,16 +241,19 @@ def _moved(columns: Columns, device: torch.device) -> Columns:
 
 def _balanced(output: Tensor, columns: Columns, pooled: Columns, *, summed: bool) -> Tensor:
     """Return the output of a batch with a gradient that is scaled and centred."""
-    n_batch, n_pooled = len(output), len(pooled["event"])
-    share = torch.full((n_batch,), 1 / max(n_batch, 1), dtype=torch.float64)
-    if "weight" in columns:  # rows of weight 0 count as absent
-        n_batch, n_pooled = (int((target["weight"] > 0).sum()) for target in (columns, pooled))
-        share = columns["weight"].double() / columns["weight"].double().sum()
+    n_batch = _n_present(columns)
     if not (output.requires_grad and n_batch):
         return output
-    scale = 1.0 if summed else n_pooled / n_batch
+    scale = 1.0 if summed else _n_present(pooled) / n_batch
+    weight = columns.get("weight", torch.ones(n_batch)).double()
+    share = weight / weight.sum()
     pull = ((1 - float(share @ share)) * share).to(output, non_blocking=True)
     pull = pull.reshape(-1, *[1] * (output.ndim - 1))
     balanced = output.view_as(output)
     balanced.register_hook(lambda gradient: scale * (gradient - pull * gradient.sum(0)))
     return balanced
+
+
+def _n_present(columns: Columns) -> int:
+    """Return the number of rows; one of weight 0 counts as absent."""
+    return int((columns["weight"] > 0).sum()) if "weight" in columns else len(columns["event"])

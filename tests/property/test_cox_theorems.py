@@ -442,10 +442,11 @@ def test_whole_times_stay_apart_beside_fractional_entries(ties, entry):
     assert loss == expected
 
 
-def test_a_whole_time_is_after_the_entries_below_it():
-    event, time = torch.ones(2, dtype=torch.bool), torch.tensor([2, 3])
-    for entry, at_risk in ((1.999, 2), (2.0, 1), (2.5, 1)):
-        entries = torch.tensor([0.0, entry]).double()
+@pytest.mark.parametrize("start", [0, 2**62])
+def test_a_whole_time_is_after_the_entries_below_it(start):
+    event, time = torch.ones(2, dtype=torch.bool), torch.tensor([2048, 4096]) + start
+    for entry, at_risk in ((1024.0, 2), (2048.0, 1), (3072.0, 1)):
+        entries = torch.tensor([0.0, entry + start], dtype=torch.float64)
         zeros = torch.zeros(2).double()
         loss = cox(zeros, event, time, entry=entries, reduction="sum")
         assert loss.exp().item() == pytest.approx(at_risk, rel=1e-12)
