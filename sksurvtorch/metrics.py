@@ -265,7 +265,7 @@ def _sums_of_other_child(value: Array, left: Array, at: Array, end: Array, right
     return of_other
 
 
-# These checks are not in `_validation.py`, which is about tensors: a torch dtype would not hold
+# These checks are not in `_validation`, which is about tensors: a torch dtype would not hold
 # every estimate, and scikit-survival's exception may be named here only.
 def _check_rows(event: Any, time: Any, estimate: Any) -> tuple[Array, Array, Array]:
     """Return the three as arrays of one length."""

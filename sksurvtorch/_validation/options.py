@@ -1,0 +1,87 @@
+"""Checks of options: strings, numbers, sizes, devices."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from numbers import Integral, Real
+from typing import Any
+
+import torch
+
+REDUCTIONS = ("mean", "sum", "none")
+
+
+def check_option(name: str, value: object, options: Sequence[object]) -> None:
+    """Raise unless `value` is one of the `options`."""
+    allowed = any(
+        value is option or (isinstance(value, str) and isinstance(option, str) and value == option)
+        for option in options
+    )
+    if not allowed:
+        listed = ", ".join(repr(option) for option in options)
+        raise ValueError(f"`{name}` must be one of {listed}, got {value!r}.")
+
+
+def check_number(
+    name: str,
+    value: Any,
+    kind: type,
+    low: float,
+    high: float = float("inf"),
+    *,
+    closed: bool = True,
+) -> None:
+    """Raise unless `value` is a number from `low`, itself if `closed`, to below `high`."""
+    abstract = Integral if kind is int else Real
+    word = "an integer" if kind is int else "a number"
+    if not isinstance(value, abstract) or isinstance(value, bool):
+        raise TypeError(f"`{name}` must be {word}, got {value!r} of type {type(value).__name__}.")
+    number = float(value)
+    inside = low <= number if closed else low < number
+    if not (inside and number < high):
+        bounds = f"at least {low}" if closed else f"more than {low}"
+        bounds += "" if high == float("inf") else f" and less than {high}"
+        raise ValueError(f"`{name}` must be {bounds}, got {value!r}.")
+
+
+def check_sizes(name: str, value: Any) -> tuple[int, ...]:
+    """Return positive sizes, given as one integer or a sequence of them."""
+    if isinstance(value, str) or not isinstance(value, (Integral, Iterable)):
+        raise TypeError(f"`{name}` must be an integer or a sequence of them, got {value!r}.")
+    sizes = tuple(value) if isinstance(value, Iterable) else (value,)
+    for size in sizes:
+        check_number(name, size, int, 1)
+    return tuple(int(size) for size in sizes)
+
+
+def check_flag(name: str, value: Any) -> None:
+    """Raise unless `value` is True or False."""
+    if type(value).__name__ not in ("bool", "bool_"):
+        raise TypeError(f"`{name}` must be True or False, got {value!r}.")
+
+
+def describe(value: Any) -> str:
+    """Say in a few words what a value is."""
+    shape = getattr(value, "shape", None)
+    kind = type(value).__name__
+    if shape is None:
+        return kind
+    dtype = getattr(value, "dtype", None)
+    return f"{kind} of shape {tuple(shape)}" + ("" if dtype is None else f" and dtype {dtype}")
+
+
+def resolve_device(device: Any) -> torch.device:
+    """Return the device to compute on; "auto" is the first accelerator there is, else the CPU."""
+    if device == "auto":
+        accelerator = torch.accelerator.current_accelerator(check_available=True)
+        return torch.device("cpu") if accelerator is None else accelerator
+    try:
+        resolved = torch.device(device)
+        torch.zeros(1, device=resolved).item()  # "meta" holds no numbers
+    except (RuntimeError, AssertionError, TypeError, ValueError, NotImplementedError) as error:
+        reason = str(error).partition("\n")[0]
+        raise ValueError(
+            f"`device` must name a device of this machine, such as 'cpu', 'cuda' or 'auto', "
+            f"got {device!r} ({reason})."
+        ) from error
+    return resolved
