@@ -13,11 +13,13 @@ help: ## List the targets
 install: $(STAMP) ## Make .venv with the package and its tools, at the versions of constraints.txt
 
 # torch goes first and alone, by its exact version: a CPU-only wheel at hand is then taken,
-# and the second step leaves it in place.
+# and the second step leaves it in place. Of DaCapo, whose losses are a reference for the tests,
+# the files of the losses are enough; its dependencies are many.
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install "$$(grep '^torch==' constraints.txt)"
 	$(BIN)/pip install --quiet -c constraints.txt -e ".[dev]"
+	$(BIN)/pip install --quiet --no-deps "$$(grep '^dacapo-ml==' constraints.txt)"
 	@touch $@
 
 .PHONY: demo

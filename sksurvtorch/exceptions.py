@@ -23,3 +23,7 @@ class PrecisionWarning(SurvivalWarning):
 
 class SkippedBatchWarning(SurvivalWarning):
     """Batches without an event were left out of a Cox fit."""
+
+
+class IgnoredWeightWarning(UserWarning):
+    """A loss was asked to leave a weight out, as DaCapo does, and was given one."""

@@ -74,7 +74,7 @@ def check_weight_sum(total: Tensor, term: str) -> None:
     """Raise if the weights of a term, on the CPU, sum to 0."""
     if total.device.type != "cpu" or torch.compiler.is_compiling():
         return
-    if not float(total) > 0:
+    if not float(total.detach()) > 0:
         raise ValueError(
             f"`weight` must be positive somewhere to divide by its sum, got only zeros for the "
             f'{term}. Leave such a batch out, or use normalize="voxels".'

@@ -6,6 +6,11 @@ from sksurvtorch.functional.cox import (
     breslow_baseline,
     cox_neg_partial_log_likelihood,
 )
+from sksurvtorch.functional.segmentation import (
+    affinities_terms,
+    hot_distance_terms,
+    weighted_error,
+)
 from sksurvtorch.functional.weibull import (
     weibull_cumulative_hazard,
     weibull_log_cumulative_hazard,
@@ -21,8 +26,10 @@ from sksurvtorch.functional.weibull import (
 __all__ = [
     "BreslowBaseline",
     "RiskSets",
+    "affinities_terms",
     "breslow_baseline",
     "cox_neg_partial_log_likelihood",
+    "hot_distance_terms",
     "weibull_cumulative_hazard",
     "weibull_log_cumulative_hazard",
     "weibull_log_hazard",
@@ -32,4 +39,5 @@ __all__ = [
     "weibull_quantile",
     "weibull_sample",
     "weibull_survival",
+    "weighted_error",
 ]

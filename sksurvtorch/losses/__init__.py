@@ -3,6 +3,24 @@
 from sksurvtorch.losses.momentum import Momentum
 from sksurvtorch.losses.momentum_loss import MomentumLoss
 from sksurvtorch.losses.momentum_network import MomentumNetwork
+from sksurvtorch.losses.segmentation import (
+    AffinitiesLoss,
+    DummyLoss,
+    HotDistanceLoss,
+    Loss,
+    MSELoss,
+)
 from sksurvtorch.losses.survival import CoxPHLoss, WeibullAFTLoss
 
-__all__ = ["CoxPHLoss", "Momentum", "MomentumLoss", "MomentumNetwork", "WeibullAFTLoss"]
+__all__ = [
+    "AffinitiesLoss",
+    "CoxPHLoss",
+    "DummyLoss",
+    "HotDistanceLoss",
+    "Loss",
+    "MSELoss",
+    "Momentum",
+    "MomentumLoss",
+    "MomentumNetwork",
+    "WeibullAFTLoss",
+]

@@ -7,6 +7,7 @@ import math
 import warnings
 from typing import Any
 
+import numpy as np
 import torch
 from skorch.callbacks import Callback, EarlyStopping, LRScheduler
 from torch.optim.lr_scheduler import CosineAnnealingLR
@@ -118,6 +119,66 @@ class CosineDecay(LRScheduler):
     def on_train_end(self, net: Any, **kwargs: Any) -> None:
         """Let go of the optimizer, which a pickle would hold twice."""
         self.lr_scheduler_ = None
+
+
+class LossTerms(Callback):
+    """Record each term of the loss as a column of the history, such as ``train_hot``.
+
+    The criterion has a dictionary ``last_terms``, as those of `sksurvtorch.losses` for dense
+    predictions have. The columns are means over the batches of an epoch, weighted by their size, as
+    ``train_loss`` and ``valid_loss`` are, and add up to them.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skorch import NeuralNet
+    >>> from sksurvtorch.losses import HotDistanceLoss
+    >>> from sksurvtorch.nets import LossTerms
+    >>> from torch import nn
+    >>> images = np.zeros((10, 1, 4, 4), dtype=np.float32)
+    >>> net = NeuralNet(
+    ...     nn.Conv2d,
+    ...     module__in_channels=1,
+    ...     module__out_channels=2,
+    ...     module__kernel_size=1,
+    ...     criterion=HotDistanceLoss,
+    ...     callbacks=[LossTerms()],
+    ...     max_epochs=1,
+    ...     verbose=0,
+    ... )
+    >>> history = net.fit(images, np.zeros((10, 2, 4, 4), dtype=np.float32)).history
+    >>> [name for name in history[-1] if name.endswith(("hot", "distance"))]
+    ['train_hot', 'train_distance', 'valid_hot', 'valid_distance']
+    """
+
+    def on_train_begin(self, net: Any, **kwargs: Any) -> None:
+        """Raise unless the criterion names its terms."""
+        if not hasattr(net.criterion_, "last_terms"):
+            raise TypeError(
+                "The criterion of `LossTerms` must have a dictionary `last_terms`, got "
+                f"{type(net.criterion_).__name__}. Subclass sksurvtorch.losses.Loss."
+            )
+
+    def on_epoch_begin(self, net: Any, **kwargs: Any) -> None:
+        """Forget the last epoch."""
+        self.batches_: dict[str, list[tuple[int, torch.Tensor]]] = {}
+
+    def on_batch_end(
+        self, net: Any, batch: Any = None, training: bool = False, **kwargs: Any
+    ) -> None:
+        """Keep the terms of a batch on their device."""
+        prefix = "train" if training else "valid"
+        size = net.history[-1, "batches", -1, f"{prefix}_batch_size"]
+        for name, term in net.criterion_.last_terms.items():
+            self.batches_.setdefault(f"{prefix}_{name}", []).append((size, term))
+
+    def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
+        """Record the means."""
+        for name, batches in self.batches_.items():
+            sizes, terms = zip(*batches, strict=True)
+            mean = np.average(torch.stack(terms).tolist(), weights=sizes)
+            net.history.record(name, float(mean))
+        del self.batches_
 
 
 def early_stopping(patience: int, tol: float) -> EarlyStopping:
