@@ -7,7 +7,7 @@ steps before the next one begins, and the gradient is computed from the inputs w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 from math import prod
@@ -20,7 +20,7 @@ from torch import Tensor
 from sksurvtorch.functional._autograd import refuse_second_derivative
 from sksurvtorch.functional._risk_set import widest
 
-BLOCK_SIZE = 2**17  # elements for each thread; the few temporaries of a block fit into its cache
+BLOCK_SIZE = 2**16  # elements for each thread; the few temporaries of a block fit into its cache
 
 
 @dataclass(frozen=True)
@@ -88,6 +88,23 @@ def computed_in(prediction: Tensor) -> torch.dtype:
     return torch.promote_types(prediction.dtype, torch.float32)
 
 
+def hiding(
+    compute: Callable[[bool], Sequence[Tensor]], weight: Tensor | None
+) -> tuple[Sequence[Tensor], bool]:
+    """Compute losses, and say whether the targets under weight 0 had to be hidden for it.
+
+    Such a target may be NaN, and 0 times NaN is NaN. It would show in the loss, so where that can
+    be looked at, on the CPU, the targets are hidden only if need be.
+    """
+    if weight is None:
+        return compute(False), False
+    if weight.device.type == "cpu" and not torch.compiler.is_compiling():
+        losses = compute(False)
+        if all(bool(loss.isfinite().all()) for loss in losses):
+            return losses, False
+    return compute(True), True
+
+
 def weighted_sums(
     prediction: Tensor, target: Tensor, weight: Tensor | None, parts: tuple[Part, ...]
 ) -> tuple[Tensor, ...]:
@@ -109,16 +126,12 @@ class _WeightedSums(torch.autograd.Function):
         weight: Tensor | None,
         parts: tuple[Part, ...],
     ) -> tuple[Tensor, ...]:
-        on_cpu = prediction.device.type == "cpu"
-        # A target under weight 0 may be NaN, and 0 times NaN is NaN. On the CPU the sum tells.
-        hide = weight is not None and not on_cpu
-        sums = _sums(prediction, target, weight, parts, hide=hide)
-        if on_cpu and weight is not None and not all(bool(s.isfinite()) for s in sums):
-            hide = True
-            sums = _sums(prediction, target, weight, parts, hide=hide)
+        sums, hide = hiding(
+            lambda hide: _sums(prediction, target, weight, parts, hide=hide), weight
+        )
         ctx.save_for_backward(prediction, target, weight)
         ctx.parts, ctx.hide = parts, hide
-        return sums
+        return tuple(sums)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None]:

@@ -7,6 +7,7 @@ formulas are DaCapo's (https://github.com/janelia-cellmap/dacapo, version 0.3.5)
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -15,7 +16,7 @@ from torch import Tensor
 from sksurvtorch import _validation as validation
 from sksurvtorch.exceptions import IgnoredWeightWarning
 from sksurvtorch.functional import _dense as dense
-from sksurvtorch.functional._dense import Part
+from sksurvtorch.functional._dense import Kind, Part
 from sksurvtorch.functional._risk_set import widest
 
 KINDS = {
@@ -236,6 +237,7 @@ def _terms(
         if drop_weight:
             _warn_of_dropped_weight()
             weight = None
+    losses: Sequence[Tensor]
     divisors = None
     if reduction == "mean" and normalize == "weight" and weight is not None:
         reduction = "sum"
@@ -244,7 +246,13 @@ def _terms(
         losses = _analytic(prediction, target, weight, parts, reduction)
     else:
         one = _as_dacapo if weighting == "dacapo" else _as_written
-        losses = [one(part, prediction, target, weight, reduction) for part in parts.values()]
+        losses, _ = dense.hiding(
+            lambda hide: [
+                one(*operands, part.kind, reduction)
+                for part, operands in _operands(parts, prediction, target, weight, hide=hide)
+            ],
+            weight,
+        )
     if divisors is not None:
         losses = [loss / divisor for loss, divisor in zip(losses, divisors, strict=True)]
     validation.check_finite_target(losses, target, weight)
@@ -293,35 +301,39 @@ def _analytic(
     return [total / count for total, count in zip(sums, counts, strict=True)]
 
 
-def _as_written(
-    part: Part, prediction: Tensor, target: Tensor, weight: Tensor | None, reduction: str
-) -> Tensor:
+def _operands(
+    parts: dict[str, Part],
+    prediction: Tensor,
+    target: Tensor,
+    weight: Tensor | None,
+    *,
+    hide: bool,
+) -> Iterator[tuple[Part, tuple[Tensor, Tensor, Tensor | None]]]:
+    """Yield each part with its prediction, target and weight in one shape and dtype."""
+    dtype = dense.computed_in(prediction)
+    # Gradients of the pieces of a split are joined, those of slices padded and added.
+    sizes = [part.of(prediction).shape[1:2].numel() for part in parts.values()]
+    pieces = prediction.split(sizes, dim=1) if len(parts) > 1 else (prediction,)
+    for part, p in zip(parts.values(), pieces, strict=True):
+        t = part.of(target).to(dtype)
+        w = None
+        if weight is not None:
+            w = part.of(weight.expand(prediction.shape)).to(dtype)
+            t = t.masked_fill(w == 0, 0) if hide else t
+        yield part, (p.to(dtype), t, w)
+
+
+def _as_written(p: Tensor, t: Tensor, w: Tensor | None, kind: Kind, reduction: str) -> Tensor:
     """Return the loss with linear weights, as it stands in the formula."""
-    p, t, w = _operands(part, prediction, target, weight)
-    return _reduced(part.kind.plain(p, t), w, reduction)
+    return _reduced(kind.plain(p, t), w, reduction)
 
 
-def _as_dacapo(
-    part: Part, prediction: Tensor, target: Tensor, weight: Tensor | None, reduction: str
-) -> Tensor:
+def _as_dacapo(p: Tensor, t: Tensor, w: Tensor | None, kind: Kind, reduction: str) -> Tensor:
     """Return the loss as DaCapo computes it; the order of the operations decides the last bit."""
-    p, t, w = _operands(part, prediction, target, weight)
-    if part.kind is dense.SQUARED_ERROR:
+    if kind is dense.SQUARED_ERROR:
         p, t = (p, t) if w is None else (p * w, t * w)
         return F.mse_loss(p, t, reduction=reduction)
-    return _reduced(part.kind.plain(p, t), w, reduction)
-
-
-def _operands(
-    part: Part, prediction: Tensor, target: Tensor, weight: Tensor | None
-) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Return prediction, target and weight of a part in one shape and dtype."""
-    dtype = dense.computed_in(prediction)
-    p, t = part.of(prediction).to(dtype), part.of(target).to(dtype)
-    if weight is None:
-        return p, t, None
-    w = part.of(weight.expand(prediction.shape)).to(dtype)
-    return p, t.masked_fill(w == 0, 0), w  # 0 times NaN would be NaN
+    return _reduced(kind.plain(p, t), w, reduction)
 
 
 def _reduced(elements: Tensor, weight: Tensor | None, reduction: str) -> Tensor:
