@@ -10,7 +10,9 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/guide.md", "docs/momentum.md"])
+@pytest.mark.parametrize(
+    "page", ["README.md", "docs/guide.md", "docs/momentum.md", "docs/segmentation.md"]
+)
 def test_code_on_the_page_runs(page, tmp_path, monkeypatch):
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), flags=re.DOTALL)
     assert blocks

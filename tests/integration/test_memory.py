@@ -1,4 +1,4 @@
-"""The loss takes O(n) memory: the peak of a fresh process before and after one call."""
+"""What a loss takes of memory: the peak of a fresh process before and after one call."""
 
 from __future__ import annotations
 
@@ -46,3 +46,30 @@ def test_a_million_rows_take_less_than_a_gibibyte(case):
 def test_a_spike_of_ties_takes_no_more_memory_than_none():
     """Padding distinct times by the largest tie would take gigabytes here."""
     assert extra_mebibytes(100_000, "spike") < extra_mebibytes(100_000, "plain") + 50
+
+
+VOLUME = """
+import resource, torch
+from sksurvtorch.losses import {loss}
+
+def step(size):
+    prediction = torch.empty(1, 20, size, size, size).normal_().requires_grad_()
+    target, weight = (torch.empty(prediction.shape).uniform_() for _ in range(2))
+    before = peak()
+    {loss}({arguments})(prediction, (target, weight)).backward()
+    return (peak() - before) / (prediction.nbytes / 2**20)
+
+peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+step(8)  # loads what torch loads on first use
+print(step(80))
+"""
+
+
+@pytest.mark.parametrize(
+    ("loss", "arguments"), [("MSELoss", ""), ("AffinitiesLoss", "10, 0.5"), ("HotDistanceLoss", "")]
+)
+def test_a_segmentation_loss_takes_little_more_than_its_gradient(loss, arguments):
+    """Plain expressions take from 2 to 3 times as much."""
+    code = VOLUME.format(loss=loss, arguments=arguments)
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert 0.9 < float(run.stdout) < 1.3
