@@ -146,6 +146,19 @@ def test_a_common_factor_of_the_weights_cancels(kind, data, factor):
 
 
 @every_loss
+@pytest.mark.parametrize("normalize", ["voxels", "weight"])
+@given(data=volumes(), axes=st.sets(st.integers(0, 4)))
+def test_a_weight_counts_as_if_it_were_spelled_out(kind, normalize, data, axes):
+    prediction, target, weight = data
+    few = weight[tuple(slice(1 if k in axes else None) for k in range(weight.ndim))]
+    expected = loss_and_gradient(
+        kind, prediction, target, few.expand(weight.shape).clone(), normalize=normalize
+    )
+    found = loss_and_gradient(kind, prediction, target, few, normalize=normalize)
+    assert_same(found, expected)
+
+
+@every_loss
 @pytest.mark.parametrize("weighting", ["linear", "dacapo"])
 @pytest.mark.filterwarnings("ignore::sksurvtorch.exceptions.IgnoredWeightWarning")
 @given(data=volumes())
