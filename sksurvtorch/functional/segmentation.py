@@ -73,8 +73,8 @@ def weighted_error(
     ------
     ValueError, TypeError
         If an argument has the wrong kind, shape or content: a weight that is negative, weights of
-        sum 0 to divide by, a target that counts and is NaN. Values are looked at on the CPU only,
-        and not in compiled code; elsewhere the loss is then NaN.
+        sum 0 to divide by, a target that counts and is not finite. Values are looked at on the CPU
+        only, and not in compiled code.
 
     Warns
     -----
@@ -224,19 +224,11 @@ def _terms(
     drop_weight: bool = False,
 ) -> dict[str, Tensor]:
     """Return the loss of each part."""
+    _check(prediction, target, weight, options)
     reduction, normalize, weighting = options
-    validation.check_option("reduction", reduction, validation.REDUCTIONS)
-    validation.check_option("normalize", normalize, validation.NORMALIZE)
-    validation.check_option("weighting", weighting, validation.WEIGHTINGS)
-    validation.check_dense_prediction(prediction)
-    validation.check_dense_target(target, prediction)
-    if weight is not None:
-        validation.check_dense_weight(weight, prediction)
-        if weighting == "linear":
-            validation.check_counting_weight(weight)
-        if drop_weight:
-            _warn_of_dropped_weight()
-            weight = None
+    if drop_weight and weight is not None:
+        _warn_of_dropped_weight()
+        weight = None
     losses: Sequence[Tensor]
     divisors = None
     if reduction == "mean" and normalize == "weight" and weight is not None:
@@ -258,6 +250,22 @@ def _terms(
     validation.check_finite_target(losses, target, weight)
     dtype = dense.computed_in(prediction)
     return {name: loss.to(dtype) for name, loss in zip(parts, losses, strict=True)}
+
+
+def _check(
+    prediction: Tensor, target: Tensor, weight: Tensor | None, options: tuple[str, str, str]
+) -> None:
+    """Raise unless the arguments have the right kind, shape and content."""
+    reduction, normalize, weighting = options
+    validation.check_option("reduction", reduction, validation.REDUCTIONS)
+    validation.check_option("normalize", normalize, validation.NORMALIZE)
+    validation.check_option("weighting", weighting, validation.WEIGHTINGS)
+    validation.check_dense_prediction(prediction)
+    validation.check_dense_target(target, prediction)
+    if weight is not None:
+        validation.check_dense_weight(weight, prediction)
+        if weighting == "linear":
+            validation.check_counting_weight(weight)
 
 
 def _warn_of_dropped_weight() -> None:
