@@ -1,5 +1,6 @@
 """Criteria: modules that bind the options of a loss."""
 
+from sksurvtorch.losses.dense import Loss
 from sksurvtorch.losses.momentum import Momentum
 from sksurvtorch.losses.momentum_loss import MomentumLoss
 from sksurvtorch.losses.momentum_network import MomentumNetwork
@@ -7,7 +8,6 @@ from sksurvtorch.losses.segmentation import (
     AffinitiesLoss,
     DummyLoss,
     HotDistanceLoss,
-    Loss,
     MSELoss,
 )
 from sksurvtorch.losses.survival import CoxPHLoss, WeibullAFTLoss
