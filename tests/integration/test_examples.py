@@ -65,7 +65,7 @@ def check_affinities(printed, folder):
 
 
 def check_hot_distance(printed, folder):
-    # 0.07 to 0.09 with other seeds, but rounding decides where its training jumps.
+    # About 0.08, but rounding decides where its training jumps.
     check_segmentation(printed, folder, "plot_segmentation_hot_distance", "hot and distance", 0.2)
 
 
