@@ -56,7 +56,9 @@ CONFIGURATIONS = {
     "early stopping": {"dtype": "float64", "early_stopping": True, "max_epochs": 20},
     "linear": {"hidden_layer_sizes": (), "optimizer": "lbfgs", "alpha": 10.0},
     "breslow": {"dtype": "float64", "ties": "breslow", "max_epochs": 20},
-    "per sample": {"dtype": "float64", "shape": "per_sample", "max_epochs": 20},
+    # In float64 the processor decides whether it keeps the tolerance of the check of weights: a
+    # shape for each of 15 rows is hardly identified.
+    "per sample": {"shape": "per_sample", "max_epochs": 20},
     "momentum": {"momentum": True, "max_epochs": 20},
     "momentum, float64": {"momentum": True, "dtype": "float64", "max_epochs": 20},
     "momentum, breslow": {
