@@ -1,4 +1,4 @@
-"""Checks of dense predictions and their targets, and of label volumes."""
+"""Checks of dense predictions, their targets and weights."""
 
 from __future__ import annotations
 

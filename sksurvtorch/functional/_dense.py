@@ -27,7 +27,6 @@ BLOCK_SIZE = 2**16  # elements for each thread; the few temporaries of a block f
 class Kind:
     """What an element adds to a loss, as a function of prediction and target."""
 
-    name: str
     plain: Callable[[Tensor, Tensor], Tensor]  # torch's own, with any derivative
     value: Callable[[Tensor, Tensor], Tensor]  # the same with few temporaries
     slope: Callable[[Tensor, Tensor], Tensor]  # its derivative by the prediction
@@ -45,25 +44,21 @@ def _sigmoid_squared_error_slope(p: Tensor, t: Tensor) -> Tensor:
 
 
 ABSOLUTE_ERROR = Kind(
-    "absolute error",
     plain=lambda p, t: (p - t).abs(),
     value=lambda p, t: (p - t).abs_(),
     slope=lambda p, t: (p - t).sgn_(),
 )
 SQUARED_ERROR = Kind(
-    "squared error",
     plain=lambda p, t: F.mse_loss(p, t, reduction="none"),
     value=lambda p, t: (p - t).square_(),
     slope=lambda p, t: (p - t).mul_(2),
 )
 CROSS_ENTROPY = Kind(
-    "cross-entropy",
     plain=lambda p, t: F.binary_cross_entropy_with_logits(p, t, reduction="none"),
     value=_cross_entropy,
     slope=lambda p, t: p.sigmoid().sub_(t),
 )
 SIGMOID_SQUARED_ERROR = Kind(
-    "squared error of the sigmoid",
     plain=lambda p, t: F.mse_loss(p.sigmoid(), t, reduction="none"),
     value=lambda p, t: p.sigmoid().sub_(t).square_(),
     slope=_sigmoid_squared_error_slope,
