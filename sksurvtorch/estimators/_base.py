@@ -40,6 +40,7 @@ class SurvivalNetEstimator(SurvivalAnalysisMixin, RegressorMixin, PrefixedParame
     #: Labels of the strata of the last fit, by code.
     _labels: np.ndarray | None = None
 
+    dropout: float
     momentum: bool
     net_: SurvivalNet
     device_: torch.device
@@ -249,7 +250,10 @@ class SurvivalNetEstimator(SurvivalAnalysisMixin, RegressorMixin, PrefixedParame
         criterion = self._criterion()
         if self.momentum:
             module, criterion = momentum.wrap(self, module, criterion, batch_size)
-        return network.make_net(self, module, criterion, batch_size=batch_size, stream=stream)
+        draws = self.module is not None or self.dropout > 0
+        return network.make_net(
+            self, module, criterion, batch_size=batch_size, stream=stream if draws else None
+        )
 
     @property
     def _trained(self) -> Any:

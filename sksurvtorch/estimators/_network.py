@@ -236,7 +236,7 @@ def make_net(
     criterion: dict[str, Any],
     *,
     batch_size: int,
-    stream: RandomStream,
+    stream: RandomStream | None,
 ) -> SurvivalNet:
     """Return an initialised net around a network."""
     optimizer = estimator.optimizer

@@ -17,8 +17,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from sksurvtorch.functional._arithmetic import widest
 from sksurvtorch.functional._autograd import refuse_second_derivative
-from sksurvtorch.functional._risk_set import widest
 
 BLOCK_SIZE = 2**16  # elements for each thread; the few temporaries of a block fit into its cache
 

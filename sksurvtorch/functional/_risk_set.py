@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,23 +17,11 @@ from sksurvtorch._validation import (
     check_option,
     check_time,
     check_weight,
-    comparable,
 )
-from sksurvtorch.functional._interval_sums import IntervalSums
-
-
-def argsort(x: Tensor) -> Tensor:
-    """Sort by numpy on the CPU, where it is several times faster than torch."""
-    if x.device.type != "cpu":
-        return x.argsort()
-    return torch.from_numpy(x.numpy().argsort())
-
-
-def nonzero(x: Tensor) -> Tensor:
-    """Return the places of what is True; by numpy on the CPU, where it is faster."""
-    if x.device.type != "cpu":
-        return x.nonzero().squeeze(1)
-    return torch.from_numpy(x.numpy().nonzero()[0])
+from sksurvtorch.functional._arithmetic import Linear, widest
+from sksurvtorch.functional._denominators import Before, Denominators, Groups, LateEntry, Segments
+from sksurvtorch.functional._order import ascends, keys, sort
+from sksurvtorch.functional._sums import RunningSums
 
 
 class RiskSets:
@@ -123,9 +112,10 @@ class RiskSets:
         self._weight = columns.get("weight")
         if self._weight is not None:
             self._event = self._event & (self._weight > 0)
-        check_any_event(self._event)
-        keys = _keys(self._event, self._time, self._entry, self._stratum)
-        self._key, self._stop_key = keys
+        if self._weight is not None or not len(self._event):
+            check_any_event(int(self._event.sum()), len(self._event))
+        self._key, self._stop_key = keys(self._event, self._time, self._entry, self._stratum)
+        self._weigh()
         self._build()
 
     def take(self, index: Tensor) -> RiskSets:
@@ -149,14 +139,35 @@ class RiskSets:
         NoEventError
             If no row of them has an event.
         """
-        taken = RiskSets.__new__(RiskSets)
-        taken.ties = self.ties
-        for name in ("_event", "_time", "_entry", "_stratum", "_weight", "_key", "_stop_key"):
-            column = getattr(self, name)
-            setattr(taken, name, None if column is None else column.index_select(0, index))
-        check_any_event(taken._event)
+        taken = self._rows(index)
         taken._build()
         return taken
+
+    def split(self, index: Tensor, sizes: Sequence[int]) -> list[RiskSets]:
+        """Return the risk sets of several batches of rows, all laid out in one pass.
+
+        Parameters
+        ----------
+        index : int tensor of shape (n_taken,)
+            The rows of the first batch, then those of the second, and so on. Nothing is sorted if
+            those of each batch come in the order of `order`.
+        sizes : sequence of int
+            Number of rows of each batch.
+
+        Returns
+        -------
+        list of RiskSets
+            For each batch what `take` returns.
+
+        Raises
+        ------
+        NoEventError
+            If a batch has no event.
+        """
+        if self._stratum is not None or self._entry is not None:
+            return [self.take(rows) for rows in index.split(list(sizes))]
+        taken = self._rows(index)
+        return _batches(taken, Segments(torch.tensor(sizes, device=self.device)))
 
     def to(self, device: torch.device | str) -> RiskSets:
         """Return these risk sets on `device`."""
@@ -167,8 +178,10 @@ class RiskSets:
         for name, value in vars(self).items():
             if isinstance(value, Tensor):
                 value = value.to(device, non_blocking=True)
-            elif isinstance(value, IntervalSums):
+            elif isinstance(value, (RunningSums, LateEntry)):
                 value = value.to(device)
+            elif isinstance(value, Before):
+                value = Before(*(x.to(device, non_blocking=True) for x in value))
             setattr(moved, name, value)
         return moved
 
@@ -190,157 +203,161 @@ class RiskSets:
         """Device of the risk sets."""
         return self._event.device
 
-    def _build(self) -> None:
-        """Find the order of the rows, and the first and last row of each group of tied events."""
-        self.n_samples = len(self._key)
-        #: Rows by stratum, then from the latest time to the earliest, the censored of a time
-        #: before its events; None if they come in this order.
-        self.order: Tensor | None = None
-        if not _ascends(self._key):
-            self.order = argsort(self._key)
-        key, event = self.in_order(self._key), self.in_order(self._event)
-        stop = None
-        if self._stop_key is not None:
-            stop = torch.searchsorted(key, self.in_order(self._stop_key))
-        self.interval_sums = IntervalSums(stop, self.n_samples)
-
-        row = nonzero(event)
-        self.event_rows = row if self.order is None else self.order.index_select(0, row)
-        self.n_events = self.n_groups = len(row)
-        self.first = self.last = row
-        #: Group of each event in order; None if no two are tied.
-        self.event_group: Tensor | None = None
-        event_key = key.index_select(0, row)
-        is_tied = event_key[1:] == event_key[:-1]
-        if bool(is_tied.any()):
-            self._group(row, is_tied)
-        self._sum_event_weights(row)
-
-    def _group(self, row: Tensor, is_tied: Tensor) -> None:
-        """Find the groups of tied events, given which events are tied with the one before."""
-        starts = torch.ones_like(row, dtype=torch.bool)
-        torch.logical_not(is_tied, out=starts[1:])
-        start = nonzero(starts)
-        self.n_groups = len(start)
-        size = torch.diff(start, append=start.new_full((1,), len(row)))
-        self.first = row.index_select(0, start)
-        self.last = self.first + (size - 1)
-        group = torch.repeat_interleave(size, output_size=len(row))
-        rank = torch.arange(len(row), device=row.device) - start.index_select(0, group)
-        self.event_group = group
-        self.group_size = size.to(widest(size.device))
-        #: Efron's fractions l / d, l = 0, ..., d - 1, of the events in order.
-        self.fraction = rank / self.group_size.index_select(0, group)
-
-    def _sum_event_weights(self, row: Tensor) -> None:
-        """Set the weights of rows, events and groups of events."""
+    def _weigh(self) -> None:
+        """Set the weights of the events, and the logarithms of those of the rows."""
         dtype = widest(self.device)
         self.event_weight = self._event.to(dtype)
         self.log_weight: Tensor | None = None
         self.log_weight_range = self.log_weight_middle = 0.0
-        if self._weight is None:
-            ones = self.event_weight.new_ones(self.n_groups)
-            self.group_weight = ones if self.event_group is None else self.group_size
-            self.total_event_weight = torch.tensor(self.n_events, dtype=dtype, device=self.device)
-            return
-        self.event_weight = self.event_weight * self._weight.to(dtype)
-        self.total_event_weight = self.event_weight.sum()
-        self.log_weight = self.in_order(self._weight).to(dtype).log()
-        lowest, highest = self.log_weight[self.log_weight > -torch.inf].aminmax()
-        self.log_weight_range = float(highest - lowest)
-        self.log_weight_middle = float(highest + lowest) / 2
-        self.group_weight = self.in_order(self.event_weight).index_select(0, row)
-        if self.event_group is not None:
-            zeros = self.event_weight.new_zeros(self.n_groups)
-            self.group_weight = zeros.index_add_(0, self.event_group, self.group_weight)
+        if self._weight is not None:
+            weight = self._weight.to(dtype)
+            self.event_weight = self.event_weight * weight
+            self.log_weight = weight.log()
+            lowest, highest = self.log_weight[weight > 0].aminmax()
+            self.log_weight_range = float(highest - lowest)
+            self.log_weight_middle = float(highest + lowest) / 2
 
-    def group_labels(self) -> tuple[Tensor | None, Tensor]:
-        """Return stratum (None without strata) and time of each group of tied events."""
-        row = self.last if self.order is None else self.order.index_select(0, self.last)
-        stratum = None if self._stratum is None else self._stratum.index_select(0, row)
-        return stratum, self._time.index_select(0, row)
+    def _rows(self, index: Tensor) -> RiskSets:
+        """Return some rows, without denominators yet."""
+        taken = RiskSets.__new__(RiskSets)
+        taken.ties = self.ties
+        taken.log_weight_range = self.log_weight_range
+        taken.log_weight_middle = self.log_weight_middle
+        for name in _COLUMNS:
+            column = getattr(self, name)
+            setattr(taken, name, None if column is None else column.index_select(0, index))
+        return taken
+
+    def _build(self) -> None:
+        """Sort the rows, and lay out the denominators."""
+        self.n_samples = len(self._key)
+        #: Rows by stratum, then from the latest time to the earliest, the censored of a time
+        #: before its events; None if they come in this order.
+        self.order: Tensor | None = None
+        key = self._key
+        if not ascends(key):
+            key, self.order = sort(key)
+        groups, segments = self.groups(key)
+        check_any_event(len(groups.row), self.n_samples)
+        self.n_events = len(groups.row)
+        self.total_event_weight = self.event_weight.sum()
+        made = Denominators.of(groups, self.group_weight(groups), self.ties, segments)
+        self.share = made.share
+        self.row_sums, self.share_sums = RunningSums(), RunningSums(from_end=True)
+        of_row = None
+        if segments is not None:
+            of_row = segments.of_row
+            self.row_sums = RunningSums(segments.lengths)
+            self.share_sums = RunningSums(made.lengths, from_end=True)
+        self.slot = self.row_sums.slots(made.segment, made.n_rows)
+        self.slot_of_row = self.share_sums.slots(of_row, made.n_denominators)
+        self.before = made.before
+        if segments is not None and made.before is not None:
+            self.before = Before(
+                self.row_sums.slots(made.segment, made.before.slot),
+                made.before.fraction,
+                self.share_sums.slots(of_row, made.before.slot_of_row),
+            )
+        self.late: LateEntry | None = None
+        if self._stop_key is not None:
+            stop = torch.searchsorted(key[groups.first], self.in_order(self._stop_key))
+            self.late = LateEntry.of(groups, self.in_order(self._event), stop, segments, made)
+
+    def groups(self, key: Tensor | None = None) -> tuple[Groups, Segments | None]:
+        """Return the groups of tied events, and the strata, in the order of the risk sets."""
+        key = self.in_order(self._key) if key is None else key
+        event = self._event if self.order is None else (key & 1).bool()
+        segments = None
+        if self._stratum is not None:
+            segments = Segments.of(self.in_order(self._stratum))
+        return Groups.of(event, key, segments), segments
+
+    def group_weight(self, groups: Groups) -> Tensor:
+        """Return the sum of the weights of the events of each group."""
+        if self._weight is None:
+            if groups.size is None:
+                return self.event_weight.new_ones(len(groups.row))
+            return groups.size.to(self.event_weight.dtype)
+        weight = self.event_weight.index_select(0, self.row(groups.row))
+        if groups.of_event is None:
+            return weight
+        return Linear.bin(weight, groups.of_event.long(), len(groups.start))
+
+    def row(self, position: Tensor) -> Tensor:
+        """Return the rows at positions in the order of the risk sets."""
+        return position if self.order is None else self.order.index_select(0, position)
+
+    def by_row(self, value: Tensor) -> Tensor:
+        """Return what is in the order of the risk sets by row: undo `in_order`."""
+        if self.order is None:
+            return value
+        return torch.empty_like(value).index_copy_(0, self.order, value)
 
     def in_order(self, value: Tensor) -> Tensor:
         """Return the rows of `value` in the order of the risk sets."""
         return value if self.order is None else value.index_select(0, self.order)
 
-    def to_rows(self, value: Tensor) -> Tensor:
-        """Return `value`, which is in the order of the risk sets, by row: undo `in_order`."""
-        if self.order is None:
-            return value
-        return torch.empty_like(value).index_copy_(0, self.order, value)
+
+#: What a row has.
+_COLUMNS = (
+    "_event", "_time", "_entry", "_stratum", "_weight", "_key", "_stop_key", "event_weight",
+    "log_weight",
+)  # fmt: skip
 
 
-def _ascends(x: Tensor) -> bool:
-    """Whether no element is less than the one before."""
-    head = x[:64]  # tells most of the time
-    return not (bool((head[1:] < head[:-1]).any()) or bool((x[1:] < x[:-1]).any()))
-
-
-def widest(device: torch.device) -> torch.dtype:
-    """Return the widest floating-point type of the device."""
-    return torch.float32 if device.type == "mps" else torch.float64
-
-
-def _keys(
-    event: Tensor, time: Tensor, entry: Tensor | None, stratum: Tensor | None
-) -> tuple[Tensor, Tensor | None]:
-    """Return integer keys that sort the rows, and the keys at which they end.
-
-    Times become levels, integers in their order. A row has the key event - 2 level, so the latest
-    time comes first, and the censored of a time before its events; it ends at the first key of the
-    last level that is not after its entry. The keys of a stratum lie behind those of another.
-    """
-    before = None
-    if entry is not None:
-        if entry.is_floating_point() and not time.is_floating_point():
-            # A whole number is above x if it is above the largest whole number up to x.
-            entry = entry.to(widest(entry.device)).floor().clamp(min=-(2.0**63)).long()
-        time, entry = comparable(time, entry)
-        before = _ordinals(entry)
-    ordinal = _ordinals(time)
-    low, high = (int(bound) for bound in ordinal.aminmax())
-    if stratum is None and high - low < 2**63 - 4:
-        middle = (low + high) // 2  # so that twice the difference is an int64
-        level = ordinal - middle
-        if before is not None:
-            before = before.clamp(min=low - 1) - middle
-        return event.long() - 2 * level, None if before is None else -2 * before
-    level, ordinals = _ranks(ordinal)
-    if before is not None:
-        before = torch.searchsorted(ordinals, before, right=True) - 1
-    if stratum is None:
-        return event.long() - 2 * level, None if before is None else -2 * before
-    shift = _codes(stratum) * (2 * (len(ordinals) + 1))
-    stop = shift + 2 if before is None else shift - 2 * before
-    return event.long() - 2 * level + shift, stop
-
-
-def _ordinals(x: Tensor) -> Tensor:
-    """Return integers in the order of the values: the bits of floating-point numbers."""
-    if not x.is_floating_point():
-        return x.long()
-    kind = {2: torch.int16, 4: torch.int32, 8: torch.int64}[x.element_size()]
-    bits = (x + 0.0).view(kind)  # -0.0 becomes 0.0
-    if int(bits.min()) < 0:  # the bits of a negative number grow with its magnitude
-        bits = torch.where(bits < 0, bits ^ torch.iinfo(kind).max, bits)
-    return bits.long()
-
-
-def _ranks(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the rank of each value among the distinct ones, counted from 0, and these."""
-    ascending = argsort(x)
-    in_order = x.index_select(0, ascending)
-    is_new = torch.ones_like(in_order, dtype=torch.bool)
-    is_new[1:] = in_order[1:] != in_order[:-1]
-    rank = torch.empty_like(ascending).index_copy_(0, ascending, is_new.cumsum(0) - 1)
-    return rank, in_order.masked_select(is_new)
-
-
-def _codes(stratum: Tensor) -> Tensor:
-    """Return codes of the strata that count from 0 with few gaps."""
-    lowest, highest = int(stratum.min()), int(stratum.max())
-    if highest - lowest <= 2 * len(stratum):
-        return stratum - lowest
-    codes: Tensor = stratum.unique(return_inverse=True)[1]
-    return codes
+def _batches(rows: RiskSets, segments: Segments) -> list[RiskSets]:
+    """Make the risk sets of batches, whose rows stand behind each other."""
+    key, event, order = rows._key, rows._event, None
+    rows.order = None
+    same_batch = segments.of_row[1:] == segments.of_row[:-1]
+    if bool(((key[1:] < key[:-1]) & same_batch).any()):
+        by_key = sort(key)[1]
+        by_batch = sort(segments.of_row.index_select(0, by_key))[1]
+        rows.order = by_key.index_select(0, by_batch)
+        key = rows.in_order(key)
+        event = (key & 1).bool()
+        order = rows.order - segments.start.index_select(0, segments.of_row)
+    groups = Groups.of(event, key, segments)
+    assert groups.stop is not None
+    sizes, n_batches = segments.lengths.tolist(), len(segments.lengths)
+    n_events = torch.diff(groups.stop, prepend=groups.stop.new_zeros(1)).tolist()
+    if 0 in n_events:
+        check_any_event(0, sizes[n_events.index(0)])
+    made = Denominators.of(groups, rows.group_weight(groups), rows.ties, segments)
+    assert made.lengths is not None
+    lengths = made.lengths.tolist()
+    before: list[Before | None] = [None] * n_batches
+    if made.before is not None:
+        slot, fraction, slot_of_row = made.before
+        parts = slot.split(lengths), fraction.split(lengths), slot_of_row.split(sizes)
+        before = [Before(*part) for part in zip(*parts, strict=True)]
+    columns: dict[str, Sequence[Any]] = {
+        "n_samples": sizes,
+        "n_events": n_events,
+        "total_event_weight": Linear.bin(rows.event_weight, segments.of_row, n_batches).unbind(),
+        "order": [None] * n_batches if order is None else order.split(sizes),
+        "slot_of_row": made.n_denominators.split(sizes),
+        "slot": made.n_rows.split(lengths),
+        "share": made.share.split(lengths),
+        "before": before,
+    }
+    same: dict[str, Any] = {
+        "ties": rows.ties,
+        "late": None,
+        "row_sums": RunningSums(),
+        "share_sums": RunningSums(from_end=True),
+        "log_weight_range": rows.log_weight_range,
+        "log_weight_middle": rows.log_weight_middle,
+    }
+    for name in _COLUMNS:
+        column = getattr(rows, name)
+        if column is None:
+            same[name] = None
+        else:
+            columns[name] = column.split(sizes)
+    batches = []
+    for values in zip(*columns.values(), strict=True):
+        batch = RiskSets.__new__(RiskSets)
+        vars(batch).update(same, **dict(zip(columns, values, strict=True)))
+        batches.append(batch)
+    return batches

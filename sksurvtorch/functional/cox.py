@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from sksurvtorch._validation import REDUCTIONS, TIES, check_option, check_prediction
+from sksurvtorch.functional._arithmetic import Arithmetic, Linear, Log, widest
 from sksurvtorch.functional._autograd import refuse_second_derivative
-from sksurvtorch.functional._interval_sums import Arithmetic, IntervalSums, Linear, Log
-from sksurvtorch.functional._risk_set import RiskSets, widest
+from sksurvtorch.functional._risk_set import RiskSets
+from sksurvtorch.functional._sums import RunningSums
 
 # A float64 reaches from exp(-708) to exp(709). Hazard ratios within exp(-600) and exp(600) leave
 # room for their sums and inverses; beyond that range sums are taken in logarithms, which keep 1e-13
@@ -114,10 +115,7 @@ def cox_neg_partial_log_likelihood(
     if reduction != "none":
         loss: Tensor = _Loss.apply(eta, risk_sets, reduction)  # type: ignore[no-untyped-call]
         return loss
-    log_risk = _mean_log_risk(eta.to(widest(eta.device)), risk_sets)
-    loss = risk_sets.event_weight * (_at_events(log_risk, risk_sets) - eta)
-    # A censored row has no part, whatever its log hazard ratio.
-    return torch.where(risk_sets.event_weight > 0, loss, 0.0).to(eta.dtype)
+    return _loss_by_row(eta, risk_sets).to(eta.dtype)
 
 
 class BreslowBaseline(NamedTuple):
@@ -198,21 +196,27 @@ def breslow_baseline(
     else:
         _check_alone(risk_sets, event, time, entry, stratum, weight)
     eta = _check_log_hazard_ratio(log_hazard_ratio, risk_sets).detach()
-    z = _log_weighted(eta.to(widest(eta.device)), risk_sets)
-    before = risk_sets.interval_sums.at_positions(Log, z)
-    log_risk = Log.plus(before, z).index_select(0, risk_sets.last)
-    log_hazard = risk_sets.group_weight.log() - log_risk
-    stratum_of_group, times = risk_sets.group_labels()
-    stop = None
-    if stratum_of_group is not None:
-        stop = torch.searchsorted(stratum_of_group, stratum_of_group, right=True)
-    earlier = IntervalSums(stop, len(times)).over_rows(Log, log_hazard)
-    log_cumulative_hazard = Log.plus(earlier, log_hazard).flip(0)
-    times = times.flip(0)
-    if stratum_of_group is None:
+    groups, segments = risk_sets.groups()
+    eta = eta.to(widest(eta.device), copy=True)
+    v = risk_sets.in_order(_log_weighted_(eta, risk_sets))
+    with_ties, _ = _sums_at_events(Log, v, risk_sets)
+    if risk_sets.before is not None:
+        # All denominators of a group have the same sum with its events; one is enough.
+        with_ties = with_ties.index_select(0, groups.start)
+    log_hazard = risk_sets.group_weight(groups).log() - with_ties
+    lengths = None
+    if segments is not None and groups.segment is not None:
+        of_group = groups.segment.index_select(0, groups.start)
+        lengths = torch.bincount(of_group, minlength=len(segments.number))
+    sums = RunningSums(lengths, from_end=True)
+    log_cumulative_hazard = sums.up_to_each(Log, log_hazard).flip(0)
+    row = risk_sets.row(groups.last).flip(0)
+    columns = risk_sets.columns
+    times = columns["time"].index_select(0, row)
+    if segments is None:
         return BreslowBaseline(None, times, log_cumulative_hazard)
-    stratum_of_group, order = stratum_of_group.flip(0).sort(stable=True)
-    return BreslowBaseline(stratum_of_group, times[order], log_cumulative_hazard[order])
+    stratum, order = columns["stratum"].index_select(0, row).sort(stable=True)
+    return BreslowBaseline(stratum, times[order], log_cumulative_hazard[order])
 
 
 def _check_alone(risk_sets: RiskSets, *others: object) -> None:
@@ -226,7 +230,9 @@ def _check_alone(risk_sets: RiskSets, *others: object) -> None:
 
 def _check_log_hazard_ratio(log_hazard_ratio: Tensor, risk_sets: RiskSets) -> Tensor:
     """Return the log hazard ratio with shape (n_samples,)."""
-    eta = check_prediction("log_hazard_ratio", log_hazard_ratio, (1,)).squeeze(1)
+    eta = check_prediction("log_hazard_ratio", log_hazard_ratio, (1,))
+    # A vector as it came has a shorter graph.
+    eta = log_hazard_ratio if log_hazard_ratio.ndim == 1 else eta.squeeze(1)
     if len(eta) != risk_sets.n_samples:
         raise ValueError(
             f"`log_hazard_ratio` must have {risk_sets.n_samples} rows, got {len(eta)}: "
@@ -240,10 +246,9 @@ def _check_log_hazard_ratio(log_hazard_ratio: Tensor, risk_sets: RiskSets) -> Te
     return eta
 
 
-def _log_weighted(eta: Tensor, risk_sets: RiskSets) -> Tensor:
-    """Return eta + log w in the order of the risk sets."""
-    z = risk_sets.in_order(eta)
-    return z if risk_sets.log_weight is None else z + risk_sets.log_weight
+def _log_weighted_(eta: Tensor, risk_sets: RiskSets) -> Tensor:
+    """Add the logarithms of the weights."""
+    return eta if risk_sets.log_weight is None else eta.add_(risk_sets.log_weight)
 
 
 def _arithmetic(eta: Tensor, risk_sets: RiskSets) -> tuple[Arithmetic, float]:
@@ -256,46 +261,52 @@ def _arithmetic(eta: Tensor, risk_sets: RiskSets) -> tuple[Arithmetic, float]:
     return Log, 0.0
 
 
-def _at_events(x: Tensor, risk_sets: RiskSets) -> Tensor:
-    """Spread a value per group of tied events to its events, by row, and 0 elsewhere."""
-    if risk_sets.event_group is not None:
-        x = x.index_select(0, risk_sets.event_group)
-    rows = risk_sets.event_rows
-    return x.new_zeros(risk_sets.n_samples).index_copy(0, rows, x)
+def _sums_at_events(
+    arithmetic: Arithmetic, v: Tensor, risk_sets: RiskSets
+) -> tuple[Tensor, Tensor | None]:
+    """Sum v, which is in order, over the rows at risk with and without the tied events."""
+    late, before = risk_sets.late, risk_sets.before
+    from_start = v if late is None else v.index_fill(0, late.row, arithmetic.zero)
+    sums = risk_sets.row_sums(arithmetic, from_start)
+    with_ties = sums.index_select(0, risk_sets.slot)
+    without = None if before is None else sums.index_select(0, before.slot)
+    if late is not None:
+        at_points = late.sums.at_points(arithmetic, v.index_select(0, late.row))
+        with_ties = arithmetic.plus_(with_ties, at_points.index_select(0, late.point))
+        if without is not None and late.point_before is not None:
+            without = arithmetic.plus_(without, at_points.index_select(0, late.point_before))
+    return with_ties, without
 
 
-class _Denominators(NamedTuple):
-    """Sums over the risk sets of hazard ratios, as numbers or as logarithms."""
+def _denominators(arithmetic: Arithmetic, v: Tensor, risk_sets: RiskSets) -> Tensor:
+    """Return the denominators of the partial likelihood; v is in order.
 
-    arithmetic: Arithmetic
-    hazard_ratio: Tensor  # with the weights, in the order of the risk sets
-    risk: Tensor  # for each event (Efron with ties), or for each group of tied events
-    log_risk: Tensor  # its logarithm; with Efron the mean over the events of each group
-
-
-def _denominators(eta: Tensor, risk_sets: RiskSets) -> _Denominators:
-    """Return the denominators of the partial likelihood.
-
-    With N the sum over the risk set without the tied events and S the sum with them, Efron's
-    denominator S - (l / d) (S - N) is taken as (l / d) N + (1 - l / d) S, which does not cancel.
+    Efron's S - (l / d) (S - N) is taken as the number l / d of the way from S to N.
     """
-    arithmetic, log_scale = _arithmetic(eta, risk_sets)
-    v = arithmetic.from_log(_log_weighted(eta, risk_sets) - log_scale)
-    before = risk_sets.interval_sums.at_positions(arithmetic, v)
-    risk = arithmetic.plus(before, v).index_select(0, risk_sets.last)
-    group = risk_sets.event_group
-    spread = risk_sets.ties == "efron"
-    if spread and group is not None:
-        fraction = risk_sets.fraction
-        without = before.index_select(0, risk_sets.first).index_select(0, group)
-        risk = arithmetic.plus(
-            arithmetic.times(arithmetic.lift(fraction), without),
-            arithmetic.times(arithmetic.lift(1 - fraction), risk.index_select(0, group)),
-        )
-    log_risk = arithmetic.to_log(risk) + log_scale
-    if spread and group is not None:
-        log_risk = Linear.bin(log_risk, group, risk_sets.n_groups) / risk_sets.group_size
-    return _Denominators(arithmetic, v, risk, log_risk)
+    with_ties, without = _sums_at_events(arithmetic, v, risk_sets)
+    if without is None or risk_sets.before is None:
+        return with_ties
+    return arithmetic.towards_(with_ties, without, risk_sets.before.fraction)
+
+
+def _pull_back(arithmetic: Arithmetic, x: Tensor, v: Tensor, risk_sets: RiskSets) -> Tensor:
+    """Return by row v times the sum of x over the denominators that have it, by its factor there.
+
+    v and x are in order.
+    """
+    late, before, without = risk_sets.late, risk_sets.before, None
+    if before is not None:
+        x, without = arithmetic.parted(x, before.fraction)
+    total = risk_sets.share_sums(arithmetic, x).index_select(0, risk_sets.slot_of_row)
+    if before is not None and without is not None:
+        sums = risk_sets.share_sums(arithmetic, without)
+        total = arithmetic.plus_(total, sums.index_select(0, before.slot_of_row))
+    if late is not None:
+        if without is not None and late.point_before is not None:
+            points = torch.cat([late.point, late.point_before])
+            x = arithmetic.bin(torch.cat([x, without]), points, late.sums.n_points)
+        total.index_copy_(0, late.row, late.sums.over_rows(arithmetic, x))
+    return risk_sets.by_row(arithmetic.lower_(arithmetic.times_(total, v)))
 
 
 class _Loss(torch.autograd.Function):
@@ -304,15 +315,19 @@ class _Loss(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, eta: Tensor, risk_sets: RiskSets, reduction: str) -> Tensor:
         wide = eta.to(widest(eta.device))
-        arithmetic, v, risk, log_risk = _denominators(wide, risk_sets)
-        loss = log_risk @ risk_sets.group_weight - wide @ risk_sets.event_weight
+        arithmetic, log_scale = _arithmetic(wide, risk_sets)
+        centred = wide - log_scale
+        of_events = centred @ risk_sets.event_weight
+        v = arithmetic.from_log_(risk_sets.in_order(_log_weighted_(centred, risk_sets)))
+        risk = _denominators(arithmetic, v, risk_sets)
         divisor = risk_sets.total_event_weight if reduction == "mean" else None
         if ctx.needs_input_grad[0]:
-            gradient = _pull_back(arithmetic, risk_sets.group_weight, v, risk, risk_sets)
-            gradient = risk_sets.to_rows(gradient) - risk_sets.event_weight
-            gradient = gradient if divisor is None else gradient / divisor
-            # In wide numbers: `grad` may scale half precision out of its smallest.
-            ctx.save_for_backward(gradient)
+            share = arithmetic.divided(risk_sets.share, risk)
+            gradient = _pull_back(arithmetic, share, v, risk_sets).sub_(risk_sets.event_weight)
+            gradient = gradient if divisor is None else gradient.div_(divisor)
+            # Half precision stays wide: `grad` may be a large scale that lifts its smallest.
+            ctx.save_for_backward(gradient if eta.itemsize < 4 else gradient.to(eta.dtype))
+        loss = arithmetic.to_log_(risk) @ risk_sets.share - of_events
         return (loss if divisor is None else loss / divisor).to(eta.dtype)
 
     @staticmethod
@@ -322,21 +337,34 @@ class _Loss(torch.autograd.Function):
         return (grad.to(gradient.dtype) * gradient).to(grad.dtype), None, None
 
 
-def _mean_log_risk(eta: Tensor, risk_sets: RiskSets) -> Tensor:
-    """Mean over l of the log denominator, for each group of tied events."""
-    log_risk: Tensor = _MeanLogRisk.apply(eta, risk_sets)  # type: ignore[no-untyped-call]
-    return log_risk
+def _loss_by_row(eta: Tensor, risk_sets: RiskSets) -> Tensor:
+    """Return the part of the loss of each row."""
+    wide = eta.to(widest(eta.device))
+    log_risk: Tensor = _LogDenominators.apply(wide, risk_sets)  # type: ignore[no-untyped-call]
+    groups, _ = risk_sets.groups()
+    if groups.size is not None and groups.of_event is not None:
+        if risk_sets.before is not None:  # the mean of a group
+            sums = log_risk.new_zeros(len(groups.size)).index_add(0, groups.of_event, log_risk)
+            log_risk = sums / groups.size
+        log_risk = log_risk.index_select(0, groups.of_event)
+    row = risk_sets.row(groups.row)
+    # A censored row has no part, whatever its log hazard ratio.
+    part = risk_sets.event_weight.index_select(0, row) * (log_risk - wide.index_select(0, row))
+    return wide.new_zeros(risk_sets.n_samples).index_copy(0, row.long(), part)
 
 
-class _MeanLogRisk(torch.autograd.Function):
-    """Logarithms of the denominators, for a gradient with any sign and size by event."""
+class _LogDenominators(torch.autograd.Function):
+    """Logarithms of the denominators, for a gradient with any sign and size."""
 
     @staticmethod
     def forward(ctx: Any, eta: Tensor, risk_sets: RiskSets) -> Tensor:
-        arithmetic, v, risk, log_risk = _denominators(eta, risk_sets)
+        arithmetic, log_scale = _arithmetic(eta, risk_sets)
+        v = risk_sets.in_order(_log_weighted_(eta - log_scale, risk_sets))
+        v = arithmetic.from_log_(v)
+        risk = _denominators(arithmetic, v, risk_sets)
         ctx.save_for_backward(v, risk)
         ctx.risk_sets, ctx.arithmetic = risk_sets, arithmetic
-        return log_risk
+        return arithmetic.to_log_(risk.clone()) + log_scale
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
@@ -344,34 +372,9 @@ class _MeanLogRisk(torch.autograd.Function):
         v, risk = ctx.saved_tensors
         risk_sets, arithmetic = ctx.risk_sets, ctx.arithmetic
         if arithmetic is Linear:
-            return risk_sets.to_rows(_pull_back(Linear, grad, v, risk, risk_sets)), None
+            return _pull_back(Linear, grad / risk, v, risk_sets), None
         # Logarithms have no sign, so the two signs of `grad` go separately.
-        out = _pull_back(Log, grad.relu(), v, risk, risk_sets)
+        out = _pull_back(Log, Log.divided(grad.relu(), risk), v, risk_sets)
         if grad.device.type != "cpu" or bool((grad < 0).any()):
-            out = out - _pull_back(Log, (-grad).relu(), v, risk, risk_sets)
-        return risk_sets.to_rows(out), None
-
-
-def _pull_back(
-    arithmetic: Arithmetic, grad: Tensor, v: Tensor, risk: Tensor, risk_sets: RiskSets
-) -> Tensor:
-    """Gradient with respect to log v, in the order of the risk sets."""
-    first, last, group = risk_sets.first, risk_sets.last, risk_sets.event_group
-    grad = arithmetic.lift(grad)
-    coefficient = v.new_full((risk_sets.n_samples,), arithmetic.zero)
-    if risk_sets.ties == "efron" and group is not None:
-        grad = arithmetic.over(grad, arithmetic.lift(risk_sets.group_size))
-        by_event = arithmetic.over(grad.index_select(0, group), risk)
-        fraction = risk_sets.fraction
-        without = arithmetic.times(arithmetic.lift(fraction), by_event)
-        with_ties = arithmetic.times(arithmetic.lift(1 - fraction), by_event)
-        own = arithmetic.bin(with_ties, group, risk_sets.n_groups)
-        coefficient[last] = own
-        at_first = arithmetic.bin(without, group, risk_sets.n_groups)
-        coefficient[first] = arithmetic.plus(coefficient.index_select(0, first), at_first)
-    else:
-        own = arithmetic.over(grad, risk)
-        coefficient[last] = own
-    total = risk_sets.interval_sums.over_rows(arithmetic, coefficient)
-    total[last] = arithmetic.plus(total.index_select(0, last), own)
-    return arithmetic.lower(arithmetic.times(v, total))
+            out = out - _pull_back(Log, Log.divided((-grad).relu(), risk), v, risk_sets)
+        return out, None

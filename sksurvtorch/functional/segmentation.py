@@ -16,8 +16,8 @@ from torch import Tensor
 from sksurvtorch import _validation as validation
 from sksurvtorch.exceptions import IgnoredWeightWarning
 from sksurvtorch.functional import _dense as dense
+from sksurvtorch.functional._arithmetic import widest
 from sksurvtorch.functional._dense import Kind, Part
-from sksurvtorch.functional._risk_set import widest
 
 KINDS = {
     "absolute_error": dense.ABSOLUTE_ERROR,

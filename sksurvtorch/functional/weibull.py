@@ -22,8 +22,8 @@ from sksurvtorch._validation import (
     check_time,
     check_weight,
 )
+from sksurvtorch.functional._arithmetic import widest
 from sksurvtorch.functional._autograd import refuse_second_derivative
-from sksurvtorch.functional._risk_set import widest
 
 
 def weibull_neg_log_likelihood(

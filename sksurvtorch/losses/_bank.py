@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from sksurvtorch._validation import comparable
-from sksurvtorch.functional._risk_set import argsort, nonzero
+from sksurvtorch.functional._order import nonzero, sort
 
 Columns = dict[str, Tensor]
 
@@ -106,9 +106,7 @@ def _cat(x: Tensor, y: Tensor) -> Tensor:
 
 def _unlike(older: Tensor, newer: Tensor) -> Tensor | None:
     """Return the places in `older` of values that `newer` does not have; None for all of them."""
-    value = torch.cat([older, newer])
-    order = argsort(value)
-    value = value.index_select(0, order)
+    value, order = sort(torch.cat([older, newer]))
     equal = value[1:] == value[:-1]
     if not bool(equal.any()):
         return None

@@ -23,16 +23,15 @@ class RiskSetTarget(Mapping[str, Tensor]):
 
     def __init__(self, risk_sets: RiskSets) -> None:
         self.risk_sets = risk_sets
-        self._columns = risk_sets.columns
 
     def __getitem__(self, name: str) -> Tensor:
-        return self._columns[name]
+        return self.risk_sets.columns[name]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._columns)
+        return iter(self.risk_sets.columns)
 
     def __len__(self) -> int:
-        return len(self._columns)
+        return len(self.risk_sets.columns)
 
 
 Target = Mapping[str, Tensor] | None
@@ -58,7 +57,7 @@ class SurvivalDataset(torch.utils.data.Dataset[Any]):
 
     def __getitem__(self, index: Any) -> tuple[Tensor, Target]:
         rows = torch.as_tensor(index)
-        return self.X[rows.to(self.X.device)], take(self.y, rows)
+        return take_rows(self.X, rows), take(self.y, rows)
 
     @property
     def event(self) -> np.ndarray:
@@ -72,6 +71,11 @@ class SurvivalDataset(torch.utils.data.Dataset[Any]):
     def weight(self) -> Tensor | None:
         """Weight of the rows, if they have one."""
         return None if self.y is None else self.y.get("weight")
+
+
+def take_rows(x: Tensor, rows: Tensor) -> Tensor:
+    """Return some rows of a tensor, wherever it is."""
+    return x.index_select(0, rows.to(x.device, non_blocking=True))
 
 
 def take(y: Target, rows: Tensor) -> Target:
@@ -132,14 +136,17 @@ class BatchLoader:
             yield self.dataset.X, self.dataset.y
             return
         event = self.dataset.event
-        for rows in np.array_split(self._order(event), len(self)):
-            if isinstance(self.dataset.y, RiskSetTarget):
-                if not event[rows].any():
-                    self.n_skipped += 1
-                    continue
-                # Rows that lie in order of time give batches in order of time.
-                rows.sort()
-            yield self.dataset[rows]
+        batches = np.array_split(self._order(event), len(self))
+        if not isinstance(self.dataset.y, RiskSetTarget):
+            yield from (self.dataset[rows] for rows in batches)
+            return
+        # Rows that lie in order of time give batches in order of time.
+        batches = [np.sort(rows) for rows in batches if event[rows].any()]
+        self.n_skipped += len(self) - len(batches)
+        rows, sizes = torch.from_numpy(np.concatenate(batches)), [len(rows) for rows in batches]
+        risk_sets = self.dataset.y.risk_sets.split(rows, sizes)
+        for batch, target in zip(rows.split(sizes), risk_sets, strict=True):
+            yield take_rows(self.dataset.X, batch), RiskSetTarget(target)
 
     def _order(self, event: np.ndarray) -> np.ndarray:
         n = len(self.dataset)

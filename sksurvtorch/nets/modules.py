@@ -95,7 +95,7 @@ class MLP(nn.Module):
         return slope, intercept
 
 
-def squared_weights(module: nn.Module) -> Tensor:
+class SquaredWeights:
     """Sum of the squared weights of a network, without its biases.
 
     In an `MLP` of more than 10 inputs the squares of the first hidden layer count n_features / 10
@@ -109,23 +109,25 @@ def squared_weights(module: nn.Module) -> Tensor:
     ----------
     module : torch.nn.Module
         Any network.
-
-    Returns
-    -------
-    tensor of shape ()
-        The sum, with its gradient.
     """
-    weights = [weight for weight in module.parameters() if weight.ndim > 1]
-    for part in module.modules():
-        if isinstance(part, SharedShape):
-            weights.append(part.log_shape)
-        elif isinstance(part, MLP) and part.hidden is not None and len(part.center) > 10:
-            (first, *_) = part.hidden.parameters()
-            weights.append((len(part.center) / 10 - 1) ** 0.5 * first)
-    if not weights:
-        return torch.zeros(())
-    flat = torch.cat([weight.reshape(-1) for weight in weights])
-    return flat @ flat
+
+    def __init__(self, module: nn.Module) -> None:
+        self._weights = [weight for weight in module.parameters() if weight.ndim > 1]
+        self._scaled: list[tuple[nn.Parameter, float]] = []
+        for part in module.modules():
+            if isinstance(part, SharedShape):
+                self._weights.append(part.log_shape)
+            elif isinstance(part, MLP) and part.hidden is not None and len(part.center) > 10:
+                (first, *_) = part.hidden.parameters()
+                self._scaled.append((first, (len(part.center) / 10 - 1) ** 0.5))
+
+    def __call__(self) -> Tensor:
+        """Return the sum, of shape (), with its gradient."""
+        weights = [*self._weights, *(weight * factor for weight, factor in self._scaled)]
+        if not weights:
+            return torch.zeros(())
+        flat = torch.cat([weight.reshape(-1) for weight in weights])
+        return flat @ flat
 
 
 def _hidden(

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from skorch import NeuralNet
+from skorch.callbacks import Callback
 from skorch.dataset import unpack_data
 from skorch.helper import SliceDict, predefined_split
 from skorch.utils import to_tensor
@@ -20,10 +21,12 @@ from sksurvtorch.functional import RiskSets
 from sksurvtorch.losses import CoxPHLoss, MomentumLoss, MomentumNetwork
 from sksurvtorch.nets.callbacks import FiniteLoss
 from sksurvtorch.nets.loader import BatchLoader, RiskSetTarget, SurvivalDataset, information
-from sksurvtorch.nets.modules import squared_weights
+from sksurvtorch.nets.modules import SquaredWeights
 from sksurvtorch.nets.random import RandomStream
 
 _TAME = 1e6
+#: What a callback does when it does nothing.
+_IDLE = {name: method for name, method in vars(Callback).items() if name.startswith("on_")}
 
 
 def survival_target(
@@ -101,7 +104,7 @@ class SurvivalNet(NeuralNet):
     criterion : class, default=CoxPHLoss
         Loss. Risk sets are sorted once for a `CoxPHLoss`.
     l2 : float, default=0.0
-        Half of it times `squared_weights` of the network is added to the training loss.
+        Half of it times the `SquaredWeights` of the network is added to the training loss.
     mean_information : float, optional
         Mean over the batches of `information`, for weighted rows: the loss of a batch then counts
         by its share of it.
@@ -142,6 +145,20 @@ class SurvivalNet(NeuralNet):
     def _default_callbacks(self) -> list[tuple[str, Any]]:
         *record, print_log = super()._default_callbacks
         return [*record, ("finite_loss", FiniteLoss()), print_log]
+
+    def notify(self, method_name: str, **cb_kwargs: Any) -> None:
+        """Call a method of the net and of those callbacks that have one of their own."""
+        getattr(self, method_name)(self, **cb_kwargs)
+        for _, callback in self.callbacks_:
+            method = getattr(callback, method_name)
+            if getattr(method, "__func__", None) is not _IDLE.get(method_name):
+                method(self, **cb_kwargs)
+
+    def _set_training(self, training: bool = True) -> None:
+        """Set the mode of network and criterion where it changes, rather than for every batch."""
+        modules = [getattr(self, f"{name}_") for name in self._modules + self._criteria]
+        if any(getattr(module, "training", training) != training for module in modules):
+            super()._set_training(training)
 
     def train(
         self,
@@ -204,10 +221,15 @@ class SurvivalNet(NeuralNet):
         else:
             loss = self._batch_loss(y_pred, y_true, training)
         if training and self.l2 > 0:
-            module = self.module_
-            trained = module.online if isinstance(module, MomentumNetwork) else module
-            loss = loss + 0.5 * self.l2 * squared_weights(trained)
+            # Outside a training, as in a single `train_step`, it has not been looked up.
+            squared_weights = vars(self).get("_squared_weights") or self._find_weights()
+            loss = loss + 0.5 * self.l2 * squared_weights()
         return loss
+
+    def _find_weights(self) -> SquaredWeights:
+        """Return what the penalty is of: with momentum the network that is trained."""
+        module = self.module_
+        return SquaredWeights(module.online if isinstance(module, MomentumNetwork) else module)
 
     def _batch_loss(self, y_pred: Any, y_true: Any, training: bool) -> Tensor:
         """Return the loss of the rows of a batch alone."""
@@ -270,12 +292,18 @@ class SurvivalNet(NeuralNet):
             self.train_batches_ = iterator
         return iterator
 
+    def on_train_begin(self, net: Any, X: Any = None, y: Any = None, **kwargs: Any) -> None:
+        """Do once what would be the same for every batch."""
+        super().on_train_begin(net, X=X, y=y, **kwargs)
+        self._squared_weights = self._find_weights()
+        super()._set_training(True)  # parts may be in another mode than the whole
+
     def on_train_end(self, net: Any, X: Any = None, y: Any = None, **kwargs: Any) -> None:
         """Say how many batches had to be left out."""
         super().on_train_end(net, X=X, y=y, **kwargs)
         skipped = getattr(self.train_batches_, "n_skipped", 0)
         # The rows stay with the caller: a fitted net holds no training data.
-        del self.train_batches_
+        del self.train_batches_, self._squared_weights
         if skipped:
             warnings.warn(
                 f"Batches without an event were left out of the fit, {skipped} in all: the Cox "

@@ -1,0 +1,133 @@
+"""Sums of hazard ratios, as numbers or as logarithms: the same code runs on both.
+
+Operations whose name ends in an underscore change their first argument, as torch's do.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def widest(device: torch.device) -> torch.dtype:
+    """Return the widest floating-point type of the device."""
+    return torch.float32 if device.type == "mps" else torch.float64
+
+
+class Linear:
+    """Numbers as they are."""
+
+    zero = 0.0
+
+    @staticmethod
+    def from_log_(x: Tensor) -> Tensor:
+        """Return a number given by its logarithm."""
+        return x.exp_()
+
+    @staticmethod
+    def to_log_(x: Tensor) -> Tensor:
+        """Return the logarithm of a number."""
+        return x.log_()
+
+    @staticmethod
+    def lower_(x: Tensor) -> Tensor:
+        """Return a plain number out of this arithmetic."""
+        return x
+
+    @staticmethod
+    def plus_(x: Tensor, y: Tensor) -> Tensor:
+        """Add."""
+        return x.add_(y)
+
+    @staticmethod
+    def times_(x: Tensor, y: Tensor) -> Tensor:
+        """Multiply."""
+        return x.mul_(y)
+
+    @staticmethod
+    def parted(x: Tensor, fraction: Tensor) -> tuple[Tensor, Tensor]:
+        """Return 1 - fraction of a number, and the fraction."""
+        part = x * fraction
+        return x - part, part
+
+    @staticmethod
+    def towards_(x: Tensor, y: Tensor, fraction: Tensor) -> Tensor:
+        """Return the number that is a fraction of the way from x to y; it does not cancel."""
+        return x.lerp_(y, fraction)
+
+    @staticmethod
+    def divided(factor: Tensor, x: Tensor) -> Tensor:
+        """Divide a plain number."""
+        return factor / x
+
+    @staticmethod
+    def scan_(x: Tensor) -> Tensor:
+        """Return the running sums along the last axis."""
+        return x.cumsum_(-1)
+
+    @staticmethod
+    def bin(x: Tensor, index: Tensor, size: int) -> Tensor:
+        """Return the sum of the numbers of each index."""
+        return x.new_zeros(size).scatter_add_(0, index, x)
+
+
+class Log:
+    """Non-negative numbers by their logarithms: no overflow, at some thirty times the cost."""
+
+    zero = float("-inf")
+
+    @staticmethod
+    def from_log_(x: Tensor) -> Tensor:
+        """Return a number given by its logarithm."""
+        return x
+
+    @staticmethod
+    def to_log_(x: Tensor) -> Tensor:
+        """Return the logarithm of a number."""
+        return x
+
+    @staticmethod
+    def lower_(x: Tensor) -> Tensor:
+        """Return a plain number out of this arithmetic."""
+        return x.exp_()
+
+    @staticmethod
+    def plus_(x: Tensor, y: Tensor) -> Tensor:
+        """Add."""
+        return torch.logaddexp(x, y, out=x)
+
+    @staticmethod
+    def times_(x: Tensor, y: Tensor) -> Tensor:
+        """Multiply."""
+        return x.add_(y)
+
+    @staticmethod
+    def parted(x: Tensor, fraction: Tensor) -> tuple[Tensor, Tensor]:
+        """Return 1 - fraction of a number, and the fraction."""
+        return x + (-fraction).log1p(), x + fraction.log()
+
+    @staticmethod
+    def towards_(x: Tensor, y: Tensor, fraction: Tensor) -> Tensor:
+        """Return the number that is a fraction of the way from x to y; it does not cancel."""
+        return torch.logaddexp(x + (-fraction).log1p(), y + fraction.log())
+
+    @staticmethod
+    def divided(factor: Tensor, x: Tensor) -> Tensor:
+        """Divide a plain number."""
+        return factor.log() - x
+
+    @staticmethod
+    def scan_(x: Tensor) -> Tensor:
+        """Return the running sums along the last axis."""
+        return torch.logcumsumexp(x, -1, out=x)
+
+    @staticmethod
+    def bin(x: Tensor, index: Tensor, size: int) -> Tensor:
+        """Return the sum of the numbers of each index."""
+        peak = x.new_full((size,), float("-inf")).scatter_reduce_(0, index, x, "amax")
+        shift = torch.where(torch.isinf(peak), 0.0, peak)
+        scaled = (x - shift.index_select(0, index)).exp()
+        return x.new_zeros(size).scatter_add_(0, index, scaled).log() + shift
+
+
+Arithmetic = type[Linear] | type[Log]

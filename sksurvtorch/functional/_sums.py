@@ -1,0 +1,185 @@
+"""Running sums within segments, and sums over intervals, that only ever add.
+
+A difference of two running sums would cancel: what a row far back adds may be all that is left of
+a sum after it. So a segment gets a running sum of its own, and an interval [a, b] is cut where the
+highest differing bit of a and b puts a block boundary m (a disjoint sparse table): a suffix [a, m)
+of one half-block and a prefix [m, b] of the next, each a running sum inside its half-block.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from sksurvtorch.functional._arithmetic import Arithmetic
+
+
+class RunningSums:
+    """Running sums from the start of each segment of positions, or from its end.
+
+    The sums of a segment stand behind each other: that of its first (or last) k positions has the
+    slot `head` + k, from k = 0 on. Several segments are laid out in blocks of equal width, a power
+    of 2: at most twice the slots, and one operation for all segments of a width.
+
+    Parameters
+    ----------
+    lengths : int tensor of shape (n_segments,), or None
+        Number of positions of each segment, in their order; None for one segment.
+    from_end : bool, default=False
+        Whether sums run from the end of each segment.
+    """
+
+    def __init__(self, lengths: Tensor | None = None, *, from_end: bool = False) -> None:
+        self.from_end = from_end
+        #: First slot of each segment; None for one segment, where it is 0.
+        self.head: Tensor | None = None
+        #: Slot of the sum up to and with each position; None for one segment.
+        self.slot: Tensor | None = None
+        self._shapes: list[tuple[int, int]] = []
+        if lengths is not None:
+            self._lay_out(lengths)
+
+    def _lay_out(self, lengths: Tensor) -> None:
+        """Give the segments their places, the narrow ones first."""
+        width = 1 << torch.frexp(lengths.double()).exponent.long()  # above the length
+        width, by_width = width.sort(stable=True)
+        values, counts = width.unique_consecutive(return_counts=True)
+        self._shapes = list(zip(counts.tolist(), values.tolist(), strict=True))
+        self.head = torch.empty_like(width).index_copy_(0, by_width, width.cumsum(0) - width)
+        n, stop = int(lengths.sum()), lengths.cumsum(0)
+        position = torch.arange(n, device=lengths.device)
+        shift = self.head + stop if self.from_end else self.head + 1 - (stop - lengths)
+        shift = shift.repeat_interleave(lengths, output_size=n)
+        self.slot = shift - position if self.from_end else shift + position
+
+    def slots(self, segment: Tensor | None, k: Tensor) -> Tensor:
+        """Return the slots of the sums of the first (or last) k positions of segments."""
+        if self.head is None or segment is None:
+            return k
+        return self.head.index_select(0, segment) + k
+
+    def __call__(self, arithmetic: Arithmetic, x: Tensor) -> Tensor:
+        """Return the sums, by slot, of what is given by position."""
+        if self.slot is None:
+            sums = torch.cat([x.new_full((1,), arithmetic.zero), x.flip(0) if self.from_end else x])
+            return arithmetic.scan_(sums)
+        sizes = [count * width for count, width in self._shapes]
+        sums = x.new_full((sum(sizes),), arithmetic.zero).index_copy_(0, self.slot, x)
+        for part, shape in zip(sums.split(sizes), self._shapes, strict=True):
+            arithmetic.scan_(part.view(shape))
+        return sums
+
+    def up_to_each(self, arithmetic: Arithmetic, x: Tensor) -> Tensor:
+        """Return the sums up to and with each position, by position."""
+        sums = self(arithmetic, x)
+        if self.slot is not None:
+            return sums.index_select(0, self.slot)
+        return sums[1:].flip(0) if self.from_end else sums[1:]
+
+    def to(self, device: torch.device) -> RunningSums:
+        """Return a copy on `device`."""
+        moved = RunningSums(from_end=self.from_end)
+        moved._shapes = self._shapes
+        if self.head is not None and self.slot is not None:
+            moved.head = self.head.to(device, non_blocking=True)
+            moved.slot = self.slot.to(device, non_blocking=True)
+        return moved
+
+
+class _Level(NamedTuple):
+    """The intervals cut at a boundary between half-blocks of `half` points."""
+
+    half: int
+    block: Tensor  # (n_blocks,) the blocks of 2 * half points in use
+    row: Tensor  # (n_rows,)
+    # Slots count from the boundary: those of left halves are stored back to front.
+    right: Tensor  # (n_rows,) slot of the last point, in right halves
+    left: Tensor  # (n_rows,) slot of the first point, in left halves
+
+
+class IntervalSums:
+    """Sums over the intervals [start, stop) of points, and at each point over its intervals.
+
+    An interval belongs to one level, so the plan takes O(n) memory, and a sum O(n log n) time at
+    the worst.
+
+    Parameters
+    ----------
+    start, stop : int tensors of shape (n_rows,)
+        The points that each row covers; none where they are equal.
+    n_points : int
+        Number of points.
+    """
+
+    def __init__(self, start: Tensor, stop: Tensor, n_points: int) -> None:
+        self.n_rows, self.n_points = len(start), n_points
+        first, last = start, stop - 1
+        self.single = (first == last).nonzero().squeeze(1)
+        self.point = first.index_select(0, self.single)
+        wide = (first < last).nonzero().squeeze(1)
+        self.levels = _levels(wide, first.index_select(0, wide), last.index_select(0, wide))
+        block = 2 * self.levels[-1].half if self.levels else 1
+        self._padded = -(-n_points // block) * block
+
+    def to(self, device: torch.device) -> IntervalSums:
+        """Return a copy on `device`."""
+        moved = IntervalSums.__new__(IntervalSums)
+        vars(moved).update(vars(self))
+        moved.single = self.single.to(device, non_blocking=True)
+        moved.point = self.point.to(device, non_blocking=True)
+        moved.levels = [
+            _Level(level.half, *(index.to(device, non_blocking=True) for index in level[1:]))
+            for level in self.levels
+        ]
+        return moved
+
+    def at_points(self, arithmetic: Arithmetic, x: Tensor) -> Tensor:
+        """Sum x over the rows that cover a point, for each point."""
+        out = arithmetic.bin(x.index_select(0, self.single), self.point, self._padded)
+        for half, block, row, right, left in self.levels:
+            values, size = x.index_select(0, row), half * len(block)
+            halves = arithmetic.bin(values.repeat(2), torch.cat([right, left + size]), 2 * size)
+            # Each slot gets the sum of those that reach as far from the boundary or further.
+            sums = arithmetic.scan_(halves.view(2, -1, half).flip(-1))
+            part = torch.cat([sums[1], sums[0].flip(-1)], dim=-1)
+            blocks = out.view(-1, 2 * half)
+            blocks[block] = arithmetic.plus_(blocks.index_select(0, block), part)
+        return out[: self.n_points]
+
+    def over_rows(self, arithmetic: Arithmetic, x: Tensor) -> Tensor:
+        """Sum x over the points that a row covers, for each row."""
+        padded = x.new_full((self._padded,), arithmetic.zero)
+        padded[: self.n_points] = x
+        out = x.new_full((self.n_rows,), arithmetic.zero)
+        out[self.single] = x.index_select(0, self.point)
+        for half, block, row, right, left in self.levels:
+            halves = padded.view(-1, 2, half).index_select(0, block)
+            before = arithmetic.scan_(halves[:, 0].flip(-1)).view(-1)
+            after = arithmetic.scan_(halves[:, 1].contiguous()).view(-1)
+            out[row] = arithmetic.plus_(after.index_select(0, right), before.index_select(0, left))
+        return out
+
+
+def _levels(row: Tensor, first: Tensor, last: Tensor) -> list[_Level]:
+    """Sort the intervals [first, last], of more than one point, into levels."""
+    if not len(row):
+        return []
+    level = torch.frexp((first ^ last).double()).exponent - 1
+    order = level.argsort(stable=True)
+    values, counts = level.index_select(0, order).unique_consecutive(return_counts=True)
+    places = order.split(counts.tolist())
+    return [
+        _level(int(k), row[place], first[place], last[place])
+        for k, place in zip(values, places, strict=True)
+    ]
+
+
+def _level(k: int, row: Tensor, first: Tensor, last: Tensor) -> _Level:
+    """Lay out the intervals [first, last] whose highest differing bit is k."""
+    half = 1 << k
+    block, place = (first >> (k + 1)).unique(return_inverse=True)
+    right = place * half + (last & (half - 1))
+    left = place * half + (half - 1 - (first & (half - 1)))
+    return _Level(half, block, row, right, left)
