@@ -1,12 +1,42 @@
-"""Functions of time, as scikit-survival hands them out."""
+"""Functions of time, as scikit-survival hands them out, and their values as an array."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 from sksurv.functions import StepFunction
+
+# Values that are worked out at once: they stay in the processor's cache.
+_PIECE = 2**16
+
+
+def pieces(n_samples: int, n_times: int) -> Iterator[slice]:
+    """Cut samples into pieces, so that what they need at all times besides the result is little."""
+    step = max(1, _PIECE // max(1, n_times))
+    for start in range(0, n_samples, step):
+        yield slice(start, start + step)
+
+
+def check_times(times: Any, last: float) -> np.ndarray:
+    """Return the times at which a function is wanted, in any order."""
+    grid = np.asarray(times)
+    if grid.ndim != 1 or grid.dtype.kind not in "iuf":
+        raise ValueError(
+            f"`times` must be numbers of shape (n_times,), got {grid.dtype} of shape {grid.shape}."
+        )
+    bad = ~((grid >= 0) & (grid <= last) & np.isfinite(grid))
+    if bad.any():
+        rule = "at least 0 and finite"
+        hint = "Time starts at 0."
+        if last < np.inf:
+            rule = f"within [0, {last:g}], the follow-up of the fit"
+            hint = "A Cox model says nothing about later times; leave them out."
+        raise ValueError(
+            f"`times` must be {rule}, got {grid[bad][0]!s} ({bad.sum()} of {len(grid)}). {hint}"
+        )
+    return grid
 
 
 class BaselineStepFunction(StepFunction):
@@ -48,12 +78,16 @@ class ContinuousFunction(StepFunction):
     ----------
     x : array of shape (n_times,)
         Times, ascending.
+    y : array of shape (n_times,)
+        Values there.
     function : callable
         Takes an array of times and returns the values there.
     """
 
-    def __init__(self, x: np.ndarray, function: Callable[[np.ndarray], np.ndarray]) -> None:
-        super().__init__(x, function(x), domain=(0, np.inf))
+    def __init__(
+        self, x: np.ndarray, y: np.ndarray, function: Callable[[np.ndarray], np.ndarray]
+    ) -> None:
+        super().__init__(x, y, domain=(0, np.inf))
         self.function = function
 
     def __call__(self, x: Any) -> Any:

@@ -12,7 +12,7 @@ from sksurvtorch import _validation as validation
 from sksurvtorch.estimators import _momentum as momentum
 from sksurvtorch.estimators import _network as network
 from sksurvtorch.estimators._base import Columns, SurvivalNetEstimator
-from sksurvtorch.estimators._functions import BaselineStepFunction
+from sksurvtorch.estimators._functions import BaselineStepFunction, check_times, pieces
 from sksurvtorch.functional import BreslowBaseline, RiskSets, breslow_baseline
 from sksurvtorch.losses import CoxPHLoss
 from sksurvtorch.nets import stratum_codes
@@ -282,7 +282,7 @@ class CoxNNRegressor(SurvivalNetEstimator):
         return log_hazard_ratio
 
     def predict_cumulative_hazard_function(
-        self, X: Any, return_array: bool = False, *, stratum: Any = None
+        self, X: Any, return_array: bool = False, *, times: Any = None, stratum: Any = None
     ) -> np.ndarray:
         """Predict the cumulative hazard over time.
 
@@ -292,18 +292,21 @@ class CoxNNRegressor(SurvivalNetEstimator):
             Samples.
         return_array : bool, default=False
             Return the values at `unique_times_` rather than functions.
+        times : array-like of shape (n_times,), optional
+            Return the values at these times, each from 0 to the last time of the fit.
         stratum : array-like of shape (n_samples,), optional
             Stratum of each sample; needed if the model was fitted with strata.
 
         Returns
         -------
-        array of shape (n_samples,) of StepFunction, or (n_samples, n_unique_times) of float
+        array of shape (n_samples,) of StepFunction, or (n_samples, n_times) of float
             Cumulative hazard functions: 0 before the first event.
         """
-        return self._functions(self._cumulative_hazard(X, stratum), 0.0, return_array)
+        values = self._over_time(X, stratum, times, survival=False)
+        return self._functions(values, 0.0, return_array or times is not None)
 
     def predict_survival_function(
-        self, X: Any, return_array: bool = False, *, stratum: Any = None
+        self, X: Any, return_array: bool = False, *, times: Any = None, stratum: Any = None
     ) -> np.ndarray:
         """Predict survival over time, the probability that the event is later.
 
@@ -313,16 +316,18 @@ class CoxNNRegressor(SurvivalNetEstimator):
             Samples.
         return_array : bool, default=False
             Return the values at `unique_times_` rather than functions.
+        times : array-like of shape (n_times,), optional
+            Return the values at these times, each from 0 to the last time of the fit.
         stratum : array-like of shape (n_samples,), optional
             Stratum of each sample; needed if the model was fitted with strata.
 
         Returns
         -------
-        array of shape (n_samples,) of StepFunction, or (n_samples, n_unique_times) of float
+        array of shape (n_samples,) of StepFunction, or (n_samples, n_times) of float
             Survival functions: 1 before the first event.
         """
-        survival = np.exp(-self._cumulative_hazard(X, stratum))
-        return self._functions(survival, 1.0, return_array)
+        values = self._over_time(X, stratum, times, survival=True)
+        return self._functions(values, 1.0, return_array or times is not None)
 
     def predict_quantile(self, X: Any, probability: Any, *, stratum: Any = None) -> np.ndarray:
         """Predict the time by which the event has happened with a given probability.
@@ -390,10 +395,14 @@ class CoxNNRegressor(SurvivalNetEstimator):
             Integral of survival from 0 to the last training time, in the unit of the training
             times.
         """
-        cumulative_hazard = self._cumulative_hazard(X, stratum)
-        survival = np.exp(-cumulative_hazard)
-        before = np.hstack([np.ones((len(survival), 1)), survival[:, :-1]])
-        mean: np.ndarray = before @ np.diff(self.unique_times_, prepend=0)
+        log_hazard_ratio = self.predict(X)
+        rows = self._baseline_rows(len(log_hazard_ratio), stratum)
+        length = np.diff(self.unique_times_, prepend=0)
+        # Survival is 1 up to the first time.
+        mean = np.full(len(rows), float(length[0]))
+        baseline = self.log_baseline_cumulative_hazard_[:, :-1]
+        for piece in pieces(len(rows), len(length)):
+            mean[piece] += _survival(log_hazard_ratio[piece], baseline, rows[piece]) @ length[1:]
         return mean
 
     @property
@@ -430,7 +439,7 @@ class CoxNNRegressor(SurvivalNetEstimator):
         """Return the rows in order of time, so that batches need no sort."""
         risk_sets = RiskSets(**columns, ties=self.ties)
         if risk_sets.order is not None:
-            X, risk_sets = X[risk_sets.order], risk_sets.take(risk_sets.order)
+            X, risk_sets = X.index_select(0, risk_sets.order), risk_sets.take(risk_sets.order)
         return SurvivalDataset(X, RiskSetTarget(risk_sets))
 
     def _finish(self, dataset: SurvivalDataset, output: Tensor) -> None:
@@ -460,15 +469,21 @@ class CoxNNRegressor(SurvivalNetEstimator):
             grid[code] = np.append(-np.inf, values[of_code])[position]
         return grid
 
-    def _cumulative_hazard(self, X: Any, stratum: Any) -> np.ndarray:
-        """Return the cumulative hazard of each sample at `unique_times_`."""
+    def _over_time(self, X: Any, stratum: Any, times: Any, *, survival: bool) -> np.ndarray:
+        """Return survival or cumulative hazard of each sample, at `unique_times_` or `times`."""
         log_hazard_ratio = self.predict(X)
         rows = self._baseline_rows(len(log_hazard_ratio), stratum)
-        cumulative_hazard: np.ndarray = self.log_baseline_cumulative_hazard_[rows]
-        cumulative_hazard += log_hazard_ratio[:, None]
-        with np.errstate(over="ignore"):  # an infinite hazard is a survival of 0
-            np.exp(cumulative_hazard, out=cumulative_hazard)
-        return cumulative_hazard
+        baseline = self.log_baseline_cumulative_hazard_
+        if times is not None:
+            asked = check_times(times, self.unique_times_[-1])
+            position = np.searchsorted(self.unique_times_, asked, side="right")
+            before = np.full((len(baseline), 1), -np.inf)
+            baseline = np.hstack([before, baseline])[:, position]
+        values = np.empty((len(rows), baseline.shape[1]))
+        evaluate = _survival if survival else _cumulative_hazard
+        for piece in pieces(*values.shape):
+            evaluate(log_hazard_ratio[piece], baseline, rows[piece], out=values[piece])
+        return values
 
     def _baseline_rows(self, n_samples: int, stratum: Any) -> np.ndarray:
         """Return which baseline each sample has."""
@@ -497,3 +512,28 @@ class CoxNNRegressor(SurvivalNetEstimator):
         functions = np.empty(len(values), dtype=object)
         functions[:] = [BaselineStepFunction(times, row, start=start) for row in values]
         return functions
+
+
+def _cumulative_hazard(
+    log_hazard_ratio: np.ndarray, log_baseline: np.ndarray, rows: np.ndarray, out: np.ndarray
+) -> np.ndarray:
+    """Fill in the cumulative hazard of samples, given the baseline of each."""
+    np.take(log_baseline, rows, axis=0, out=out, mode="clip")  # without a buffer; none is outside
+    out += log_hazard_ratio[:, None]
+    with np.errstate(over="ignore"):  # an infinite hazard is a survival of 0
+        np.exp(out, out=out)
+    return out
+
+
+def _survival(
+    log_hazard_ratio: np.ndarray,
+    log_baseline: np.ndarray,
+    rows: np.ndarray,
+    out: np.ndarray | None = None,
+) -> np.ndarray:
+    """Fill in survival instead."""
+    if out is None:
+        out = np.empty((len(rows), log_baseline.shape[1]))
+    _cumulative_hazard(log_hazard_ratio, log_baseline, rows, out)
+    np.exp(np.negative(out, out=out), out=out)
+    return out

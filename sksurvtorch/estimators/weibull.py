@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from sksurvtorch import _validation as validation
 from sksurvtorch.estimators import _network as network
 from sksurvtorch.estimators._base import Columns, SurvivalNetEstimator
-from sksurvtorch.estimators._functions import ContinuousFunction
+from sksurvtorch.estimators._functions import ContinuousFunction, check_times, pieces
 from sksurvtorch.functional import (
     weibull_cumulative_hazard,
     weibull_mean,
@@ -304,7 +304,9 @@ class WeibullAFTRegressor(SurvivalNetEstimator):
         scale, shape = self._log_params(X).exp().numpy().T
         return scale, shape
 
-    def predict_cumulative_hazard_function(self, X: Any, return_array: bool = False) -> np.ndarray:
+    def predict_cumulative_hazard_function(
+        self, X: Any, return_array: bool = False, *, times: Any = None
+    ) -> np.ndarray:
         """Predict the cumulative hazard over time.
 
         Parameters
@@ -313,15 +315,19 @@ class WeibullAFTRegressor(SurvivalNetEstimator):
             Samples.
         return_array : bool, default=False
             Return the values at `unique_times_` rather than functions.
+        times : array-like of shape (n_times,), optional
+            Return the values at these times, each at least 0.
 
         Returns
         -------
-        array of shape (n_samples,) of functions, or (n_samples, n_unique_times) of float
+        array of shape (n_samples,) of functions, or (n_samples, n_times) of float
             Cumulative hazard functions, exact at any time from 0 on.
         """
-        return self._functions(weibull_cumulative_hazard, X, return_array)
+        return self._functions(weibull_cumulative_hazard, X, return_array, times)
 
-    def predict_survival_function(self, X: Any, return_array: bool = False) -> np.ndarray:
+    def predict_survival_function(
+        self, X: Any, return_array: bool = False, *, times: Any = None
+    ) -> np.ndarray:
         """Predict survival over time, the probability that the event is later.
 
         Parameters
@@ -330,13 +336,15 @@ class WeibullAFTRegressor(SurvivalNetEstimator):
             Samples.
         return_array : bool, default=False
             Return the values at `unique_times_` rather than functions.
+        times : array-like of shape (n_times,), optional
+            Return the values at these times, each at least 0.
 
         Returns
         -------
-        array of shape (n_samples,) of functions, or (n_samples, n_unique_times) of float
+        array of shape (n_samples,) of functions, or (n_samples, n_times) of float
             Survival functions, exact at any time from 0 on.
         """
-        return self._functions(weibull_survival, X, return_array)
+        return self._functions(weibull_survival, X, return_array, times)
 
     def predict_quantile(self, X: Any, probability: Any) -> np.ndarray:
         """Predict the time by which the event has happened with a given probability.
@@ -474,18 +482,21 @@ class WeibullAFTRegressor(SurvivalNetEstimator):
         )
 
     def _functions(
-        self, function: Callable[[Tensor, Tensor], Tensor], X: Any, return_array: bool
+        self, function: Callable[[Tensor, Tensor], Tensor], X: Any, return_array: bool, times: Any
     ) -> np.ndarray:
-        """Return a function of time at `unique_times_`, or as functions."""
+        """Return a function of time at `times` or `unique_times_`, or as functions."""
         log_params = self._log_params(X)
-        times = self.unique_times_.astype(float)
-        if return_array:
-            values: np.ndarray = function(log_params, torch.from_numpy(times)).numpy()
+        grid = self.unique_times_ if times is None else check_times(times, np.inf)
+        grid = grid.astype(float)
+        values, at = np.empty((len(log_params), len(grid))), torch.from_numpy(grid)
+        for piece in pieces(*values.shape):
+            values[piece] = function(log_params[piece], at).numpy()
+        if return_array or times is not None:
             return values
         functions = np.empty(len(log_params), dtype=object)
         functions[:] = [
-            ContinuousFunction(times, partial(_evaluate, function, params))
-            for params in log_params.split(1)
+            ContinuousFunction(grid, row, partial(_evaluate, function, params))
+            for row, params in zip(values, log_params.split(1), strict=True)
         ]
         return functions
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import torch
@@ -17,6 +18,8 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "tanh": nn.Tanh,
 }
 NORMS = (None, "batch", "layer")
+# What the linear model may lose, in standard deviations of an input, by skipping the centring.
+_ROUNDING = 1e-6
 
 
 class MLP(nn.Module):
@@ -62,6 +65,8 @@ class MLP(nn.Module):
         check_option("norm", norm, NORMS)
         self.register_buffer("center", torch.zeros(n_features))
         self.register_buffer("spread", torch.ones(n_features))
+        #: Largest distance of an input's mean from 0, in standard deviations, as far as known.
+        self._distance = math.inf
         self.linear = nn.Linear(n_features, n_outputs, bias=bias)
         nn.init.zeros_(self.linear.weight)
         if bias:
@@ -79,20 +84,26 @@ class MLP(nn.Module):
         # Whatever value it takes later on, nothing is known of its effect.
         constant = standard_deviation == 0
         self.spread.copy_(torch.where(constant, torch.inf, standard_deviation))
+        self._distance = float((self.center / self.spread).abs().max())
 
     def forward(self, X: Tensor) -> Tensor:
         """Return the outputs, of shape (n_samples, n_outputs)."""
+        if self.hidden is None and self._distance * torch.finfo(X.dtype).eps < _ROUNDING:
+            return nn.functional.linear(X, *self._in_units_of_inputs())
         Z = (X - self.center) / self.spread
         out: Tensor = self.linear(Z)
         return out if self.hidden is None else out + self.hidden(Z)
 
     def coefficients(self) -> tuple[Tensor, Tensor]:
         """Return slopes and intercepts of the linear part, in the units of the inputs."""
-        slope = self.linear.weight.detach() / self.spread
+        with torch.no_grad():
+            return self._in_units_of_inputs()
+
+    def _in_units_of_inputs(self) -> tuple[Tensor, Tensor]:
+        """Return slopes and intercepts for inputs as they are."""
+        slope = self.linear.weight / self.spread
         intercept = -slope @ self.center
-        if self.linear.bias is not None:
-            intercept = intercept + self.linear.bias.detach()
-        return slope, intercept
+        return slope, intercept if self.linear.bias is None else intercept + self.linear.bias
 
 
 class SquaredWeights:

@@ -27,6 +27,7 @@ from sksurv.testing import assert_chf_properties, assert_survival_function_prope
 from sksurv.util import Surv
 
 from sksurvtorch import CoxNNRegressor, WeibullAFTRegressor
+from sksurvtorch.estimators import _functions
 
 KINDS = (CoxNNRegressor, WeibullAFTRegressor)
 TIMES = np.array([30.0, 60.0, 120.0, 180.0])
@@ -76,6 +77,32 @@ def test_functions_are_step_functions_through_the_array(fitted, patients, method
     np.testing.assert_array_equal([function.y for function in functions], array)
     one_by_one = [[function(time) for time in times[:5]] for function in functions]
     np.testing.assert_array_equal(one_by_one, array[:, :5])
+
+
+@pytest.mark.parametrize(
+    "method", ["predict_survival_function", "predict_cumulative_hazard_function"]
+)
+def test_values_at_times_asked_for_are_those_of_the_functions(fitted, patients, method):
+    X = patients[0][:9]
+    times = fitted.unique_times_
+    asked = [times[-1], 0.0, times[0] / 2, times[3], times[3], (times[5] + times[6]) / 2]
+    array = getattr(fitted, method)(X, times=asked)
+    assert array.shape == (9, 6)
+    expected = [function(asked) for function in getattr(fitted, method)(X)]
+    np.testing.assert_allclose(array, expected, rtol=1e-15)
+
+
+@pytest.mark.parametrize("rows", [1, 2, 4])
+def test_arrays_do_not_depend_on_the_pieces_they_are_made_of(fitted, patients, rows, monkeypatch):
+    X = patients[0][:9]
+    names = ["predict_survival_function", "predict_cumulative_hazard_function"]
+    whole = [getattr(fitted, name)(X, return_array=True) for name in names]
+    mean = fitted.predict_expectation(X)
+    monkeypatch.setattr(_functions, "_PIECE", rows * len(fitted.unique_times_))
+    for name, expected in zip(names, whole, strict=True):
+        np.testing.assert_array_equal(getattr(fitted, name)(X, return_array=True), expected)
+    # A product of matrices may add in another order.
+    np.testing.assert_allclose(fitted.predict_expectation(X), mean, rtol=1e-13)
 
 
 def test_survival_is_exp_of_minus_the_cumulative_hazard(fitted, patients):

@@ -548,6 +548,38 @@ def test_a_quantile_beyond_one(kind, probability, sentence):
 
 @both
 @pytest.mark.parametrize(
+    "method", ["predict_survival_function", "predict_cumulative_hazard_function"]
+)
+@pytest.mark.parametrize("times", [[1.0, -2.0, np.nan], [np.inf], [1e9]], ids=str)
+def test_times_outside_of_the_model(kind, method, times):
+    model = kind(max_epochs=1).fit(X, Y)
+    if kind is CoxNNRegressor:
+        rule = f"within [0, {TIME.max():g}], the follow-up of the fit"
+        hint = "A Cox model says nothing about later times; leave them out."
+    else:
+        rule, hint = "at least 0 and finite", "Time starts at 0."
+        if times == [1e9]:
+            assert getattr(model, method)(X, times=times).shape == (len(X), 1)
+            return
+    count = 2 if len(times) == 3 else 1
+    got = times[1] if len(times) == 3 else times[0]
+    refuses(
+        lambda: getattr(model, method)(X, times=times),
+        ValueError,
+        f"`times` must be {rule}, got {got} ({count} of {len(times)}). {hint}",
+    )
+
+
+@both
+@pytest.mark.parametrize("times", [5.0, [[1.0]], ["one"]], ids=str)
+def test_times_that_are_no_vector_of_numbers(kind, times):
+    model = kind(max_epochs=1).fit(X, Y)
+    with pytest.raises(ValueError, match=r"^`times` must be numbers of shape \(n_times,\), got"):
+        model.predict_survival_function(X, times=times)
+
+
+@both
+@pytest.mark.parametrize(
     ("weight", "sentence"),
     [
         (-TIME, "Negative values in data passed to `sample_weight`."),
