@@ -19,7 +19,7 @@ from sksurvtorch.estimators._parameters import PrefixedParameters
 from sksurvtorch.exceptions import NoEventError, NonFiniteLossError
 from sksurvtorch.metrics import concordance_index_censored
 from sksurvtorch.nets import SurvivalNet
-from sksurvtorch.nets.loader import SurvivalDataset, information
+from sksurvtorch.nets.loader import SurvivalDataset, as_tensor, information, is_mapped
 from sksurvtorch.nets.random import RandomStream
 
 Columns = dict[str, Tensor]
@@ -66,8 +66,8 @@ class SurvivalNetEstimator(SurvivalAnalysisMixin, RegressorMixin, PrefixedParame
         """Learn from the data what the target needs."""
 
     @abstractmethod
-    def _dataset(self, X: Tensor, columns: Columns) -> SurvivalDataset:
-        """Return the rows with their target."""
+    def _dataset(self, X: Tensor, columns: Columns, *, may_copy: bool) -> SurvivalDataset:
+        """Return the rows with their target, in an order of its own if it may copy them."""
 
     @abstractmethod
     def _finish(self, dataset: SurvivalDataset, output: Tensor) -> None:
@@ -126,7 +126,8 @@ class SurvivalNetEstimator(SurvivalAnalysisMixin, RegressorMixin, PrefixedParame
             self._seed = network.draw_seed(self.random_state)
             self._identities = momentum.Identities()
             self._start(columns)
-        dataset = self._dataset(rows, columns)
+        # Rows in a file stay where they are.
+        dataset = self._dataset(as_tensor(rows), columns, may_copy=not is_mapped(rows))
         self._train(dataset, go_on=go_on, n_epochs=n_epochs)
         self.unique_times_ = np.unique(columns["time"].numpy())
         self._finish(dataset, self._finite_output(dataset.X))
@@ -160,7 +161,7 @@ class SurvivalNetEstimator(SurvivalAnalysisMixin, RegressorMixin, PrefixedParame
 
     def _check_data(
         self, X: Any, y: Any, sample_weight: Any, *, reset: bool, **others: Any
-    ) -> tuple[Tensor, Columns]:
+    ) -> tuple[np.ndarray, Columns]:
         """Return the rows that count and their columns, event, time and so on."""
         X = self._check_X(X, reset=reset)
         event, time = validation.check_survival_y(
@@ -191,17 +192,19 @@ class SurvivalNetEstimator(SurvivalAnalysisMixin, RegressorMixin, PrefixedParame
             raise NoEventError(
                 f"`y` must have an event, got {n_samples} rows that are censored or of weight 0."
             )
-        return torch.from_numpy(X), columns
+        return X, columns
 
     def _check_X(self, X: Any, *, reset: bool) -> np.ndarray:
-        """Return X as an array of the dtype of the network."""
-        dtype = np.dtype(str(network.resolve_dtype(self)).removeprefix("torch."))
+        """Return X as an array that the network can take."""
         own = self.module is not None
+        dtypes = [str(network.resolve_dtype(self)).removeprefix("torch.")]
+        if network.is_linear(self):
+            dtypes.append("float32")  # which the linear model widens piece by piece
         checked: np.ndarray = validate_data(
-            self, X, reset=reset, dtype=dtype, order="C", ensure_2d=not own, allow_nd=own
+            self, X, reset=reset, dtype=dtypes, order="C", ensure_2d=not own, allow_nd=own
         )
         if reset and not own:
-            network.warn_of_lost_precision(X, checked)
+            network.warn_of_lost_precision(X, checked, network.resolve_dtype(self))
         if own:
             if reset:
                 self.input_shape_ = checked.shape[1:]
@@ -210,8 +213,9 @@ class SurvivalNetEstimator(SurvivalAnalysisMixin, RegressorMixin, PrefixedParame
                     f"A sample of X must have shape {self.input_shape_}, as in `fit`, "
                     f"got {checked.shape[1:]}."
                 )
-        # torch refuses arrays it may not write to, such as memory maps opened to read.
-        return checked if checked.flags.writeable else checked.copy()
+        if own and not checked.flags.writeable:
+            return checked.copy()  # a network of the user may write to its input
+        return checked
 
     def _split(self, dataset: SurvivalDataset) -> tuple[SurvivalDataset, SurvivalDataset | None]:
         """Set validation rows aside for early stopping, with their share of the events."""
@@ -263,7 +267,7 @@ class SurvivalNetEstimator(SurvivalAnalysisMixin, RegressorMixin, PrefixedParame
     def _output(self, X: Any) -> Tensor:
         """Return the output of the network for new samples, in float64."""
         check_is_fitted(self, "net_")
-        rows = torch.from_numpy(self._check_X(X, reset=False))
+        rows = as_tensor(self._check_X(X, reset=False))
         return self._forward(rows)
 
     def _finite_output(self, rows: Tensor) -> Tensor:

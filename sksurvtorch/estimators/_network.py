@@ -33,8 +33,9 @@ LBFGS_OPTIONS: dict[str, Any] = {
     "tolerance_grad": 1e-10,
     "tolerance_change": 1e-14,
 }
-# Rows that the built-in network takes at once where nothing is trained.
-_CHUNK = 65_536
+# Rows that the built-in network takes at once where nothing is trained: few enough for the
+# processor's cache, and enough for a GPU.
+_CHUNK = 8_192
 # Rows whose moments are taken at once: their copy stays in the processor's cache.
 _PIECE = 2_048
 
@@ -144,19 +145,20 @@ def moments(X: Tensor, weight: Tensor | None) -> tuple[Tensor, Tensor]:
     return mean, spread
 
 
-def warn_of_lost_precision(given: Any, X: np.ndarray) -> None:
+def warn_of_lost_precision(given: Any, X: np.ndarray, dtype: torch.dtype) -> None:
     """Warn if columns of X that vary are nearly constant in the dtype of the network."""
     lowest, highest = X.min(axis=0), X.max(axis=0)
-    coarse = np.finfo(X.dtype).eps * np.maximum(abs(lowest), abs(highest))
+    coarse = torch.finfo(dtype).eps * np.maximum(abs(lowest), abs(highest))
     near = np.flatnonzero(highest - lowest < 1000 * coarse)
     if not len(near):
         return
     given = np.asarray(given)[:, near].astype(float)
     lost = near[np.ptp(given, axis=0) > 0]
     if len(lost):
+        name = str(dtype).removeprefix("torch.")
         warnings.warn(
             f"{len(lost)} columns of X (the first is number {lost[0]}) vary so little around their "
-            f"mean that {X.dtype} hardly tells their values apart. Subtract the mean before `fit`, "
+            f"mean that {name} hardly tells their values apart. Subtract the mean before `fit`, "
             "or set dtype='float64'.",
             PrecisionWarning,
             stacklevel=2,

@@ -435,10 +435,10 @@ class CoxNNRegressor(SurvivalNetEstimator):
     def _start(self, columns: Columns) -> None:
         """Nothing: the partial likelihood does not depend on the unit of time."""
 
-    def _dataset(self, X: Tensor, columns: Columns) -> SurvivalDataset:
+    def _dataset(self, X: Tensor, columns: Columns, *, may_copy: bool) -> SurvivalDataset:
         """Return the rows in order of time, so that batches need no sort."""
         risk_sets = RiskSets(**columns, ties=self.ties)
-        if risk_sets.order is not None:
+        if may_copy and risk_sets.order is not None:
             X, risk_sets = X.index_select(0, risk_sets.order), risk_sets.take(risk_sets.order)
         return SurvivalDataset(X, RiskSetTarget(risk_sets))
 

@@ -455,7 +455,7 @@ class WeibullAFTRegressor(SurvivalNetEstimator):
         spread = max(spread, farthest / _FARTHEST)
         self.log_time_spread_ = spread if spread > 0 else 1.0
 
-    def _dataset(self, X: Tensor, columns: Columns) -> SurvivalDataset:
+    def _dataset(self, X: Tensor, columns: Columns, *, may_copy: bool) -> SurvivalDataset:
         columns = dict(columns, time=self._scaled(columns["time"]))
         if "entry" in columns:
             entry = columns["entry"].double()

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from skorch.callbacks import Callback, EarlyStopping, LRScheduler
+from skorch.callbacks import Callback, EarlyStopping, LRScheduler, PrintLog
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from sksurvtorch.exceptions import NonFiniteLossError, NonFiniteLossWarning
@@ -28,9 +28,7 @@ class FiniteLoss(Callback):
         losses = [epoch[name] for name in ("train_loss", "valid_loss") if name in epoch]
         weights = torch.nn.utils.parameters_to_vector(net.module_.parameters())
         if all(map(math.isfinite, losses)) and bool(torch.isfinite(weights).all()):
-            self.good_state_ = copy.deepcopy(
-                (net.module_.state_dict(), net.criterion_.state_dict())
-            )
+            self.good_state_ = _copied(net.module_), _copied(net.criterion_)
             return
         trouble = (
             f"The loss or a weight was not finite in epoch {epoch['epoch']}. Scale the features, "
@@ -50,6 +48,23 @@ class FiniteLoss(Callback):
     def on_train_end(self, net: Any, **kwargs: Any) -> None:
         """Let go of the weights."""
         self.good_state_ = None
+
+
+def _copied(module: torch.nn.Module) -> dict[str, Any]:
+    """Return a copy of a state: `deepcopy` of its tensors would take many times as long."""
+    return {
+        name: value.clone() if isinstance(value, torch.Tensor) else copy.deepcopy(value)
+        for name, value in module.state_dict().items()
+    }
+
+
+class PrintedLog(PrintLog):
+    """skorch's log, which otherwise is laid out even where it is not printed."""
+
+    def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
+        """Print the epoch, if asked for."""
+        if net.verbose:
+            super().on_epoch_end(net, **kwargs)
 
 
 class Converged(Callback):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -73,6 +74,31 @@ class SurvivalDataset(torch.utils.data.Dataset[Any]):
         return None if self.y is None else self.y.get("weight")
 
 
+class _Unlocked:
+    """The memory of an array, without its mark that it must not be written to."""
+
+    def __init__(self, array: np.ndarray) -> None:
+        self.array = array  # kept alive
+        address, _ = array.__array_interface__["data"]
+        self.__array_interface__ = {**array.__array_interface__, "data": (address, False)}
+
+
+def as_tensor(array: np.ndarray) -> Tensor:
+    """Return a tensor on the memory of an array, which the caller only reads.
+
+    torch warns of arrays that must not be written to, such as memory maps opened to read.
+    """
+    return torch.from_numpy(array if array.flags.writeable else np.asarray(_Unlocked(array)))
+
+
+def is_mapped(array: np.ndarray) -> bool:
+    """Whether an array lies in a file rather than in memory."""
+    base: Any = array
+    while isinstance(base, np.ndarray):
+        base = base.base
+    return isinstance(base, mmap.mmap)
+
+
 def take_rows(x: Tensor, rows: Tensor) -> Tensor:
     """Return some rows of a tensor, wherever it is."""
     return x.index_select(0, rows.to(x.device, non_blocking=True))
@@ -135,6 +161,9 @@ class BatchLoader:
         if len(self) == 1:
             yield self.dataset.X, self.dataset.y
             return
+        if self.dataset.y is None and not self.shuffle:
+            yield from ((X, None) for X in self.inputs())
+            return
         event = self.dataset.event
         batches = np.array_split(self._order(event), len(self))
         if not isinstance(self.dataset.y, RiskSetTarget):
@@ -147,6 +176,10 @@ class BatchLoader:
         risk_sets = self.dataset.y.risk_sets.split(rows, sizes)
         for batch, target in zip(rows.split(sizes), risk_sets, strict=True):
             yield take_rows(self.dataset.X, batch), RiskSetTarget(target)
+
+    def inputs(self) -> Iterator[Tensor]:
+        """Iterate over the inputs of all rows, as they lie in memory."""
+        yield from self.dataset.X.split(self.batch_size)
 
     def _order(self, event: np.ndarray) -> np.ndarray:
         n = len(self.dataset)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +21,8 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
 NORMS = (None, "batch", "layer")
 # What the linear model may lose, in standard deviations of an input, by skipping the centring.
 _ROUNDING = 1e-6
+# Rows that are widened at once: they stay in the processor's cache.
+_PIECE = 1_024
 
 
 class MLP(nn.Module):
@@ -88,6 +91,9 @@ class MLP(nn.Module):
 
     def forward(self, X: Tensor) -> Tensor:
         """Return the outputs, of shape (n_samples, n_outputs)."""
+        if X.dtype != self.center.dtype and self.hidden is None:
+            outputs: Tensor = _WideLinear.apply(X, *self._in_units_of_inputs())  # type: ignore[no-untyped-call]
+            return outputs
         if self.hidden is None and self._distance * torch.finfo(X.dtype).eps < _ROUNDING:
             return nn.functional.linear(X, *self._in_units_of_inputs())
         Z = (X - self.center) / self.spread
@@ -104,6 +110,24 @@ class MLP(nn.Module):
         slope = self.linear.weight / self.spread
         intercept = -slope @ self.center
         return slope, intercept if self.linear.bias is None else intercept + self.linear.bias
+
+
+class _WideLinear(torch.autograd.Function):
+    """Linear function in the dtype of its weights of inputs of a narrower one, piece by piece."""
+
+    @staticmethod
+    def forward(ctx: Any, X: Tensor, slope: Tensor, intercept: Tensor) -> Tensor:
+        ctx.save_for_backward(X, slope)
+        pieces = [rows.to(slope.dtype) @ slope.T for rows in X.split(_PIECE)]
+        return torch.cat(pieces).add_(intercept)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[None, Tensor, Tensor]:
+        X, slope = ctx.saved_tensors
+        of_slope = torch.zeros_like(slope)
+        for part, rows in zip(grad.split(_PIECE), X.split(_PIECE), strict=True):
+            of_slope.addmm_(part.T, rows.to(slope.dtype))
+        return None, of_slope, grad.sum(0)
 
 
 class SquaredWeights:

@@ -19,7 +19,7 @@ from sksurvtorch._validation import check_survival_y, check_vector
 from sksurvtorch.exceptions import SkippedBatchWarning
 from sksurvtorch.functional import RiskSets
 from sksurvtorch.losses import CoxPHLoss, MomentumLoss, MomentumNetwork
-from sksurvtorch.nets.callbacks import FiniteLoss
+from sksurvtorch.nets.callbacks import FiniteLoss, PrintedLog
 from sksurvtorch.nets.loader import BatchLoader, RiskSetTarget, SurvivalDataset, information
 from sksurvtorch.nets.modules import SquaredWeights
 from sksurvtorch.nets.random import RandomStream
@@ -143,8 +143,8 @@ class SurvivalNet(NeuralNet):
 
     @property
     def _default_callbacks(self) -> list[tuple[str, Any]]:
-        *record, print_log = super()._default_callbacks
-        return [*record, ("finite_loss", FiniteLoss()), print_log]
+        *record, (name, _) = super()._default_callbacks
+        return [*record, ("finite_loss", FiniteLoss()), (name, PrintedLog())]
 
     def notify(self, method_name: str, **cb_kwargs: Any) -> None:
         """Call a method of the net and of those callbacks that have one of their own."""
@@ -278,8 +278,12 @@ class SurvivalNet(NeuralNet):
         """Return the loss over the whole validation set, predicted batch by batch."""
         self._set_training(False)
         with torch.no_grad():
-            parts = [self.infer(unpack_data(batch)[0], **fit_params) for batch in iterator]
-            y_pred = torch.cat(parts)
+            inputs = (
+                iterator.inputs()
+                if isinstance(iterator, BatchLoader)
+                else (unpack_data(batch)[0] for batch in iterator)
+            )
+            y_pred = torch.cat([self.infer(X, **fit_params) for X in inputs])
             loss = self.get_loss(y_pred, iterator.dataset.y, training=False)
         return {"loss": loss, "y_pred": y_pred}
 
