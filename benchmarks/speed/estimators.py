@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -143,7 +144,7 @@ def perceptron(n_features: int = 14, dropout: float = 0.0) -> nn.Module:
     sizes = [n_features, 64, 64]
     hidden = [
         layer
-        for n_in, n_out in zip(sizes, sizes[1:], strict=False)
+        for n_in, n_out in pairwise(sizes)
         for layer in (nn.Linear(n_in, n_out), nn.ReLU(), nn.Dropout(dropout))
     ]
     return nn.Sequential(*hidden, nn.Linear(64, 1, bias=False))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -18,9 +18,11 @@ from sksurvtorch.estimators import _network as network
 from sksurvtorch.estimators._parameters import PrefixedParameters
 from sksurvtorch.exceptions import NoEventError, NonFiniteLossError
 from sksurvtorch.metrics import concordance_index_censored
-from sksurvtorch.nets import SurvivalNet
 from sksurvtorch.nets.loader import SurvivalDataset, as_tensor, information, is_mapped
 from sksurvtorch.nets.random import RandomStream
+
+if TYPE_CHECKING:
+    from sksurvtorch.nets import SurvivalNet
 
 Columns = dict[str, Tensor]
 

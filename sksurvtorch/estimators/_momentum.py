@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -12,8 +12,10 @@ from torch import Tensor, nn
 from sksurvtorch import _validation as validation
 from sksurvtorch.estimators import _network as network
 from sksurvtorch.losses import MomentumLoss, MomentumNetwork
-from sksurvtorch.nets import SurvivalNet
 from sksurvtorch.nets.loader import RiskSetTarget, SurvivalDataset
+
+if TYPE_CHECKING:
+    from sksurvtorch.nets import SurvivalNet
 
 
 def check_parameters(estimator: Any) -> None:

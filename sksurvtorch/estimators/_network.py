@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import warnings
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -13,10 +13,12 @@ from torch import Tensor, nn
 
 from sksurvtorch import _validation as validation
 from sksurvtorch.exceptions import PrecisionWarning
-from sksurvtorch.nets import MLP, SurvivalNet, callbacks
 from sksurvtorch.nets.loader import SurvivalDataset
-from sksurvtorch.nets.modules import ACTIVATIONS, NORMS
+from sksurvtorch.nets.modules import ACTIVATIONS, MLP, NORMS
 from sksurvtorch.nets.random import RandomStream
+
+if TYPE_CHECKING:
+    from sksurvtorch.nets import SurvivalNet
 
 OPTIMIZERS: dict[str, type[torch.optim.Optimizer]] = {
     "adam": torch.optim.Adam,
@@ -244,6 +246,8 @@ def make_net(
     stream: RandomStream | None,
 ) -> SurvivalNet:
     """Return an initialised net around a network."""
+    from sksurvtorch.nets import SurvivalNet
+
     optimizer = estimator.optimizer
     further = estimator._prefixed("optimizer__")
     options = dict(LBFGS_OPTIONS) if is_lbfgs(estimator) else {"lr": estimator.lr}
@@ -281,6 +285,8 @@ def start_from_linear(estimator: Any, module: nn.Module, train: SurvivalDataset,
     The small steps of a short training could not bring it there, and the hidden layers would learn
     what a linear model knows.
     """
+    from sksurvtorch.nets import SurvivalNet, callbacks
+
     mlp = next(part for part in module.modules() if isinstance(part, MLP))
     hidden, mlp.hidden = mlp.hidden, None
     net = SurvivalNet(
@@ -315,6 +321,8 @@ def n_epochs(estimator: Any) -> int:
 
 def make_callbacks(estimator: Any, n_steps: int | None) -> list[Any]:
     """Return the callbacks of a training of so many steps, or of one that may go on (None)."""
+    from sksurvtorch.nets import callbacks
+
     made: list[Any] = []
     if is_lbfgs(estimator):
         made.append(("converged", callbacks.Converged()))

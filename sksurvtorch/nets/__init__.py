@@ -1,7 +1,36 @@
-"""Networks, batches and the training loop: the only place that knows skorch."""
+"""Networks, batches and the training loop: the only place that knows skorch.
 
-from sksurvtorch.nets.callbacks import LossTerms
-from sksurvtorch.nets.modules import MLP, SharedShape
-from sksurvtorch.nets.net import SurvivalNet, stratum_codes, survival_target
+skorch is loaded with the first of these that needs it.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sksurvtorch.nets.callbacks import LossTerms
+    from sksurvtorch.nets.modules import MLP, SharedShape
+    from sksurvtorch.nets.net import SurvivalNet
+    from sksurvtorch.nets.target import stratum_codes, survival_target
 
 __all__ = ["MLP", "LossTerms", "SharedShape", "SurvivalNet", "stratum_codes", "survival_target"]
+
+_MODULES = {
+    "MLP": "modules",
+    "LossTerms": "callbacks",
+    "SharedShape": "modules",
+    "SurvivalNet": "net",
+    "stratum_codes": "target",
+    "survival_target": "target",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name on first use."""
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    """List the public names."""
+    return sorted(__all__)

@@ -20,15 +20,15 @@ class FiniteLoss(Callback):
 
     def on_train_begin(self, net: Any, **kwargs: Any) -> None:
         """Forget the last fit."""
-        self.good_state_: tuple[dict[str, Any], dict[str, Any]] | None = None
+        self.good_state_: tuple[_State, _State] | None = None
 
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
         """Keep the weights, and the bank of a criterion; or restore the last ones and stop."""
         epoch = net.history[-1]
         losses = [epoch[name] for name in ("train_loss", "valid_loss") if name in epoch]
-        weights = torch.nn.utils.parameters_to_vector(net.module_.parameters())
-        if all(map(math.isfinite, losses)) and bool(torch.isfinite(weights).all()):
-            self.good_state_ = _copied(net.module_), _copied(net.criterion_)
+        state = _State(net.module_), _State(net.criterion_)
+        if all(map(math.isfinite, losses)) and state[0].is_finite():
+            self.good_state_ = state
             return
         trouble = (
             f"The loss or a weight was not finite in epoch {epoch['epoch']}. Scale the features, "
@@ -36,8 +36,8 @@ class FiniteLoss(Callback):
         )
         if self.good_state_ is None:
             raise NonFiniteLossError(trouble)
-        for part, state in zip((net.module_, net.criterion_), self.good_state_, strict=True):
-            part.load_state_dict(state)
+        for part, good in zip((net.module_, net.criterion_), self.good_state_, strict=True):
+            good.restore(part)
         warnings.warn(
             f"{trouble} Training stopped with the weights of the epoch before.",
             NonFiniteLossWarning,
@@ -50,12 +50,41 @@ class FiniteLoss(Callback):
         self.good_state_ = None
 
 
-def _copied(module: torch.nn.Module) -> dict[str, Any]:
-    """Return a copy of a state: `deepcopy` of its tensors would take many times as long."""
-    return {
-        name: value.clone() if isinstance(value, torch.Tensor) else copy.deepcopy(value)
-        for name, value in module.state_dict().items()
-    }
+class _State:
+    """A copy of what `state_dict` has, the parameters in one piece.
+
+    `deepcopy` would take many times as long, and this is done after every epoch.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        Network or criterion.
+    """
+
+    def __init__(self, module: torch.nn.Module) -> None:
+        parameters = dict(module.named_parameters())
+        self.flat: torch.Tensor | None = None
+        if parameters:
+            self.flat = torch.nn.utils.parameters_to_vector(parameters.values()).detach()
+        self.rest = {
+            name: value.clone() if isinstance(value, torch.Tensor) else copy.deepcopy(value)
+            for name, value in module.state_dict().items()
+            if name not in parameters
+        }
+
+    def is_finite(self) -> bool:
+        """Whether all parameters are finite."""
+        return self.flat is None or bool(self.flat.isfinite().all())
+
+    def restore(self, module: torch.nn.Module) -> None:
+        """Set the module back to this state."""
+        parameters = list(module.parameters())
+        if self.flat is not None:
+            pieces = self.flat.split([parameter.numel() for parameter in parameters])
+            with torch.no_grad():
+                for parameter, piece in zip(parameters, pieces, strict=True):
+                    parameter.copy_(piece.view_as(parameter))
+        module.load_state_dict(module.state_dict() | self.rest)
 
 
 class PrintedLog(PrintLog):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mmap
 from collections.abc import Iterator, Mapping
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,10 @@ class RiskSetTarget(Mapping[str, Tensor]):
 
 
 Target = Mapping[str, Tensor] | None
+# The generator's state before and after, and the rows and risk sets of the batches.
+_Epoch = tuple[Any, Any, list[tuple[Tensor, RiskSets]]]
+# So many rows are laid out at once if an epoch has fewer.
+_ROWS_AT_ONCE = 8_192
 
 
 class SurvivalDataset(torch.utils.data.Dataset[Any]):
@@ -153,6 +158,7 @@ class BatchLoader:
         self.shuffle = shuffle
         self.generator = np.random.default_rng() if generator is None else generator
         self.n_skipped = 0
+        self._drawn: list[_Epoch] = []
 
     def __len__(self) -> int:
         return max(1, -(-len(self.dataset) // self.batch_size))
@@ -160,22 +166,45 @@ class BatchLoader:
     def __iter__(self) -> Iterator[tuple[Tensor, Target]]:
         if len(self) == 1:
             yield self.dataset.X, self.dataset.y
-            return
-        if self.dataset.y is None and not self.shuffle:
+        elif self.dataset.y is None and not self.shuffle:
             yield from ((X, None) for X in self.inputs())
-            return
-        event = self.dataset.event
-        batches = np.array_split(self._order(event), len(self))
-        if not isinstance(self.dataset.y, RiskSetTarget):
-            yield from (self.dataset[rows] for rows in batches)
-            return
-        # Rows that lie in order of time give batches in order of time.
-        batches = [np.sort(rows) for rows in batches if event[rows].any()]
+        elif isinstance(self.dataset.y, RiskSetTarget):
+            for rows, risk_sets in self._next_epoch(self.dataset.y.risk_sets):
+                yield take_rows(self.dataset.X, rows), RiskSetTarget(risk_sets)
+        else:
+            yield from (self.dataset[rows] for rows in self._batches())
+
+    def _batches(self) -> list[np.ndarray]:
+        """Draw the rows of the batches of an epoch."""
+        return np.array_split(self._order(self.dataset.event), len(self))
+
+    def _next_epoch(self, risk_sets: RiskSets) -> list[tuple[Tensor, RiskSets]]:
+        """Return rows and risk sets of the batches of an epoch.
+
+        Of few rows several epochs are laid out at once, which takes little longer than one. The
+        generator is left as if each were drawn when its turn comes.
+        """
+        state = self.generator.bit_generator.state
+        if not self._drawn or self._drawn[0][0] != state:
+            self._drawn = self._draw(risk_sets, max(1, _ROWS_AT_ONCE // len(self.dataset)))
+        _, self.generator.bit_generator.state, batches = self._drawn.pop(0)
         self.n_skipped += len(self) - len(batches)
-        rows, sizes = torch.from_numpy(np.concatenate(batches)), [len(rows) for rows in batches]
-        risk_sets = self.dataset.y.risk_sets.split(rows, sizes)
-        for batch, target in zip(rows.split(sizes), risk_sets, strict=True):
-            yield take_rows(self.dataset.X, batch), RiskSetTarget(target)
+        return batches
+
+    def _draw(self, risk_sets: RiskSets, n_epochs: int) -> list[_Epoch]:
+        """Draw epochs, each with the state of the generator before and after it."""
+        event, states, epochs = self.dataset.event, [self.generator.bit_generator.state], []
+        for _ in range(n_epochs):
+            # Rows that lie in order of time give batches in order of time.
+            epochs.append([np.sort(rows) for rows in self._batches() if event[rows].any()])
+            states.append(self.generator.bit_generator.state)
+        batches = [torch.from_numpy(rows) for epoch in epochs for rows in epoch]
+        split = iter(risk_sets.split(torch.cat(batches), [len(rows) for rows in batches]))
+        pairs = zip(batches, split, strict=True)
+        return [
+            (*around, [next(pairs) for _ in epoch])
+            for around, epoch in zip(pairwise(states), epochs, strict=True)
+        ]
 
     def inputs(self) -> Iterator[Tensor]:
         """Iterate over the inputs of all rows, as they lie in memory."""

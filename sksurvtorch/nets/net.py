@@ -1,9 +1,9 @@
-"""A skorch net for survival losses, and the target for a plain skorch net."""
+"""A skorch net for survival losses."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -11,11 +11,10 @@ import torch
 from skorch import NeuralNet
 from skorch.callbacks import Callback
 from skorch.dataset import unpack_data
-from skorch.helper import SliceDict, predefined_split
+from skorch.helper import predefined_split
 from skorch.utils import to_tensor
 from torch import Tensor
 
-from sksurvtorch._validation import check_survival_y, check_vector
 from sksurvtorch.exceptions import SkippedBatchWarning
 from sksurvtorch.functional import RiskSets
 from sksurvtorch.losses import CoxPHLoss, MomentumLoss, MomentumNetwork
@@ -23,75 +22,9 @@ from sksurvtorch.nets.callbacks import FiniteLoss, PrintedLog
 from sksurvtorch.nets.loader import BatchLoader, RiskSetTarget, SurvivalDataset, information
 from sksurvtorch.nets.modules import SquaredWeights
 from sksurvtorch.nets.random import RandomStream
+from sksurvtorch.nets.target import survival_target
 
 _TAME = 1e6
-#: What a callback does when it does nothing.
-_IDLE = {name: method for name, method in vars(Callback).items() if name.startswith("on_")}
-
-
-def survival_target(
-    y: Any, entry: Any = None, stratum: Any = None, weight: Any = None, index: Any = None
-) -> SliceDict:
-    """Make a target that skorch can slice and batch out of scikit-survival's.
-
-    Parameters
-    ----------
-    y : structured array of shape (n_samples,)
-        Event indicator and time, as `sksurv.util.Surv` makes it.
-    entry : array-like of shape (n_samples,), optional
-        Time of delayed entry, in the unit of the time.
-    stratum : array-like of shape (n_samples,), optional
-        Labels of the strata, of any type; they are replaced by codes.
-    weight : array-like of shape (n_samples,), optional
-        Weight of each row.
-    index : array-like of int of shape (n_samples,), optional
-        Identity of each row, such as ``range(n_samples)``, for `sksurvtorch.losses.MomentumLoss`.
-
-    Returns
-    -------
-    skorch.helper.SliceDict
-        With the keys event and time, and the others where given. It can be passed as `y` to `fit`
-        of a net whose criterion is a survival loss, and to scikit-learn's cross-validation around
-        it.
-
-    Raises
-    ------
-    ValueError
-        If `y` is not such an array, or lengths differ.
-
-    Examples
-    --------
-    >>> from sksurv.util import Surv
-    >>> from sksurvtorch.nets import survival_target
-    >>> survival_target(Surv.from_arrays([True, False], [2.0, 3.0]))["time"]
-    array([2., 3.])
-    """
-    event, time = check_survival_y(y)
-    columns = {"entry": entry, "weight": weight, "index": index}
-    if stratum is not None:
-        columns["stratum"] = stratum_codes(stratum, len(time))[1]
-    given = {
-        name: check_vector(name, np.array(column), len(time)).numpy()
-        for name, column in columns.items()
-        if column is not None
-    }
-    return SliceDict(event=event, time=time, **given)
-
-
-def stratum_codes(stratum: Any, n_samples: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the labels of the strata, ascending, and the code of each row."""
-    values = np.asarray(stratum)
-    if values.shape != (n_samples,):
-        raise ValueError(f"`stratum` must have shape ({n_samples},), got {values.shape}.")
-    missing = [value is None or value != value for value in values.tolist()]
-    if any(missing):
-        first = values[missing].tolist()[0]
-        raise ValueError(
-            f"`stratum` must not be missing, got {first!r} ({sum(missing)} of {n_samples} rows). "
-            "Give such rows a stratum of their own."
-        )
-    labels, codes = np.unique(values, return_inverse=True)
-    return labels, codes
 
 
 class SurvivalNet(NeuralNet):
@@ -149,10 +82,17 @@ class SurvivalNet(NeuralNet):
     def notify(self, method_name: str, **cb_kwargs: Any) -> None:
         """Call a method of the net and of those callbacks that have one of their own."""
         getattr(self, method_name)(self, **cb_kwargs)
-        for _, callback in self.callbacks_:
-            method = getattr(callback, method_name)
-            if getattr(method, "__func__", None) is not _IDLE.get(method_name):
-                method(self, **cb_kwargs)
+        for method in self._listeners(method_name):
+            method(self, **cb_kwargs)
+
+    def _listeners(self, method_name: str) -> list[Callable[..., None]]:
+        """Return the methods of callbacks that do something, looked up once a training."""
+        known: dict[str, list[Callable[..., None]]] = vars(self).get("_listeners_of_training", {})
+        if method_name not in known:
+            methods = [getattr(callback, method_name) for _, callback in self.callbacks_]
+            idle = getattr(Callback, method_name, None)
+            known[method_name] = [m for m in methods if getattr(m, "__func__", None) is not idle]
+        return known[method_name]
 
     def _set_training(self, training: bool = True) -> None:
         """Set the mode of network and criterion where it changes, rather than for every batch."""
@@ -299,6 +239,7 @@ class SurvivalNet(NeuralNet):
     def on_train_begin(self, net: Any, X: Any = None, y: Any = None, **kwargs: Any) -> None:
         """Do once what would be the same for every batch."""
         super().on_train_begin(net, X=X, y=y, **kwargs)
+        self._listeners_of_training: dict[str, list[Callable[..., None]]] = {}
         self._squared_weights = self._find_weights()
         super()._set_training(True)  # parts may be in another mode than the whole
 
@@ -307,7 +248,7 @@ class SurvivalNet(NeuralNet):
         super().on_train_end(net, X=X, y=y, **kwargs)
         skipped = getattr(self.train_batches_, "n_skipped", 0)
         # The rows stay with the caller: a fitted net holds no training data.
-        del self.train_batches_, self._squared_weights
+        del self.train_batches_, self._squared_weights, self._listeners_of_training
         if skipped:
             warnings.warn(
                 f"Batches without an event were left out of the fit, {skipped} in all: the Cox "

@@ -31,6 +31,7 @@ from sksurv.util import Surv
 from torch import nn
 
 from sksurvtorch import CoxNNRegressor, WeibullAFTRegressor
+from sksurvtorch.nets import SurvivalNet
 
 KINDS = (CoxNNRegressor, WeibullAFTRegressor)
 N_COLUMNS = 8
@@ -412,6 +413,44 @@ def test_read_only_data_are_fine(kind, patients, columns):
     expected = small(kind, dtype="float64").fit(*map(np.array, patients), **given)
     np.testing.assert_array_equal(ours.predict(X), expected.predict(np.array(X)))
     assert ours.score(X, y, locked(given["sample_weight"])) > 0.5
+
+
+def mapped(array, path):
+    """The array in a file, opened to read."""
+    np.save(path, np.ascontiguousarray(array))
+    return np.load(path, mmap_mode="r")
+
+
+@both
+def test_a_memory_map_is_used_as_it_is(kind, patients, tmp_path, monkeypatch):
+    X, y = patients
+    X = mapped(X.to_numpy(dtype="float32"), tmp_path / "X.npy")
+    seen = []
+    train = SurvivalNet.train
+
+    def spy(net, dataset, *args, **kwargs):
+        seen.append(np.shares_memory(dataset.X.numpy(), X))
+        return train(net, dataset, *args, **kwargs)
+
+    monkeypatch.setattr(SurvivalNet, "train", spy)
+    options = {"hidden_layer_sizes": (4,), "max_epochs": 3, "batch_size": 40, "random_state": 0}
+    model = kind(**options).fit(X, y)
+    assert seen == [True, True]  # the linear model first
+    in_memory = kind(**options).fit(np.array(X), y)
+    # Rows of a file are not sorted, so the batches of a Cox model are others.
+    tolerance = 0.2 if kind is CoxNNRegressor else 0.0
+    np.testing.assert_allclose(model.predict(X), in_memory.predict(X), atol=tolerance)
+    assert np.std(in_memory.predict(X)) > 0.5
+
+
+@both
+def test_a_linear_model_of_a_memory_map_is_that_of_the_array(kind, patients, tmp_path):
+    X, y = patients
+    X = mapped(X.to_numpy(dtype="float32"), tmp_path / "X.npy")
+    linear = {"hidden_layer_sizes": (), "optimizer": "lbfgs"}
+    coefficients = [kind(**linear).fit(x, y).coef_ for x in (X, np.array(X, dtype=float))]
+    assert coefficients[0].dtype == np.float64
+    np.testing.assert_allclose(*coefficients, rtol=1e-6, atol=1e-8)
 
 
 @both

@@ -31,6 +31,7 @@ from torch.optim.lr_scheduler import ExponentialLR
 from sksurvtorch import CoxNNRegressor, CoxPHLoss, WeibullAFTLoss, WeibullAFTRegressor
 from sksurvtorch.exceptions import NonFiniteLossError, NonFiniteLossWarning, SkippedBatchWarning
 from sksurvtorch.nets import SurvivalNet, survival_target
+from sksurvtorch.nets import loader as loader_module
 from sksurvtorch.nets.loader import BatchLoader
 
 KINDS = (CoxNNRegressor, WeibullAFTRegressor)
@@ -602,6 +603,32 @@ def test_each_epoch_has_an_order_of_its_own_and_every_row_once(patients):
         rows = np.concatenate(epoch)
         np.testing.assert_array_equal(rows[np.lexsort(rows.T)], X[np.lexsort(X.T)])
     assert not np.array_equal(np.sort(first[0], axis=0), np.sort(second[0], axis=0))
+
+
+@pytest.mark.parametrize("shuffle", [True, False])
+@pytest.mark.parametrize("rows_at_once", [1, 1000, 10**6])
+def test_epochs_laid_out_at_once_are_those_drawn_one_by_one(
+    patients, rows_at_once, shuffle, monkeypatch
+):
+    X, y = patients
+    net = SurvivalNet(Mlp, batch_size=50).initialize()
+    dataset = net.get_dataset(X, survival_target(y))
+
+    def epochs(at_once):
+        monkeypatch.setattr(loader_module, "_ROWS_AT_ONCE", at_once)
+        generator = np.random.default_rng(0)
+        loader = BatchLoader(dataset, 50, shuffle=shuffle, generator=generator)
+        for number in range(8):
+            if number == 5:
+                generator.random()  # someone else draws
+            for X, target in loader:
+                loss = CoxPHLoss()(X[:, 0], risk_sets=target.risk_sets)
+                yield X.numpy(), loss.item(), generator.bit_generator.state
+
+    for one, other in zip(epochs(rows_at_once), epochs(1), strict=True):
+        np.testing.assert_array_equal(one[0], other[0])
+        np.testing.assert_allclose(one[1], other[1], rtol=1e-6)
+        assert one[2] == other[2]
 
 
 class Known(Callback):
