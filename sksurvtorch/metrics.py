@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sksurv.exceptions import NoComparablePairException
 
-from sksurvtorch._validation import check_number
+from sksurvtorch._validation import check_number, check_survival_y
 
 Array = NDArray[Any]
 # Of the pairs: concordant, discordant, tied in risk, at the same time.
@@ -132,6 +132,116 @@ def concordance_index_censored(
     return cindex, *counts
 
 
+def concordance_index_ipcw(
+    survival_train: Any,
+    survival_test: Any,
+    estimate: Any,
+    *,
+    tau: float | None = None,
+    tied_tol: float = 1e-8,
+) -> tuple[float, float, float, float, float]:
+    r"""Uno's concordance index, the numbers of scikit-survival in O(n log n) time.
+
+    The pairs are those of `concordance_index_censored`, but every pair whose event is at t counts
+    :math:`1 / \hat G(t)^2` times, with :math:`\hat G` the Kaplan-Meier estimate of the probability
+    to be uncensored at t: the index does not depend on how many are censored.
+
+    Parameters
+    ----------
+    survival_train : structured array of shape (n_train,)
+        Event indicator and time of the training data, from which the censoring is estimated.
+    survival_test : structured array of shape (n_samples,)
+        Event indicator and time of the rows that are judged.
+    estimate : array of shape (n_samples,)
+        Risk score, floating-point or integer: the higher, the earlier the event.
+    tau : float, optional
+        Only events before this time count in the index.
+    tied_tol : float, default=1e-8
+        Estimates this close are tied.
+
+    Returns
+    -------
+    cindex : float
+        The concordance index: 1 for a perfect order, 0.5 on average for a random one.
+    concordant, discordant, tied_risk, tied_time : int
+        Numbers of pairs without weights and `tau`, as `concordance_index_censored` returns them.
+
+    Raises
+    ------
+    NoComparablePairException
+        If no pair counts. It is a `ValueError`, from `sksurv.exceptions`; scikit-survival itself
+        returns NaN where `tau` excludes all events.
+    ValueError, TypeError
+        If an argument has the wrong kind, shape or content, or if the training data cannot tell the
+        probability of being uncensored at a time of an event.
+
+    See Also
+    --------
+    sksurv.metrics.concordance_index_ipcw : The same in O(n²) time.
+
+    Notes
+    -----
+    O(n log n) time and O(n) memory. The index equals scikit-survival's to rounding, the counts are
+    the same.
+
+    References
+    ----------
+    .. [1] H. Uno, T. Cai, M. J. Pencina, R. B. D'Agostino, L. J. Wei, "On the C-statistics for
+       evaluating overall adequacy of risk prediction procedures with censored survival data",
+       Statistics in Medicine 30, 2011, doi:10.1002/sim.4154.
+
+    Examples
+    --------
+    Without censoring it is Harrell's index:
+
+    >>> import numpy as np
+    >>> from sksurv.util import Surv
+    >>> from sksurvtorch.metrics import concordance_index_ipcw
+    >>> y = Surv.from_arrays([True, True, True], [1.0, 2.0, 3.0])
+    >>> concordance_index_ipcw(y, y, np.array([0.9, 0.2, 0.5]))
+    (0.666..., 2, 1, 0, 0)
+    """
+    check_number("tied_tol", tied_tol, float, 0)
+    if tau is not None:
+        check_number("tau", tau, float, 0)
+    event, time = check_survival_y(survival_test, "concordance index")
+    event, time, estimate = _check_rows(event, time, estimate)
+    counts = event if tau is None else event & (time < tau)
+    weight = _censoring_weights(survival_train, time, counts)
+    order = np.lexsort((~event, time))
+    rows = _Rows.of(event[order], time[order], estimate[order], tied_tol)
+    _check_comparable(rows)
+    concordant, discordant, tied_risk = _pairs_of_events(rows)
+    of_event = weight[order[rows.event]]
+    total = of_event @ (concordant + discordant + tied_risk)
+    if not total > 0:
+        raise NoComparablePairException(
+            f"`tau` must leave an event before it that some row outlives, got {tau}. The "
+            "concordance index is not defined: raise it."
+        )
+    cindex = float(of_event @ (concordant + tied_risk / 2) / total)
+    one, two, three = (int(pairs.sum()) for pairs in (concordant, discordant, tied_risk))
+    return cindex, one, two, three, int((rows.stop - rows.start).sum())
+
+
+def _censoring_weights(survival_train: Any, time: Array, counts: Array) -> Array:
+    """Return the inverse squared probability to be uncensored; 0 for rows that do not count."""
+    from sksurv.nonparametric import CensoringDistributionEstimator
+
+    weight = np.zeros(len(time))
+    censoring = CensoringDistributionEstimator().fit(survival_train)
+    if counts.any():
+        uncensored = censoring.predict_proba(time[counts])
+        if not (uncensored > 0).all():
+            raise ValueError(
+                "`survival_train` must leave a chance to be uncensored at each event of "
+                f"`survival_test`, got none at {time[counts][uncensored == 0].min():g}. Set `tau` "
+                "to that time or an earlier one."
+            )
+        weight[counts] = 1 / np.square(uncensored)
+    return weight
+
+
 class _Rows(NamedTuple):
     """Rows sorted by time; what there is of each event is sorted by its estimate."""
 
@@ -218,8 +328,8 @@ def _prefix_sums(value: Array, dtype: Any) -> Array:
     return sums
 
 
-def _count(rows: _Rows) -> Counts:
-    """Count the pairs, by the comparable rows below each of the bounds of an event."""
+def _pairs_of_events(rows: _Rows) -> tuple[Array, Array, Array]:
+    """Count the concordant, discordant and tied pairs of each event with the rows after it."""
     at = np.broadcast_to(rows.start, rows.bounds.shape)
     below = np.zeros_like(rows.bounds)
     for half, rank, left in _levels(rows.rank):
@@ -228,9 +338,14 @@ def _count(rows: _Rows) -> Counts:
         after = half + (node >> 1) - _prefix_sums(left, rank.dtype).take(at)
         below += right * after
         at = _descend(at, node, half, after, right)
-    low, high = below.sum(axis=1, dtype=np.int64).tolist()
-    comparable = int((len(rows.rank) - rows.start.astype(np.int64)).sum())
-    return low, comparable - high, high - low, int((rows.stop - rows.start).sum())
+    low, high = below.astype(np.int64)
+    return low, len(rows.rank) - rows.start - high, high - low
+
+
+def _count(rows: _Rows) -> Counts:
+    """Count the pairs."""
+    one, two, three = (int(pairs.sum()) for pairs in _pairs_of_events(rows))
+    return one, two, three, int((rows.stop - rows.start).sum())
 
 
 def _weigh(rows: _Rows, weight: Array) -> Counts:

@@ -89,10 +89,8 @@ class _Unlocked:
 
 
 def as_tensor(array: np.ndarray) -> Tensor:
-    """Return a tensor on the memory of an array, which the caller only reads.
-
-    torch warns of arrays that must not be written to, such as memory maps opened to read.
-    """
+    """Return a tensor on the memory of an array, which the caller only reads."""
+    # torch warns of arrays that must not be written to, such as memory maps opened to read.
     return torch.from_numpy(array if array.flags.writeable else np.asarray(_Unlocked(array)))
 
 

@@ -6,9 +6,12 @@ import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from sksurv.exceptions import NoComparablePairException
 from sksurv.metrics import concordance_index_censored as sksurv_concordance
+from sksurv.metrics import concordance_index_ipcw as sksurv_ipcw
+from sksurv.util import Surv
 
-from sksurvtorch.metrics import concordance_index_censored
+from sksurvtorch.metrics import concordance_index_censored, concordance_index_ipcw
 
 # On a grid of multiples of the tolerance the rounding of each difference decides.
 TOLERANCES = [0.0, 1e-8, 0.1, 0.3, 1.0]
@@ -135,3 +138,41 @@ def pair_by_pair(data, weight):
             sums[kind] += weight[i] * weight[j]
             sums[3] += same_time * weight[i] * weight[j]
     return sums
+
+
+@given(scores(), st.sampled_from([None, 2, 3.5, 500]))
+def test_the_index_with_censoring_weights_is_that_of_scikit_survival(data, tau):
+    y = Surv.from_arrays(data.event, data.time)
+    late = Surv.from_arrays([False], [data.time.max() + 1])  # so that no weight is infinite
+    train = np.concatenate([y, late.astype(y.dtype)])
+    before = np.inf if tau is None else tau
+    within = is_defined(data.event & (data.time < before), data.time)
+    if not within:
+        with pytest.raises(NoComparablePairException, match=r"^`tau` must leave an event before"):
+            concordance_index_ipcw(train, y, data.estimate, tau=tau, tied_tol=data.tied_tol)
+        return
+    expected = sksurv_ipcw(train, y, data.estimate, tau, data.tied_tol)
+    found = concordance_index_ipcw(train, y, data.estimate, tau=tau, tied_tol=data.tied_tol)
+    np.testing.assert_allclose(found[0], expected[0], rtol=1e-12)
+    assert found[1:] == expected[1:]
+    assert found[1:] == data.concordance()[1:]
+
+
+def test_censoring_weights_matter():
+    rng = np.random.default_rng(0)
+    time, event, risk = rng.random(200), rng.random(200) < 0.5, rng.standard_normal(200)
+    y = Surv.from_arrays(event, time)
+    weighted, harrell = (
+        concordance_index_ipcw(y, y, risk),
+        concordance_index_censored(event, time, risk),
+    )
+    assert weighted[1:] == harrell[1:]
+    assert abs(weighted[0] - harrell[0]) > 1e-3
+
+
+def test_an_event_at_which_all_would_be_censored_is_refused_with_its_time():
+    train = Surv.from_arrays([True, False], [1.0, 2.0])
+    test = Surv.from_arrays([True, True, True], [0.5, 2.0, 3.0])
+    with pytest.raises(ValueError, match=r"got none at 2\. Set `tau` to that time or an earlier"):
+        concordance_index_ipcw(train, test, [1.0, 2.0, 3.0])
+    assert concordance_index_ipcw(train, test, [1.0, 2.0, 3.0], tau=2.0)[0] == 0.0
