@@ -7,7 +7,7 @@ STAMP := .venv/.installed
 
 .PHONY: help
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: install
 install: $(STAMP) ## Make .venv with the package and its tools, at the versions of constraints.txt
@@ -22,6 +22,13 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --no-deps "$$(grep '^dacapo-ml==' constraints.txt)"
 	@touch $@
 
+# What the benchmarks compare with, besides what the tests need.
+PEERS := .venv/.peers
+
+$(PEERS): $(STAMP)
+	$(BIN)/pip install --quiet -c constraints.txt -e ".[bench]"
+	@touch $@
+
 .PHONY: demo
 demo: $(STAMP) ## Run examples/quickstart.py
 	$(BIN)/python examples/quickstart.py
@@ -30,6 +37,17 @@ demo: $(STAMP) ## Run examples/quickstart.py
 .PHONY: test
 test: $(STAMP) ## Run all tests and doctests
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --maxprocesses 4
+
+# One thread; from benchmarks/, whose scripts share their parts.
+BENCH := cd benchmarks && OMP_NUM_THREADS=1 ../$(BIN)/python -W ignore -m speed
+
+.PHONY: bench
+bench: $(PEERS) ## Measure speed and memory beside the peers, and write docs/benchmarks.md
+	$(BENCH)
+
+.PHONY: bench-quick
+bench-quick: $(PEERS) ## Print the same for smaller sizes, in two minutes
+	$(BENCH) --quick
 
 .PHONY: check
 check: $(STAMP) ## Check format, lint, types, layers, docstrings and spelling

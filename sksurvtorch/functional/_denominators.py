@@ -59,19 +59,19 @@ class Groups(NamedTuple):
         row = nonzero(event).to(dtype)
         following = event.cumsum(0, dtype=dtype).sub_(event.to(dtype))
         event_key = key.index_select(0, row)
-        is_tied = event_key[1:] == event_key[:-1]
+        is_first = torch.ones_like(row, dtype=torch.bool)
+        torch.ne(event_key[1:], event_key[:-1], out=is_first[1:])
         segment = stop = None
         if segments is not None:
             segment = segments.of_row.index_select(0, row)
             stop = torch.searchsorted(segment, segments.number, right=True).to(dtype)
             following = torch.minimum(following, stop.index_select(0, segments.of_row))
-            is_tied &= segment[1:] == segment[:-1]
-        number = torch.arange(len(row), dtype=dtype, device=row.device)
-        if not bool(is_tied.any()):
-            return cls(row, following, number, None, None, segment, stop)
-        start = nonzero(torch.cat([is_tied.new_ones(1), ~is_tied])).to(dtype)
+            is_first[1:] |= segment[1:] != segment[:-1]
+        start = nonzero(is_first).to(dtype)
+        if len(start) == len(row):
+            return cls(row, following, start, None, None, segment, stop)
         size = torch.diff(start, append=start.new_full((1,), len(row)))
-        of_event = number[: len(start)].repeat_interleave(size, output_size=len(row))
+        of_event = is_first.cumsum(0, dtype=dtype).sub_(1)
         return cls(row, following, start, size, of_event, segment, stop)
 
     @property
@@ -119,7 +119,8 @@ class Denominators(NamedTuple):
     ) -> Denominators:
         """Lay them out, given the sum of the weights of the events of each group."""
         group, size = groups.of_event, groups.size
-        n_rows, first_row, segment = groups.last + 1, groups.first, groups.segment
+        first_row, segment = groups.first, groups.segment
+        n_rows = first_row + (1 if size is None else size)
         if segments is not None and segment is not None:
             segment = segment.index_select(0, groups.start)
             start = segments.start.index_select(0, segment)

@@ -74,7 +74,7 @@ def keys(
     time comes first, and the censored of a time before its events; it ends at the first key of the
     last level that is not after its entry. The keys of a stratum lie behind those of another.
     """
-    before = None
+    time, before = _whole(time), None
     if entry is not None:
         if entry.is_floating_point() and not time.is_floating_point():
             # A whole number is above x if it is above the largest whole number up to x.
@@ -83,20 +83,35 @@ def keys(
         before = _ordinals(entry)
     ordinal = _ordinals(time)
     low, high = (int(bound) for bound in ordinal.aminmax())
-    if stratum is None and high - low < 2**63 - 4:
-        middle = (low + high) // 2  # so that twice the difference is an int64
-        level = ordinal - middle
+    codes = None if stratum is None else _codes(stratum)
+    n_strata = 1 if codes is None else int(codes.max()) + 1
+    if 2 * n_strata * (high - low + 2) < 2**63:
+        n_levels = high - low + 1
+        level = ordinal - low
         if before is not None:
-            before = before.clamp(min=low - 1) - middle
-        return torch.add(event, level, alpha=-2), None if before is None else -2 * before
-    level, ordinals = _ranks(ordinal)
-    if before is not None:
-        before = torch.searchsorted(ordinals, before, right=True) - 1
-    if stratum is None:
-        return torch.add(event, level, alpha=-2), None if before is None else -2 * before
-    shift = _codes(stratum) * (2 * (len(ordinals) + 1))
-    stop = shift + 2 if before is None else shift - 2 * before
-    return torch.add(event, level, alpha=-2) + shift, stop
+            before = before.clamp(min=low - 1) - low
+    else:  # too far apart for a key
+        level, ordinals = _ranks(ordinal)
+        n_levels = len(ordinals)
+        if before is not None:
+            before = torch.searchsorted(ordinals, before, right=True) - 1
+    key = torch.add(event, level, alpha=-2)
+    stop = None if before is None else -2 * before
+    if codes is None:
+        return key, stop
+    shift = codes * (2 * (n_levels + 1))
+    return key + shift, shift + 2 if stop is None else shift + stop
+
+
+def _whole(time: Tensor) -> Tensor:
+    """Return times that are whole numbers as integers: such keys are short and sort faster."""
+    if time.is_floating_point() and time.device.type == "cpu":
+        lowest, highest = time.aminmax()
+        if lowest > -(2**31) and highest < 2**31:
+            whole = time.long()
+            if bool((whole == time).all()):
+                return whole
+    return time
 
 
 def _ordinals(x: Tensor) -> Tensor:

@@ -88,7 +88,7 @@ class _State:
 
 
 class PrintedLog(PrintLog):
-    """skorch's log, which otherwise is laid out even where it is not printed."""
+    """Log of skorch, which otherwise is laid out even where it is not printed."""
 
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
         """Print the epoch, if asked for."""
