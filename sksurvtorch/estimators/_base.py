@@ -68,8 +68,8 @@ class SurvivalNetEstimator(SurvivalAnalysisMixin, RegressorMixin, PrefixedParame
         """Learn from the data what the target needs."""
 
     @abstractmethod
-    def _dataset(self, X: Tensor, columns: Columns, *, may_copy: bool) -> SurvivalDataset:
-        """Return the rows with their target, in an order of its own if it may copy them."""
+    def _dataset(self, X: Tensor, columns: Columns, *, in_file: bool) -> SurvivalDataset:
+        """Return the rows with their target, in an order of its own unless they lie in a file."""
 
     @abstractmethod
     def _finish(self, dataset: SurvivalDataset, output: Tensor) -> None:
@@ -128,8 +128,7 @@ class SurvivalNetEstimator(SurvivalAnalysisMixin, RegressorMixin, PrefixedParame
             self._seed = network.draw_seed(self.random_state)
             self._identities = momentum.Identities()
             self._start(columns)
-        # Rows in a file stay where they are.
-        dataset = self._dataset(as_tensor(rows), columns, may_copy=not is_mapped(rows))
+        dataset = self._dataset(as_tensor(rows), columns, in_file=is_mapped(rows))
         self._train(dataset, go_on=go_on, n_epochs=n_epochs)
         self.unique_times_ = np.unique(columns["time"].numpy())
         self._finish(dataset, self._finite_output(dataset.X))

@@ -95,4 +95,4 @@ class Identities:
         if labels is not None:
             codes = [self._strata.setdefault(label, len(self._strata)) for label in labels.tolist()]
             columns["stratum"] = torch.tensor(codes)[columns["stratum"]]
-        return SurvivalDataset(dataset.X, columns)
+        return SurvivalDataset(dataset.X, columns, in_file=dataset.in_file)

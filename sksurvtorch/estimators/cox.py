@@ -435,12 +435,12 @@ class CoxNNRegressor(SurvivalNetEstimator):
     def _start(self, columns: Columns) -> None:
         """Nothing: the partial likelihood does not depend on the unit of time."""
 
-    def _dataset(self, X: Tensor, columns: Columns, *, may_copy: bool) -> SurvivalDataset:
+    def _dataset(self, X: Tensor, columns: Columns, *, in_file: bool) -> SurvivalDataset:
         """Return the rows in order of time, so that batches need no sort."""
         risk_sets = RiskSets(**columns, ties=self.ties)
-        if may_copy and risk_sets.order is not None:
+        if not in_file and risk_sets.order is not None:
             X, risk_sets = X.index_select(0, risk_sets.order), risk_sets.take(risk_sets.order)
-        return SurvivalDataset(X, RiskSetTarget(risk_sets))
+        return SurvivalDataset(X, RiskSetTarget(risk_sets), in_file=in_file)
 
     def _finish(self, dataset: SurvivalDataset, output: Tensor) -> None:
         assert isinstance(dataset.y, RiskSetTarget)

@@ -165,8 +165,8 @@ class RiskSets:
             If a batch has no event.
         """
         if self._stratum is not None or self._entry is not None:
-            return [self.take(rows) for rows in index.split(list(sizes))]
-        taken = self._rows(index)
+            return [self.take(rows) for rows in index.to(self.device).split(list(sizes))]
+        taken = self._rows(index.to(self.device))
         return _batches(taken, Segments(torch.tensor(sizes, device=self.device)))
 
     def to(self, device: torch.device | str) -> RiskSets:
@@ -177,11 +177,11 @@ class RiskSets:
         moved = RiskSets.__new__(RiskSets)
         for name, value in vars(self).items():
             if isinstance(value, Tensor):
-                value = value.to(device, non_blocking=True)
+                value = _moved(value, device)
             elif isinstance(value, (RunningSums, LateEntry)):
                 value = value.to(device)
             elif isinstance(value, Before):
-                value = Before(*(x.to(device, non_blocking=True) for x in value))
+                value = Before(*(_moved(part, device) for part in value))
             setattr(moved, name, value)
         return moved
 
@@ -303,6 +303,13 @@ _COLUMNS = (
     "_event", "_time", "_entry", "_stratum", "_weight", "_key", "_stop_key", "event_weight",
     "log_weight",
 )  # fmt: skip
+
+
+def _moved(x: Tensor, device: torch.device) -> Tensor:
+    """Move a tensor; to a device without float64 as float32."""
+    if x.dtype == torch.float64:
+        return x.to(device, widest(device), non_blocking=True)
+    return x.to(device, non_blocking=True)
 
 
 def _batches(rows: RiskSets, segments: Segments) -> list[RiskSets]:

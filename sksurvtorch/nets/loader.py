@@ -44,7 +44,7 @@ _ROWS_AT_ONCE = 8_192
 
 
 class SurvivalDataset(torch.utils.data.Dataset[Any]):
-    """Rows of X with their target, both in memory.
+    """Rows of X with their target.
 
     Parameters
     ----------
@@ -52,11 +52,14 @@ class SurvivalDataset(torch.utils.data.Dataset[Any]):
         Input of the network.
     y : mapping of tensors of shape (n_samples,), or None
         Target: event, time and so on; a `RiskSetTarget` for a Cox model.
+    in_file : bool, default=False
+        Whether X is a map of a file, and so may be larger than the memory.
     """
 
-    def __init__(self, X: Tensor, y: Target = None) -> None:
+    def __init__(self, X: Tensor, y: Target = None, *, in_file: bool = False) -> None:
         self.X = X
         self.y = y
+        self.in_file = in_file
 
     def __len__(self) -> int:
         return len(self.X)
@@ -64,6 +67,14 @@ class SurvivalDataset(torch.utils.data.Dataset[Any]):
     def __getitem__(self, index: Any) -> tuple[Tensor, Target]:
         rows = torch.as_tensor(index)
         return take_rows(self.X, rows), take(self.y, rows)
+
+    def to(self, device: torch.device) -> SurvivalDataset:
+        """Return the rows on `device`; a file stays where it is, and so does a plain target."""
+        X = self.X if self.in_file else self.X.to(device)
+        y = self.y
+        if isinstance(y, RiskSetTarget):
+            y = RiskSetTarget(y.risk_sets.to(device))
+        return SurvivalDataset(X, y, in_file=self.in_file)
 
     @property
     def event(self) -> np.ndarray:

@@ -114,6 +114,10 @@ class SurvivalNet(NeuralNet):
         if lr is not None:
             for group in self.optimizer_.param_groups:
                 group["lr"] = lr
+        # Once, rather than batch by batch.
+        dataset = dataset.to(self.device)
+        if validation is not None:
+            validation = validation.to(self.device)
         self.train_split = None if validation is None else predefined_split(validation)
         self.max_epochs = n_epochs
         self.callbacks = callbacks

@@ -1,5 +1,7 @@
 """The fast ways to sort, sum and split against the obvious ones."""
 
+import importlib
+
 import pytest
 import torch
 
@@ -113,3 +115,15 @@ def test_a_batch_without_an_event_is_refused_with_its_size():
     risk_sets = RiskSets(torch.tensor([True, True, False, False, False]), torch.arange(5.0))
     with pytest.raises(NoEventError, match="got 3 rows that are censored"):
         risk_sets.split(torch.arange(5), [2, 3])
+
+
+def test_float64_moves_as_float32_to_a_device_without_it(monkeypatch):
+    """No such device is at hand: torch's "meta" plays one."""
+    module = importlib.import_module("sksurvtorch.functional._risk_set")
+    monkeypatch.setattr(module, "widest", lambda device: torch.float32)
+    cohort = random_cohort(8, with_=("weight", "entry", "stratum"))
+    moved = RiskSets(**cohort.target).to("meta")
+    tensors = [x for x in vars(moved).values() if isinstance(x, torch.Tensor)]
+    tensors += [*moved.before, moved.late.row, moved.row_sums.slot]
+    assert {x.device.type for x in tensors} == {"meta"}
+    assert torch.float64 not in {x.dtype for x in tensors}
