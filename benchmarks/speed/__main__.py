@@ -120,7 +120,7 @@ def main() -> None:
     measured = []
     for row in rows(machine, quick=quick):
         measured.append(row)
-        print(formatted([row]).splitlines()[-1], flush=True)
+        print(formatted([row], goals=not quick).splitlines()[-1], flush=True)
     if quick:
         return
     text = TEXT.format(

@@ -125,17 +125,18 @@ def duration(seconds: float) -> str:
     return f"{seconds / 1e-6:.3g} µs"
 
 
-def formatted(rows: list[Row]) -> str:
-    """Format rows, with the goal beside what was reached."""
+def formatted(rows: list[Row], *, goals: bool = True) -> str:
+    """Format rows, with the goal beside what was reached; smaller sizes have no goals."""
     lines = []
     for row in rows:
         ratio = row.theirs / row.ours
-        reached = f"{ratio:.3g}×" + ("" if ratio >= row.goal else " (short)")
-        bound = ""
-        if row.bound is not None:
-            bound = f"{duration(row.bound)}: {row.bound_of}"
+        reached = f"{ratio:.3g}×"
+        if goals and ratio < row.goal:
+            reached = f"**{reached}**"
+        bound = "" if row.bound is None else f"{duration(row.bound)}: {row.bound_of}"
+        goal = f"{row.goal:.2g}×" if goals else ""
         times = [duration(row.ours), duration(row.theirs)]
-        lines.append([row.work, row.peer, *times, reached, f"{row.goal:g}×", bound])
+        lines.append([row.work, row.peer, *times, reached, goal, bound])
     head = ["work", "against", "ours", "theirs", "ratio", "goal", "what the machine needs"]
     return table(head, lines)
 

@@ -14,6 +14,13 @@ def widest(device: torch.device) -> torch.dtype:
     return torch.float32 if device.type == "mps" else torch.float64
 
 
+def moved(x: Tensor, device: torch.device) -> Tensor:
+    """Move a tensor; to a device without float64 as float32."""
+    if x.dtype == torch.float64:
+        return x.to(device, widest(device), non_blocking=True)
+    return x.to(device, non_blocking=True)
+
+
 class Linear:
     """Numbers as they are."""
 
@@ -64,6 +71,11 @@ class Linear:
     def scan_(x: Tensor) -> Tensor:
         """Return the running sums along the last axis."""
         return x.cumsum_(-1)
+
+    @staticmethod
+    def product(matrix: Tensor, x: Tensor) -> Tensor:
+        """Return the product of a matrix of plain numbers with a vector."""
+        return matrix @ x
 
     @staticmethod
     def bin(x: Tensor, index: Tensor, size: int) -> Tensor:
@@ -120,6 +132,11 @@ class Log:
     def scan_(x: Tensor) -> Tensor:
         """Return the running sums along the last axis."""
         return torch.logcumsumexp(x, -1, out=x)
+
+    @staticmethod
+    def product(matrix: Tensor, x: Tensor) -> Tensor:
+        """Return the product of a matrix of plain numbers with a vector."""
+        return (matrix.log() + x).logsumexp(-1)
 
     @staticmethod
     def bin(x: Tensor, index: Tensor, size: int) -> Tensor:

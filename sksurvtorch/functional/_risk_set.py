@@ -18,10 +18,13 @@ from sksurvtorch._validation import (
     check_time,
     check_weight,
 )
-from sksurvtorch.functional._arithmetic import Linear, widest
-from sksurvtorch.functional._denominators import Before, Denominators, Groups, LateEntry, Segments
-from sksurvtorch.functional._order import ascends, keys, sort
-from sksurvtorch.functional._sums import RunningSums
+from sksurvtorch.functional._arithmetic import Linear, moved, widest
+from sksurvtorch.functional._denominators import Denominators, Groups, LateEntry, Segments
+from sksurvtorch.functional._order import ascends, keys, nonzero, sort
+from sksurvtorch.functional._plan import MatrixPlan, Plan, RunningPlan
+
+# Up to so many entries, rows times events, a matrix is faster than sums over intervals.
+_MATRIX_ENTRIES = 2**16
 
 
 class RiskSets:
@@ -174,16 +177,14 @@ class RiskSets:
         device = torch.device(device)
         if device == self.device:
             return self
-        moved = RiskSets.__new__(RiskSets)
+        there = RiskSets.__new__(RiskSets)
         for name, value in vars(self).items():
             if isinstance(value, Tensor):
-                value = _moved(value, device)
-            elif isinstance(value, (RunningSums, LateEntry)):
+                value = moved(value, device)
+            elif name == "plan":
                 value = value.to(device)
-            elif isinstance(value, Before):
-                value = Before(*(_moved(part, device) for part in value))
-            setattr(moved, name, value)
-        return moved
+            setattr(there, name, value)
+        return there
 
     def __len__(self) -> int:
         return self.n_samples
@@ -234,34 +235,28 @@ class RiskSets:
         #: Rows by stratum, then from the latest time to the earliest, the censored of a time
         #: before its events; None if they come in this order.
         self.order: Tensor | None = None
-        key = self._key
+        key, event = self._key, self._event
         if not ascends(key):
             key, self.order = sort(key)
-        groups, segments = self.groups(key)
-        check_any_event(len(groups.row), self.n_samples)
-        self.n_events = len(groups.row)
+            event = (key & 1).bool()
+        stop = None if self._stop_key is None else self.in_order(self._stop_key)
+        row = nonzero(event)
+        self.n_events = len(row)
+        check_any_event(self.n_events, self.n_samples)
         self.total_event_weight = self.event_weight.sum()
+        self.plan: Plan
+        if stop is not None and self.n_samples * self.n_events <= _MATRIX_ENTRIES:
+            weight = self.in_order(self.event_weight)
+            self.plan, self.share = MatrixPlan.of(key, stop, row, weight, self.ties)
+            return
+        groups, segments = self.groups(key)
         made = Denominators.of(groups, self.group_weight(groups), self.ties, segments)
-        self.share = made.share
-        self.row_sums, self.share_sums = RunningSums(), RunningSums(from_end=True)
-        of_row = None
-        if segments is not None:
-            of_row = segments.of_row
-            self.row_sums = RunningSums(segments.lengths)
-            self.share_sums = RunningSums(made.lengths, from_end=True)
-        self.slot = self.row_sums.slots(made.segment, made.n_rows)
-        self.slot_of_row = self.share_sums.slots(of_row, made.n_denominators)
-        self.before = made.before
-        if segments is not None and made.before is not None:
-            self.before = Before(
-                self.row_sums.slots(made.segment, made.before.slot),
-                made.before.fraction,
-                self.share_sums.slots(of_row, made.before.slot_of_row),
-            )
-        self.late: LateEntry | None = None
-        if self._stop_key is not None:
-            stop = torch.searchsorted(key[groups.first], self.in_order(self._stop_key))
-            self.late = LateEntry.of(groups, self.in_order(self._event), stop, segments, made)
+        late = None
+        if stop is not None:
+            # The first group at which a row is not at risk any more.
+            stop = torch.searchsorted(key[groups.first], stop)
+            late = LateEntry.of(groups, event, stop, segments, made)
+        self.share, self.plan = made.share, RunningPlan.of(made, segments, late)
 
     def groups(self, key: Tensor | None = None) -> tuple[Groups, Segments | None]:
         """Return the groups of tied events, and the strata, in the order of the risk sets."""
@@ -305,13 +300,6 @@ _COLUMNS = (
 )  # fmt: skip
 
 
-def _moved(x: Tensor, device: torch.device) -> Tensor:
-    """Move a tensor; to a device without float64 as float32."""
-    if x.dtype == torch.float64:
-        return x.to(device, widest(device), non_blocking=True)
-    return x.to(device, non_blocking=True)
-
-
 def _batches(rows: RiskSets, segments: Segments) -> list[RiskSets]:
     """Make the risk sets of batches, whose rows stand behind each other."""
     key, event, order = rows._key, rows._event, None
@@ -332,27 +320,16 @@ def _batches(rows: RiskSets, segments: Segments) -> list[RiskSets]:
         check_any_event(0, sizes[n_events.index(0)])
     made = Denominators.of(groups, rows.group_weight(groups), rows.ties, segments)
     assert made.lengths is not None
-    lengths = made.lengths.tolist()
-    before: list[Before | None] = [None] * n_batches
-    if made.before is not None:
-        slot, fraction, slot_of_row = made.before
-        parts = slot.split(lengths), fraction.split(lengths), slot_of_row.split(sizes)
-        before = [Before(*part) for part in zip(*parts, strict=True)]
     columns: dict[str, Sequence[Any]] = {
         "n_samples": sizes,
         "n_events": n_events,
         "total_event_weight": Linear.bin(rows.event_weight, segments.of_row, n_batches).unbind(),
         "order": [None] * n_batches if order is None else order.split(sizes),
-        "slot_of_row": made.n_denominators.split(sizes),
-        "slot": made.n_rows.split(lengths),
-        "share": made.share.split(lengths),
-        "before": before,
+        "share": made.share.split(made.lengths.tolist()),
+        "plan": RunningPlan.of_batches(made, sizes),
     }
     same: dict[str, Any] = {
         "ties": rows.ties,
-        "late": None,
-        "row_sums": RunningSums(),
-        "share_sums": RunningSums(from_end=True),
         "log_weight_range": rows.log_weight_range,
         "log_weight_middle": rows.log_weight_middle,
     }

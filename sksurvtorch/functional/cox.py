@@ -199,11 +199,11 @@ def breslow_baseline(
     groups, segments = risk_sets.groups()
     eta = eta.to(widest(eta.device), copy=True)
     v = risk_sets.in_order(_log_weighted_(eta, risk_sets))
-    with_ties, _ = _sums_at_events(Log, v, risk_sets)
-    if risk_sets.before is not None:
-        # All denominators of a group have the same sum with its events; one is enough.
-        with_ties = with_ties.index_select(0, groups.start)
-    log_hazard = risk_sets.group_weight(groups).log() - with_ties
+    log_risk = risk_sets.plan.denominators(Log, v)
+    if len(log_risk) > len(groups.start):
+        # The first denominator of tied events is the sum over all at risk.
+        log_risk = log_risk.index_select(0, groups.start)
+    log_hazard = risk_sets.group_weight(groups).log() - log_risk
     lengths = None
     if segments is not None and groups.segment is not None:
         of_group = groups.segment.index_select(0, groups.start)
@@ -261,51 +261,12 @@ def _arithmetic(eta: Tensor, risk_sets: RiskSets) -> tuple[Arithmetic, float]:
     return Log, 0.0
 
 
-def _sums_at_events(
-    arithmetic: Arithmetic, v: Tensor, risk_sets: RiskSets
-) -> tuple[Tensor, Tensor | None]:
-    """Sum v, which is in order, over the rows at risk with and without the tied events."""
-    late, before = risk_sets.late, risk_sets.before
-    from_start = v if late is None else v.index_fill(0, late.row, arithmetic.zero)
-    sums = risk_sets.row_sums(arithmetic, from_start)
-    with_ties = sums.index_select(0, risk_sets.slot)
-    without = None if before is None else sums.index_select(0, before.slot)
-    if late is not None:
-        at_points = late.sums.at_points(arithmetic, v.index_select(0, late.row))
-        with_ties = arithmetic.plus_(with_ties, at_points.index_select(0, late.point))
-        if without is not None and late.point_before is not None:
-            without = arithmetic.plus_(without, at_points.index_select(0, late.point_before))
-    return with_ties, without
-
-
-def _denominators(arithmetic: Arithmetic, v: Tensor, risk_sets: RiskSets) -> Tensor:
-    """Return the denominators of the partial likelihood; v is in order.
-
-    Efron's S - (l / d) (S - N) is taken as the number l / d of the way from S to N.
-    """
-    with_ties, without = _sums_at_events(arithmetic, v, risk_sets)
-    if without is None or risk_sets.before is None:
-        return with_ties
-    return arithmetic.towards_(with_ties, without, risk_sets.before.fraction)
-
-
 def _pull_back(arithmetic: Arithmetic, x: Tensor, v: Tensor, risk_sets: RiskSets) -> Tensor:
     """Return by row v times the sum of x over the denominators that have it, by its factor there.
 
     v and x are in order.
     """
-    late, before, without = risk_sets.late, risk_sets.before, None
-    if before is not None:
-        x, without = arithmetic.parted(x, before.fraction)
-    total = risk_sets.share_sums(arithmetic, x).index_select(0, risk_sets.slot_of_row)
-    if before is not None and without is not None:
-        sums = risk_sets.share_sums(arithmetic, without)
-        total = arithmetic.plus_(total, sums.index_select(0, before.slot_of_row))
-    if late is not None:
-        if without is not None and late.point_before is not None:
-            points = torch.cat([late.point, late.point_before])
-            x = arithmetic.bin(torch.cat([x, without]), points, late.sums.n_points)
-        total.index_copy_(0, late.row, late.sums.over_rows(arithmetic, x))
+    total = risk_sets.plan.of_rows(arithmetic, x)
     return risk_sets.by_row(arithmetic.lower_(arithmetic.times_(total, v)))
 
 
@@ -319,7 +280,7 @@ class _Loss(torch.autograd.Function):
         centred = wide - log_scale
         of_events = centred @ risk_sets.event_weight
         v = arithmetic.from_log_(risk_sets.in_order(_log_weighted_(centred, risk_sets)))
-        risk = _denominators(arithmetic, v, risk_sets)
+        risk = risk_sets.plan.denominators(arithmetic, v)
         divisor = risk_sets.total_event_weight if reduction == "mean" else None
         if ctx.needs_input_grad[0]:
             share = arithmetic.divided(risk_sets.share, risk)
@@ -343,7 +304,7 @@ def _loss_by_row(eta: Tensor, risk_sets: RiskSets) -> Tensor:
     log_risk: Tensor = _LogDenominators.apply(wide, risk_sets)  # type: ignore[no-untyped-call]
     groups, _ = risk_sets.groups()
     if groups.size is not None and groups.of_event is not None:
-        if risk_sets.before is not None:  # the mean of a group
+        if len(log_risk) > len(groups.size):  # the mean of a group
             sums = log_risk.new_zeros(len(groups.size)).index_add(0, groups.of_event, log_risk)
             log_risk = sums / groups.size
         log_risk = log_risk.index_select(0, groups.of_event)
@@ -361,7 +322,7 @@ class _LogDenominators(torch.autograd.Function):
         arithmetic, log_scale = _arithmetic(eta, risk_sets)
         v = risk_sets.in_order(_log_weighted_(eta - log_scale, risk_sets))
         v = arithmetic.from_log_(v)
-        risk = _denominators(arithmetic, v, risk_sets)
+        risk = risk_sets.plan.denominators(arithmetic, v)
         ctx.save_for_backward(v, risk)
         ctx.risk_sets, ctx.arithmetic = risk_sets, arithmetic
         return arithmetic.to_log_(risk.clone()) + log_scale

@@ -13,6 +13,8 @@ from sksurvtorch.functional import cox_neg_partial_log_likelihood as cox
 from sksurvtorch.losses import CoxPHLoss
 from tests.cohorts import Cohort, assert_close, cohorts, random_cohort, value_and_gradient
 
+pytestmark = pytest.mark.usefixtures("route")
+
 either_ties = pytest.mark.parametrize("ties", ["efron", "breslow"])
 
 

@@ -9,6 +9,8 @@ from sksurvtorch.functional import cox_neg_partial_log_likelihood as cox
 from tests import twins
 from tests.cohorts import Cohort, assert_close, random_cohort, value_and_gradient
 
+pytestmark = pytest.mark.usefixtures("route")
+
 COLUMNS = [
     (),
     ("entry",),

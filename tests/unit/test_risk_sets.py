@@ -1,12 +1,10 @@
 """The fast ways to sort, sum and split against the obvious ones."""
 
-import importlib
-
 import pytest
 import torch
 
 from sksurvtorch.exceptions import NoEventError
-from sksurvtorch.functional import RiskSets
+from sksurvtorch.functional import RiskSets, _arithmetic
 from sksurvtorch.functional import cox_neg_partial_log_likelihood as cox
 from sksurvtorch.functional._arithmetic import Linear, Log
 from sksurvtorch.functional._order import sort
@@ -78,6 +76,7 @@ def test_interval_sums_are_those_of_a_matrix(n_points, arithmetic, into, back):
 @pytest.mark.parametrize(
     "with_", [(), ("weight",), ("stratum",), ("entry", "weight")], ids="+".join
 )
+@pytest.mark.usefixtures("route")
 def test_batches_split_at_once_are_those_taken_one_by_one(with_, in_order, ties):
     cohort = random_cohort(8, n=120, with_=with_)
     risk_sets = RiskSets(**cohort.target, ties=ties)
@@ -117,13 +116,15 @@ def test_a_batch_without_an_event_is_refused_with_its_size():
         risk_sets.split(torch.arange(5), [2, 3])
 
 
-def test_float64_moves_as_float32_to_a_device_without_it(monkeypatch):
+def test_float64_moves_as_float32_to_a_device_without_it(monkeypatch, route):
     """No such device is at hand: torch's "meta" plays one."""
-    module = importlib.import_module("sksurvtorch.functional._risk_set")
-    monkeypatch.setattr(module, "widest", lambda device: torch.float32)
+    monkeypatch.setattr(_arithmetic, "widest", lambda device: torch.float32)
     cohort = random_cohort(8, with_=("weight", "entry", "stratum"))
     moved = RiskSets(**cohort.target).to("meta")
     tensors = [x for x in vars(moved).values() if isinstance(x, torch.Tensor)]
-    tensors += [*moved.before, moved.late.row, moved.row_sums.slot]
+    if route == "matrix":
+        tensors.append(moved.plan.factor)
+    else:
+        tensors += [*moved.plan.before, moved.plan.late.row, moved.plan.row_sums.slot]
     assert {x.device.type for x in tensors} == {"meta"}
     assert torch.float64 not in {x.dtype for x in tensors}
