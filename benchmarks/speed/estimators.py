@@ -123,7 +123,7 @@ def survival_functions(n: int, machine: Machine) -> list[Row]:
                 "scikit-survival",
                 seconds["ours"],
                 seconds["theirs"],
-                1,
+                None,
                 needed,
                 "the array written, two exp a value",
             )

@@ -26,7 +26,7 @@ class Row(NamedTuple):
     peer: str
     ours: float  # seconds
     theirs: float  # seconds
-    goal: float  # theirs / ours to reach
+    goal: float | None  # theirs / ours to reach
     bound: float | None = None  # seconds that the machine needs for the work alone
     bound_of: str = ""
 
@@ -65,7 +65,7 @@ class Machine:
         programs = {
             "copy": lambda: into_far.copy_(far),
             "copy near": lambda: into_near.copy_(near),
-            "exp": lambda: torch.exp(near, out=into_near),
+            "exp": lambda: np.exp(near.numpy(), out=into_near.numpy()),
             "log": lambda: torch.log(into_near, out=into_near),
             "multiply": lambda: torch.mm(square, square, out=product),
         }
@@ -131,10 +131,11 @@ def formatted(rows: list[Row], *, goals: bool = True) -> str:
     for row in rows:
         ratio = row.theirs / row.ours
         reached = f"{ratio:.3g}×"
-        if goals and ratio < row.goal:
-            reached = f"**{reached}**"
+        goal = ""
+        if goals and row.goal is not None:
+            goal = f"{row.goal:.2g}×"
+            reached = f"**{reached}**" if ratio < row.goal else reached
         bound = "" if row.bound is None else f"{duration(row.bound)}: {row.bound_of}"
-        goal = f"{row.goal:.2g}×" if goals else ""
         times = [duration(row.ours), duration(row.theirs)]
         lines.append([row.work, row.peer, *times, reached, goal, bound])
     head = ["work", "against", "ours", "theirs", "ratio", "goal", "what the machine needs"]

@@ -7,6 +7,7 @@ import pstats
 import time
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import skorch
@@ -21,6 +22,7 @@ from sksurvtorch.nets import survival_target
 from speed.data import patients
 from speed.measure import Machine, Row, table
 
+PACKAGE = "sksurvtorch"
 N_FEATURES = 32
 N_EPOCHS = 3
 
@@ -134,9 +136,14 @@ def profile(n: int = 20_000, batch_size: int = 256, n_entries: int = 12) -> str:
     entries = sorted(stats.stats.items(), key=lambda item: -item[1][2])[:n_entries]
     rows = []
     for (file, _, function), (_, calls, own, _, _) in entries:
-        inside = file.partition("site-packages/")[2] or file.partition("benchmarks/../")[2] or file
-        place = "torch, compiled" if file == "~" else inside.rpartition("main/")[2]
-        rows.append([f"`{function}`", place, f"{calls:,}", f"{100 * own / total:.1f} %"])
+        # A compiled function has no file: "<method 'relu' of ...>".
+        name = function.split("'")[1] if "'" in function else function.strip("<>").split()[-1]
+        place = "compiled, of " + ("numpy" if "numpy" in function else "torch")
+        if file != "~":
+            parts = Path(file).parts
+            roots = [i for i, part in enumerate(parts) if part in ("torch", "skorch", PACKAGE)]
+            place = "/".join(parts[max(roots, default=-1) :])
+        rows.append([f"`{name}`", place, f"{calls:,}", f"{100 * own / total:.1f} %"])
     return table(["function", "where", "calls", "own time"], rows)
 
 

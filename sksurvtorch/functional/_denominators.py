@@ -11,6 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from sksurvtorch.functional._arithmetic import widest
 from sksurvtorch.functional._order import nonzero
 from sksurvtorch.functional._sums import IntervalSums
 
@@ -53,10 +54,12 @@ class Groups(NamedTuple):
     stop: Tensor | None  # (n_segments,) first event of the next segment; None for one segment
 
     @classmethod
-    def of(cls, event: Tensor, key: Tensor, segments: Segments | None = None) -> Groups:
-        """Find the groups, given the keys of the rows; those of tied events are equal."""
+    def of(
+        cls, event: Tensor, row: Tensor, key: Tensor, segments: Segments | None = None
+    ) -> Groups:
+        """Find the groups, given which rows are events, and the keys: those of ties are equal."""
         dtype = torch.int32 if len(event) < 2**31 else torch.int64
-        row = nonzero(event).to(dtype)
+        row = row.to(dtype)
         following = event.cumsum(0, dtype=dtype).sub_(event.to(dtype))
         event_key = key.index_select(0, row)
         is_first = torch.ones_like(row, dtype=torch.bool)
@@ -115,9 +118,10 @@ class Denominators(NamedTuple):
 
     @classmethod
     def of(
-        cls, groups: Groups, weight: Tensor, ties: str, segments: Segments | None = None
+        cls, groups: Groups, weight: Tensor | None, ties: str, segments: Segments | None = None
     ) -> Denominators:
-        """Lay them out, given the sum of the weights of the events of each group."""
+        """Lay them out, given the sum of the weights of each group's events if they have some."""
+        dtype = widest(groups.row.device)
         group, size = groups.of_event, groups.size
         first_row, segment = groups.first, groups.segment
         n_rows = first_row + (1 if size is None else size)
@@ -128,6 +132,8 @@ class Denominators(NamedTuple):
         if size is None or group is None or ties == "breslow":
             first = None if group is None else _followed(group, len(n_rows))
             count, lengths = _counts(first, groups, segments)
+            if weight is None:
+                weight = torch.ones_like(n_rows, dtype=dtype) if size is None else size.to(dtype)
             return cls(n_rows, weight, count, None, segment, lengths)
         first = groups.start.index_select(0, group)
         count, lengths = _counts(_followed(first, len(group)), groups, segments)
@@ -135,11 +141,15 @@ class Denominators(NamedTuple):
         rank = torch.arange(len(group), dtype=d.dtype, device=d.device) - first
         before = Before(
             slot=first_row.index_select(0, group),
-            fraction=rank.to(weight.dtype).div_(d),
+            fraction=rank.to(dtype).div_(d),
             # Its own events are not in the N of a group.
             slot_of_row=count.index_add(0, groups.row, -d),
         )
-        n_rows, share = n_rows.index_select(0, group), (weight / size).index_select(0, group)
+        if weight is None:
+            share = torch.ones_like(d, dtype=dtype)
+        else:
+            share = (weight / size).index_select(0, group)
+        n_rows = n_rows.index_select(0, group)
         return cls(n_rows, share, count, before, groups.segment, lengths)
 
 

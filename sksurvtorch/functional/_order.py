@@ -43,7 +43,8 @@ def _order_by_numpy(x: Tensor) -> Tensor:
     digits = x - lowest
     order: Tensor | None = None
     for shift in range(0, max(1, (highest - lowest).bit_length()), 16):
-        digit = (((digits >> shift) & 0xFFFF) - 0x8000).to(torch.int16)
+        # The cast keeps the lowest 16 bits; with the highest of them flipped they sort as signed.
+        digit = ((digits >> shift if shift else digits) ^ 0x8000).to(torch.int16)
         if order is not None:
             digit = digit.index_select(0, order)
         step = torch.from_numpy(digit.numpy().argsort(kind="stable"))
@@ -106,10 +107,10 @@ def keys(
 def _whole(time: Tensor) -> Tensor:
     """Return times that are whole numbers as integers: such keys are short and sort faster."""
     if time.is_floating_point() and time.device.type == "cpu":
-        lowest, highest = time.aminmax()
+        lowest, highest = (bound.item() for bound in time.aminmax())
         if lowest > -(2**31) and highest < 2**31:
             whole = time.long()
-            if bool((whole == time).all()):
+            if torch.equal(whole.to(time.dtype), time):
                 return whole
     return time
 

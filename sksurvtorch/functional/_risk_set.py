@@ -246,11 +246,13 @@ class RiskSets:
         self.total_event_weight = self.event_weight.sum()
         self.plan: Plan
         if stop is not None and self.n_samples * self.n_events <= _MATRIX_ENTRIES:
-            weight = self.in_order(self.event_weight)
-            self.plan, self.share = MatrixPlan.of(key, stop, row, weight, self.ties)
+            event_weight = self.in_order(self.event_weight)
+            self.plan, self.share = MatrixPlan.of(key, stop, row, event_weight, self.ties)
             return
-        groups, segments = self.groups(key)
-        made = Denominators.of(groups, self.group_weight(groups), self.ties, segments)
+        segments = self._segments()
+        groups = Groups.of(event, row, key, segments)
+        weight = None if self._weight is None else self.group_weight(groups)
+        made = Denominators.of(groups, weight, self.ties, segments)
         late = None
         if stop is not None:
             # The first group at which a row is not at risk any more.
@@ -258,14 +260,15 @@ class RiskSets:
             late = LateEntry.of(groups, event, stop, segments, made)
         self.share, self.plan = made.share, RunningPlan.of(made, segments, late)
 
-    def groups(self, key: Tensor | None = None) -> tuple[Groups, Segments | None]:
+    def groups(self) -> tuple[Groups, Segments | None]:
         """Return the groups of tied events, and the strata, in the order of the risk sets."""
-        key = self.in_order(self._key) if key is None else key
-        event = self._event if self.order is None else (key & 1).bool()
-        segments = None
-        if self._stratum is not None:
-            segments = Segments.of(self.in_order(self._stratum))
-        return Groups.of(event, key, segments), segments
+        event, segments = self.in_order(self._event), self._segments()
+        key = self.in_order(self._key)
+        return Groups.of(event, nonzero(event), key, segments), segments
+
+    def _segments(self) -> Segments | None:
+        """Return the strata in the order of the risk sets."""
+        return None if self._stratum is None else Segments.of(self.in_order(self._stratum))
 
     def group_weight(self, groups: Groups) -> Tensor:
         """Return the sum of the weights of the events of each group."""
@@ -312,13 +315,14 @@ def _batches(rows: RiskSets, segments: Segments) -> list[RiskSets]:
         key = rows.in_order(key)
         event = (key & 1).bool()
         order = rows.order - segments.start.index_select(0, segments.of_row)
-    groups = Groups.of(event, key, segments)
+    groups = Groups.of(event, nonzero(event), key, segments)
     assert groups.stop is not None
     sizes, n_batches = segments.lengths.tolist(), len(segments.lengths)
     n_events = torch.diff(groups.stop, prepend=groups.stop.new_zeros(1)).tolist()
     if 0 in n_events:
         check_any_event(0, sizes[n_events.index(0)])
-    made = Denominators.of(groups, rows.group_weight(groups), rows.ties, segments)
+    weight = None if rows._weight is None else rows.group_weight(groups)
+    made = Denominators.of(groups, weight, rows.ties, segments)
     assert made.lengths is not None
     columns: dict[str, Sequence[Any]] = {
         "n_samples": sizes,
