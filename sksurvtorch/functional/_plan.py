@@ -115,7 +115,7 @@ class RunningPlan:
             if without is not None and late.point_before is not None:
                 points = torch.cat([late.point, late.point_before])
                 x = arithmetic.bin(torch.cat([x, without]), points, late.sums.n_points)
-            total.index_copy_(0, late.row, late.sums.over_rows(arithmetic, x))
+            total.scatter_(0, late.row, late.sums.over_rows(arithmetic, x))
         return total
 
     def to(self, device: torch.device) -> Plan:

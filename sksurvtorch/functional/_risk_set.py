@@ -289,7 +289,7 @@ class RiskSets:
         """Return what is in the order of the risk sets by row: undo `in_order`."""
         if self.order is None:
             return value
-        return torch.empty_like(value).index_copy_(0, self.order, value)
+        return torch.empty_like(value).scatter_(0, self.order, value)
 
     def in_order(self, value: Tensor) -> Tensor:
         """Return the rows of `value` in the order of the risk sets."""

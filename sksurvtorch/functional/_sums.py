@@ -66,7 +66,7 @@ class RunningSums:
             sums = torch.cat([x.new_full((1,), arithmetic.zero), x.flip(0) if self.from_end else x])
             return arithmetic.scan_(sums)
         sizes = [count * width for count, width in self._shapes]
-        sums = x.new_full((sum(sizes),), arithmetic.zero).index_copy_(0, self.slot, x)
+        sums = x.new_full((sum(sizes),), arithmetic.zero).scatter_(0, self.slot, x)
         for part, shape in zip(sums.split(sizes), self._shapes, strict=True):
             arithmetic.scan_(part.view(shape))
         return sums
