@@ -214,7 +214,7 @@ def concordance_index_ipcw(
     concordant, discordant, tied_risk = _pairs_of_events(rows)
     of_event = weight[order[rows.event]]
     total = of_event @ (concordant + discordant + tied_risk)
-    if not total > 0:
+    if not total > 0:  # with no `tau` every event counts
         raise NoComparablePairException(
             f"`tau` must leave an event before it that some row outlives, got {tau}. The "
             "concordance index is not defined: raise it."

@@ -222,7 +222,9 @@ class SurvivalNetEstimator(SurvivalAnalysisMixin, RegressorMixin, PrefixedParame
         """Set validation rows aside for early stopping, with their share of the events."""
         if not self.early_stopping:
             return dataset, None
-        event = dataset.event
+        # In order of time, as the rows lie unless they lie in a file.
+        order = dataset.in_order()
+        event = dataset.event[order]
         # Each kind is split by itself: train_test_split(stratify=...) refuses small ones.
         train, valid = [], []
         for rows in (np.flatnonzero(event), np.flatnonzero(~event)):
@@ -237,7 +239,7 @@ class SurvivalNetEstimator(SurvivalAnalysisMixin, RegressorMixin, PrefixedParame
                 "False for so few."
             )
         parts = (np.sort(np.concatenate(part)) for part in (train, valid))
-        train_set, valid_set = (SurvivalDataset(*dataset[rows]) for rows in parts)
+        train_set, valid_set = (SurvivalDataset(*dataset[order[rows]]) for rows in parts)
         return train_set, valid_set
 
     def _make_net(self, train: SurvivalDataset, l2: float, batch_size: int) -> SurvivalNet:

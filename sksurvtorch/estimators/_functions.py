@@ -31,8 +31,9 @@ def check_times(times: Any, last: float) -> np.ndarray:
         rule = "at least 0 and finite"
         hint = "Time starts at 0."
         if last < np.inf:
-            rule = f"within [0, {last:g}], the follow-up of the fit"
-            hint = "A Cox model says nothing about later times; leave them out."
+            rule = f"within [0, {last!s}], the follow-up of the fit"
+            if grid[bad][0] > last:
+                hint = "A Cox model says nothing about later times; leave them out."
         raise ValueError(
             f"`times` must be {rule}, got {grid[bad][0]!s} ({bad.sum()} of {len(grid)}). {hint}"
         )

@@ -91,7 +91,7 @@ class Groups(NamedTuple):
 class Before(NamedTuple):
     """Where the sums without the tied events stand, of `Denominators` with Efron's ties.
 
-    In `Denominators` these are numbers within the segment, in `RiskSets` slots of running sums.
+    In `Denominators` these are numbers within the segment, in a `RunningPlan` slots of its sums.
     """
 
     slot: Tensor  # (n_denominators,) of the rows in N

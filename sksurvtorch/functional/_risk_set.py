@@ -142,7 +142,7 @@ class RiskSets:
         NoEventError
             If no row of them has an event.
         """
-        taken = self._rows(index)
+        taken = self._rows(index.to(self.device))
         taken._build()
         return taken
 
@@ -219,7 +219,7 @@ class RiskSets:
             self.log_weight_middle = float(highest + lowest) / 2
 
     def _rows(self, index: Tensor) -> RiskSets:
-        """Return some rows, without denominators yet."""
+        """Return some rows, without a plan yet; the range of all weights is safe for them too."""
         taken = RiskSets.__new__(RiskSets)
         taken.ties = self.ties
         taken.log_weight_range = self.log_weight_range

@@ -65,7 +65,8 @@ class _State:
         parameters = dict(module.named_parameters())
         self.flat: torch.Tensor | None = None
         if parameters:
-            self.flat = torch.nn.utils.parameters_to_vector(parameters.values()).detach()
+            with torch.no_grad():
+                self.flat = torch.cat([weight.reshape(-1) for weight in parameters.values()])
         self.rest = {
             name: value.clone() if isinstance(value, torch.Tensor) else copy.deepcopy(value)
             for name, value in module.state_dict().items()
@@ -92,7 +93,7 @@ class PrintedLog(PrintLog):
 
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
         """Print the epoch, if asked for."""
-        if net.verbose:
+        if net.verbose or self.sink is not print:
             super().on_epoch_end(net, **kwargs)
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import mmap
+import pickle
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from itertools import pairwise
 from typing import Any
 
@@ -12,6 +14,7 @@ import torch
 from torch import Tensor
 
 from sksurvtorch.functional import RiskSets
+from sksurvtorch.functional._arithmetic import widest
 
 
 class RiskSetTarget(Mapping[str, Tensor]):
@@ -37,8 +40,8 @@ class RiskSetTarget(Mapping[str, Tensor]):
 
 
 Target = Mapping[str, Tensor] | None
-# The generator's state before and after, and the rows and risk sets of the batches.
-_Epoch = tuple[Any, Any, list[tuple[Tensor, RiskSets]]]
+# The generator's state before, pickled, and after; and the rows and risk sets of the batches.
+_Epoch = tuple[bytes, Any, list[tuple[Tensor, RiskSets]]]
 # So many rows are laid out at once if an epoch has fewer.
 _ROWS_AT_ONCE = 8_192
 
@@ -66,13 +69,21 @@ class SurvivalDataset(torch.utils.data.Dataset[Any]):
 
     def __getitem__(self, index: Any) -> tuple[Tensor, Target]:
         rows = torch.as_tensor(index)
-        return take_rows(self.X, rows), take(self.y, rows)
+        return self.X[rows.to(self.X.device)], take(self.y, rows)
 
     def to(self, device: torch.device) -> SurvivalDataset:
-        """Return the rows on `device`; a file stays where it is, and so does a plain target."""
-        X = self.X if self.in_file else self.X.to(device)
-        y = self.y
-        if isinstance(y, RiskSetTarget):
+        """Return these rows, with what is better moved once than batch by batch on `device`.
+
+        A file stays where it is, and rows that do not fit. A bank keeps plain targets on the CPU,
+        and batches with late entry or strata are laid out there, as are all for a device without
+        float64.
+        """
+        X, y = self.X, self.y
+        if not self.in_file:
+            with suppress(torch.OutOfMemoryError):
+                X = X.to(device)
+        stays = {"entry", "stratum"} & set(y or ()) or widest(device) != torch.float64
+        if isinstance(y, RiskSetTarget) and not stays:
             y = RiskSetTarget(y.risk_sets.to(device))
         return SurvivalDataset(X, y, in_file=self.in_file)
 
@@ -83,6 +94,12 @@ class SurvivalDataset(torch.utils.data.Dataset[Any]):
             return np.zeros(len(self), dtype=bool)
         event: np.ndarray = self.y["event"].cpu().numpy()
         return event
+
+    def in_order(self) -> np.ndarray:
+        """Return the rows in the order of the risk sets, if there are some."""
+        order = self.y.risk_sets.order if isinstance(self.y, RiskSetTarget) else None
+        in_order: np.ndarray = np.arange(len(self)) if order is None else order.cpu().numpy()
+        return in_order
 
     @property
     def weight(self) -> Tensor | None:
@@ -138,9 +155,9 @@ class BatchLoader:
     """Iterate over the batches of a `SurvivalDataset`.
 
     All batches of an epoch have the same number of rows, up to one, and at most `batch_size`: no
-    short batch comes last. With `shuffle` the events are spread evenly over the batches. For a Cox
-    model a batch without an event is left out, since the partial likelihood is not defined there;
-    `n_skipped` counts them.
+    short batch comes last, but where there is no target and no shuffle. With `shuffle` the events
+    are spread evenly over the batches. For a Cox model a batch without an event is left out, since
+    the partial likelihood is not defined there; `n_skipped` counts them.
 
     Parameters
     ----------
@@ -168,6 +185,7 @@ class BatchLoader:
         self.generator = np.random.default_rng() if generator is None else generator
         self.n_skipped = 0
         self._drawn: list[_Epoch] = []
+        self._n_epochs = 0
 
     def __len__(self) -> int:
         return max(1, -(-len(self.dataset) // self.batch_size))
@@ -181,11 +199,12 @@ class BatchLoader:
             for rows, risk_sets in self._next_epoch(self.dataset.y.risk_sets):
                 yield take_rows(self.dataset.X, rows), RiskSetTarget(risk_sets)
         else:
-            yield from (self.dataset[rows] for rows in self._batches())
+            drawn = np.array_split(self._order(self.dataset.event), len(self))
+            yield from (self.dataset[rows] for rows in drawn)
 
-    def _batches(self) -> list[np.ndarray]:
-        """Draw the rows of the batches of an epoch."""
-        return np.array_split(self._order(self.dataset.event), len(self))
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out epochs that can be drawn again: each of their views would bring all rows."""
+        return vars(self) | {"_drawn": []}
 
     def _next_epoch(self, risk_sets: RiskSets) -> list[tuple[Tensor, RiskSets]]:
         """Return rows and risk sets of the batches of an epoch.
@@ -193,26 +212,33 @@ class BatchLoader:
         Of few rows several epochs are laid out at once, which takes little longer than one. The
         generator is left as if each were drawn when its turn comes.
         """
-        state = self.generator.bit_generator.state
-        if not self._drawn or self._drawn[0][0] != state:
-            self._drawn = self._draw(risk_sets, max(1, _ROWS_AT_ONCE // len(self.dataset)))
+        # States of generators may hold arrays, which have no equality of their own.
+        if not self._drawn or self._drawn[0][0] != pickle.dumps(self.generator.bit_generator.state):
+            # A training may end after any of them: draw as many as there have been.
+            n_epochs = min(max(1, self._n_epochs), max(1, _ROWS_AT_ONCE // len(self.dataset)))
+            self._drawn = self._draw(risk_sets, n_epochs)
         _, self.generator.bit_generator.state, batches = self._drawn.pop(0)
+        self._n_epochs += 1
         self.n_skipped += len(self) - len(batches)
         return batches
 
     def _draw(self, risk_sets: RiskSets, n_epochs: int) -> list[_Epoch]:
         """Draw epochs, each with the state of the generator before and after it."""
-        event, states, epochs = self.dataset.event, [self.generator.bit_generator.state], []
+        # Batches drawn in order of time are in order of time, wherever their rows lie.
+        order = self.dataset.in_order() if self.shuffle else np.arange(len(self.dataset))
+        epochs = []
+        event = self.dataset.event[order]
+        states = [self.generator.bit_generator.state]
         for _ in range(n_epochs):
-            # Rows that lie in order of time give batches in order of time.
-            epochs.append([np.sort(rows) for rows in self._batches() if event[rows].any()])
+            drawn = np.array_split(self._order(event), len(self))
+            epochs.append([order[np.sort(places)] for places in drawn if event[places].any()])
             states.append(self.generator.bit_generator.state)
-        batches = [torch.from_numpy(rows) for epoch in epochs for rows in epoch]
-        split = iter(risk_sets.split(torch.cat(batches), [len(rows) for rows in batches]))
-        pairs = zip(batches, split, strict=True)
+        rows = [torch.from_numpy(batch) for epoch in epochs for batch in epoch]
+        split = risk_sets.split(torch.cat(rows), [len(batch) for batch in rows])
+        pairs = zip(rows, split, strict=True)
         return [
-            (*around, [next(pairs) for _ in epoch])
-            for around, epoch in zip(pairwise(states), epochs, strict=True)
+            (pickle.dumps(before), after, [next(pairs) for _ in epoch])
+            for (before, after), epoch in zip(pairwise(states), epochs, strict=True)
         ]
 
     def inputs(self) -> Iterator[Tensor]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -70,6 +70,7 @@ class MLP(nn.Module):
         self.register_buffer("spread", torch.ones(n_features))
         #: Largest distance of an input's mean from 0, in standard deviations, as far as known.
         self._distance = math.inf
+        self.register_load_state_dict_post_hook(_after_loading)  # type: ignore[no-untyped-call]
         self.linear = nn.Linear(n_features, n_outputs, bias=bias)
         nn.init.zeros_(self.linear.weight)
         if bias:
@@ -87,11 +88,16 @@ class MLP(nn.Module):
         # Whatever value it takes later on, nothing is known of its effect.
         constant = standard_deviation == 0
         self.spread.copy_(torch.where(constant, torch.inf, standard_deviation))
+        self._measure_distance()
+
+    def _measure_distance(self) -> None:
+        """Look how far the inputs are from 0."""
         self._distance = float((self.center / self.spread).abs().max())
 
     def forward(self, X: Tensor) -> Tensor:
         """Return the outputs, of shape (n_samples, n_outputs)."""
-        if X.dtype != self.center.dtype and self.hidden is None:
+        dtypes = X.dtype, self.center.dtype
+        if self.hidden is None and X.ndim == 2 and dtypes == (torch.float32, torch.float64):
             outputs: Tensor = _WideLinear.apply(X, *self._in_units_of_inputs())  # type: ignore[no-untyped-call]
             return outputs
         if self.hidden is None and self._distance * torch.finfo(X.dtype).eps < _ROUNDING:
@@ -112,22 +118,38 @@ class MLP(nn.Module):
         return slope, intercept if self.linear.bias is None else intercept + self.linear.bias
 
 
+def _after_loading(mlp: nn.Module, incompatible_keys: Any) -> None:
+    """Look at the inputs that an `MLP` has been loaded for."""
+    assert isinstance(mlp, MLP)
+    mlp._measure_distance()
+
+
 class _WideLinear(torch.autograd.Function):
-    """Linear function in the dtype of its weights of inputs of a narrower one, piece by piece."""
+    """Linear function of float32 inputs in float64, piece by piece."""
 
     @staticmethod
     def forward(ctx: Any, X: Tensor, slope: Tensor, intercept: Tensor) -> Tensor:
         ctx.save_for_backward(X, slope)
-        pieces = [rows.to(slope.dtype) @ slope.T for rows in X.split(_PIECE)]
-        return torch.cat(pieces).add_(intercept)
+        outputs = slope.new_empty(len(X), len(slope))
+        for rows, part in zip(_widened(X, slope.dtype), outputs.split(_PIECE), strict=True):
+            torch.mm(rows, slope.T, out=part)
+        return outputs.add_(intercept)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[None, Tensor, Tensor]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor, Tensor]:
         X, slope = ctx.saved_tensors
         of_slope = torch.zeros_like(slope)
-        for part, rows in zip(grad.split(_PIECE), X.split(_PIECE), strict=True):
-            of_slope.addmm_(part.T, rows.to(slope.dtype))
-        return None, of_slope, grad.sum(0)
+        for part, rows in zip(grad.split(_PIECE), _widened(X, slope.dtype), strict=True):
+            of_slope.addmm_(part.T, rows)
+        of_X = (grad @ slope).to(X.dtype) if ctx.needs_input_grad[0] else None
+        return of_X, of_slope, grad.sum(0)
+
+
+def _widened(X: Tensor, dtype: torch.dtype) -> Iterator[Tensor]:
+    """Iterate over pieces of X in another dtype, which share their memory."""
+    buffer = X.new_empty((min(_PIECE, len(X)), X.shape[1]), dtype=dtype)
+    for rows in X.split(_PIECE):
+        yield buffer[: len(rows)].copy_(rows)
 
 
 class SquaredWeights:

@@ -25,6 +25,8 @@ from sksurvtorch.nets.random import RandomStream
 from sksurvtorch.nets.target import survival_target
 
 _TAME = 1e6
+#: What the net has while it is trained: batches with their rows; weights and callbacks looked up.
+_OF_TRAINING = ("train_batches_", "_squared_weights", "_listeners_of_training")
 
 
 class SurvivalNet(NeuralNet):
@@ -87,12 +89,18 @@ class SurvivalNet(NeuralNet):
 
     def _listeners(self, method_name: str) -> list[Callable[..., None]]:
         """Return the methods of callbacks that do something, looked up once a training."""
-        known: dict[str, list[Callable[..., None]]] = vars(self).get("_listeners_of_training", {})
-        if method_name not in known:
+        known: dict[Any, list[Callable[..., None]]] = vars(self).get("_listeners_of_training", {})
+        key = method_name, *(id(callback) for _, callback in self.callbacks_)
+        if key not in known:
             methods = [getattr(callback, method_name) for _, callback in self.callbacks_]
             idle = getattr(Callback, method_name, None)
-            known[method_name] = [m for m in methods if getattr(m, "__func__", None) is not idle]
-        return known[method_name]
+            known[key] = [m for m in methods if getattr(m, "__func__", None) is not idle]
+        return known[key]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what belongs to a training that goes on."""
+        state: dict[str, Any] = super().__getstate__()
+        return {name: value for name, value in state.items() if name not in _OF_TRAINING}
 
     def _set_training(self, training: bool = True) -> None:
         """Set the mode of network and criterion where it changes, rather than for every batch."""
@@ -122,9 +130,18 @@ class SurvivalNet(NeuralNet):
         self.max_epochs = n_epochs
         self.callbacks = callbacks
         self.initialize_callbacks()
-        self.partial_fit(dataset)
-        # The validation rows stay with the caller.
-        self.train_split = None
+        try:
+            self.partial_fit(dataset)
+        finally:
+            self.train_split = None  # the validation rows stay with the caller
+
+    def partial_fit(self, X: Any, y: Any = None, *args: Any, **kwargs: Any) -> Any:
+        """Train on, as `skorch.NeuralNet` does, and keep no training data."""
+        try:
+            return super().partial_fit(X, y, *args, **kwargs)
+        finally:
+            for name in _OF_TRAINING:
+                self.__dict__.pop(name, None)
 
     def torch_compile(self, module: Any, name: str) -> Any:
         """Compile networks, but no criterion: it decides by the data what to do."""
@@ -243,7 +260,7 @@ class SurvivalNet(NeuralNet):
     def on_train_begin(self, net: Any, X: Any = None, y: Any = None, **kwargs: Any) -> None:
         """Do once what would be the same for every batch."""
         super().on_train_begin(net, X=X, y=y, **kwargs)
-        self._listeners_of_training: dict[str, list[Callable[..., None]]] = {}
+        self._listeners_of_training: dict[Any, list[Callable[..., None]]] = {}
         self._squared_weights = self._find_weights()
         super()._set_training(True)  # parts may be in another mode than the whole
 
@@ -251,8 +268,6 @@ class SurvivalNet(NeuralNet):
         """Say how many batches had to be left out."""
         super().on_train_end(net, X=X, y=y, **kwargs)
         skipped = getattr(self.train_batches_, "n_skipped", 0)
-        # The rows stay with the caller: a fitted net holds no training data.
-        del self.train_batches_, self._squared_weights, self._listeners_of_training
         if skipped:
             warnings.warn(
                 f"Batches without an event were left out of the fit, {skipped} in all: the Cox "

@@ -82,3 +82,43 @@ def test_a_segmentation_loss_takes_little_more_than_its_gradient(loss, arguments
     code = PEAK + VOLUME.format(loss=loss, arguments=arguments)
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert 0.9 < float(run.stdout) < 1.3
+
+
+FIT = """
+import numpy as np, torch
+from sksurv.util import Surv
+from sksurvtorch import CoxNNRegressor, WeibullAFTRegressor
+
+rng = np.random.default_rng(0)
+n, p = 200_000, 100
+model = {model}
+
+def data(n):
+    y = Surv.from_arrays(rng.random(n) < 0.5, rng.integers(1, 1000, n))
+    return rng.standard_normal((n, p), dtype=np.float32), y
+
+model.fit(*data(300))
+X, y = data(n)
+before = peak()
+model.fit(X, y).predict(X)
+print((peak() - before) / (X.nbytes / 2**20))
+"""
+
+
+@pytest.mark.parametrize(
+    ("model", "bound"),
+    [
+        ("CoxNNRegressor(max_epochs=1, batch_size=4096)", 2.0),
+        ("CoxNNRegressor(hidden_layer_sizes=(), optimizer='lbfgs')", 2.0),
+        ("WeibullAFTRegressor(max_epochs=1, batch_size=4096)", 1.0),
+    ],
+)
+def test_a_fit_holds_at_most_one_copy_of_float32_inputs(model, bound):
+    """In units of X, which itself is not counted; a copy in float64 would be 2 alone."""
+    run = subprocess.run(
+        [sys.executable, "-c", PEAK + FIT.format(model=model)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert float(run.stdout) < bound

@@ -554,8 +554,10 @@ def test_a_quantile_beyond_one(kind, probability, sentence):
 def test_times_outside_of_the_model(kind, method, times):
     model = kind(max_epochs=1).fit(X, Y)
     if kind is CoxNNRegressor:
-        rule = f"within [0, {TIME.max():g}], the follow-up of the fit"
+        rule = f"within [0, {TIME.max()!s}], the follow-up of the fit"
         hint = "A Cox model says nothing about later times; leave them out."
+        if len(times) == 3:
+            hint = "Time starts at 0."
     else:
         rule, hint = "at least 0 and finite", "Time starts at 0."
         if times == [1e9]:
