@@ -103,9 +103,12 @@ class SurvivalNet(NeuralNet):
         return {name: value for name, value in state.items() if name not in _OF_TRAINING}
 
     def _set_training(self, training: bool = True) -> None:
-        """Set the mode of network and criterion where it changes, rather than for every batch."""
+        """Set the mode of network and criterion, for training where it changes rather than always.
+
+        A part that a callback has put into evaluation mode stays in it until then.
+        """
         modules = [getattr(self, f"{name}_") for name in self._modules + self._criteria]
-        if any(getattr(module, "training", training) != training for module in modules):
+        if not (training and all(getattr(module, "training", True) for module in modules)):
             super()._set_training(training)
 
     def train(

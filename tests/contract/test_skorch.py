@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import pickle
 import warnings
 
 import numpy as np
@@ -32,7 +33,7 @@ from sksurvtorch import CoxNNRegressor, CoxPHLoss, WeibullAFTLoss, WeibullAFTReg
 from sksurvtorch.exceptions import NonFiniteLossError, NonFiniteLossWarning, SkippedBatchWarning
 from sksurvtorch.nets import SurvivalNet, survival_target
 from sksurvtorch.nets import loader as loader_module
-from sksurvtorch.nets.loader import BatchLoader
+from sksurvtorch.nets.loader import BatchLoader, SurvivalDataset
 
 KINDS = (CoxNNRegressor, WeibullAFTRegressor)
 LOSSES = (CoxPHLoss, WeibullAFTLoss)
@@ -629,6 +630,134 @@ def test_epochs_laid_out_at_once_are_those_drawn_one_by_one(
         np.testing.assert_array_equal(one[0], other[0])
         np.testing.assert_allclose(one[1], other[1], rtol=1e-6)
         assert one[2] == other[2]
+
+
+@pytest.mark.parametrize("bits", [np.random.MT19937, np.random.Philox, np.random.PCG64])
+def test_any_generator_may_draw_the_batches(bits, patients):
+    fits = [
+        fit(
+            CoxNNRegressor,
+            patients,
+            [],
+            max_epochs=4,
+            batch_size=50,
+            iterator_train__generator=np.random.Generator(bits(0)),
+        )
+        for _ in range(2)
+    ]
+    np.testing.assert_array_equal(*(model.predict(patients[0]) for model in fits))
+
+
+def test_no_more_epochs_are_laid_out_than_were_needed_before(patients, monkeypatch):
+    drawn = []
+    draw = BatchLoader._draw
+
+    def spy(loader, risk_sets, n_epochs):
+        drawn.append(n_epochs)
+        return draw(loader, risk_sets, n_epochs)
+
+    monkeypatch.setattr(BatchLoader, "_draw", spy)
+    model = fit(CoxNNRegressor, patients, [], max_epochs=9, batch_size=50)
+    assert drawn == [1, 1, 2, 4, 8]
+    drawn.clear()
+    model.partial_fit(*patients)
+    assert drawn == [1]
+
+
+@pytest.mark.parametrize("index", [3, -1, slice(2, 5), [4, 2], np.arange(100) < 7], ids=str)
+def test_rows_of_a_dataset_are_indexed_as_a_tensor_is(index):
+    X, time = torch.randn(100, 2), torch.arange(100.0)
+    dataset = SurvivalDataset(X, {"time": time})
+    rows = torch.arange(100)[index] if isinstance(index, slice) else torch.as_tensor(index)
+    found = dataset[rows if isinstance(index, slice) else index]
+    assert torch.equal(found[0], X[rows])
+    assert torch.equal(found[1]["time"], time[rows])
+
+
+class Pickled(Callback):
+    """Keeps the size of the net's pickle."""
+
+    def on_epoch_end(self, net, **kwargs):
+        self.size_ = len(pickle.dumps(net))
+
+
+class Failing(Callback):
+    """Fails in the second epoch."""
+
+    def on_epoch_end(self, net, **kwargs):
+        if len(net.history) == 2:
+            raise RuntimeError("as asked")
+
+
+@both
+def test_a_pickle_from_a_training_is_small_and_a_failed_one_leaves_nothing(kind, patients):
+    model = fit(kind, patients, [("pickled", Pickled())], max_epochs=6, batch_size=50)
+    assert dict(model.net_.callbacks_)["pickled"].size_ < 1_000_000
+    model.set_params(warm_start=True, callbacks=[("failing", Failing())])
+    model.net_.history.clear()
+    with pytest.raises(RuntimeError, match="as asked"):
+        model.fit(*patients)
+    assert not {"train_batches_", "_squared_weights", "_listeners_of_training"} & {
+        *vars(model.net_)
+    }
+
+
+class Frozen(Callback):
+    """Puts a part of the network into evaluation mode, as one does with a normalisation."""
+
+    def on_epoch_begin(self, net, **kwargs):
+        net.module_[1].eval()
+
+    def on_batch_end(self, net, **kwargs):
+        self.modes_ = [part.training for part in net.module_]
+
+
+def test_a_part_in_evaluation_mode_stays_so_and_prediction_is_in_it_alone(patients):
+    X, y = patients
+    module = nn.Sequential(nn.Linear(X.shape[1], 4), nn.Dropout(0.5), nn.Linear(4, 1))
+    options = {"module": module, "max_epochs": 2, "batch_size": 50, "random_state": 0}
+    model = CoxNNRegressor(callbacks=[("frozen", Frozen())], **options).fit(X, y)
+    assert dict(model.net_.callbacks_)["frozen"].modes_ == [True, False, True]
+    risk = model.predict(X)
+    model.net_.module_[1].train()
+    np.testing.assert_array_equal(model.predict(X), risk)
+
+
+class Late(Callback):
+    """Adds another callback while the training runs."""
+
+    def __init__(self, other):
+        self.other = other
+
+    def on_epoch_end(self, net, **kwargs):
+        if len(net.history) == 3:
+            net.callbacks_.append(("count", self.other.initialize()))
+            self.other.on_train_begin(net)
+
+
+@both
+def test_a_callback_that_comes_late_is_called(kind, patients):
+    model = fit(kind, patients, [("late", Late(CountEvents()))], max_epochs=6, batch_size=None)
+    assert len(dict(model.net_.callbacks_)["late"].other.seen_) == 3
+
+
+@both
+def test_a_log_with_a_sink_of_its_own_is_written_though_nothing_is_printed(kind, patients):
+    lines = []
+    fit(kind, patients, [], max_epochs=3, callbacks__print_log__sink=lines.append)
+    assert len(lines) == 5  # with a head of two lines
+
+
+@both
+def test_weights_of_any_memory_format_are_kept(kind, patients):
+    def network():
+        convolution = nn.Conv2d(2, 3, 3).to(memory_format=torch.channels_last)
+        pool = nn.AdaptiveAvgPool2d(1)
+        return nn.Sequential(convolution, pool, nn.Flatten(), nn.Linear(3, 1))
+
+    images = np.random.default_rng(0).standard_normal((len(patients[1]), 2, 5, 5))
+    model = kind(module=network, max_epochs=2, random_state=0).fit(images, patients[1])
+    assert np.isfinite(model.predict(images)).all()
 
 
 class Known(Callback):

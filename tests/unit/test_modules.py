@@ -72,3 +72,27 @@ def test_an_input_that_was_constant_has_no_effect():
     mlp.standardise(torch.tensor([5.0, 0.0]), torch.tensor([0.0, 2.0]))
     mlp.linear.weight.data.fill_(1.0)
     torch.testing.assert_close(mlp(torch.tensor([[9.0, 4.0]])), torch.tensor([[2.0]]))
+
+
+def test_float32_inputs_of_a_float64_model_get_their_gradient():
+    mlp, X = linear(1.0)
+    X = X.float().requires_grad_()
+    weight = torch.linspace(-1, 1, 2 * len(X), dtype=torch.float64).view(-1, 2)
+    (gradient,) = torch.autograd.grad((weight * mlp(X)).sum(), X)
+    wide = X.detach().double().requires_grad_()
+    (expected,) = torch.autograd.grad((weight * standardised(mlp, wide)).sum(), wide)
+    assert gradient.dtype == torch.float32
+    assert_close(gradient, expected, 1e-6)
+
+
+def test_inputs_wider_than_the_model_are_not_narrowed_unsaid():
+    mlp, X = linear(0.0, dtype=torch.float32)
+    with pytest.raises(RuntimeError, match="dtype"):
+        mlp(X)
+
+
+def test_a_loaded_model_centres_as_the_saved_one():
+    far, X = linear(1e6, dtype=torch.float32)
+    near, _ = linear(0.0, dtype=torch.float32)
+    near.load_state_dict(far.state_dict())
+    assert torch.equal(near(X.float()), far(X.float()))
