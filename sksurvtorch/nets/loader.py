@@ -72,12 +72,10 @@ class SurvivalDataset(torch.utils.data.Dataset[Any]):
         return self.X[rows.to(self.X.device)], take(self.y, rows)
 
     def to(self, device: torch.device) -> SurvivalDataset:
-        """Return these rows, with what is better moved once than batch by batch on `device`.
-
-        A file stays where it is, and rows that do not fit. A bank keeps plain targets on the CPU,
-        and batches with late entry or strata are laid out there, as are all for a device without
-        float64.
-        """
+        """Return these rows, with what is better moved once than batch by batch on `device`."""
+        # A file stays where it is, and so do rows that do not fit. A bank keeps plain targets on
+        # the CPU, and batches with late entry or strata are laid out there, as are all batches for
+        # a device without float64.
         X, y = self.X, self.y
         if not self.in_file:
             with suppress(torch.OutOfMemoryError):
