@@ -35,7 +35,9 @@ def rows(machine: Machine, *, quick: bool) -> Iterator[Row]:
     yield momentum()
     if not quick:
         yield from segmentation_losses(machine)
-    yield estimators.search(*((4, 20) if quick else (20, 100)))
+    # The default of skorch, that of the estimators, and what Cox models usually take.
+    for batch_size in (256,) if quick else (128, 256, None):
+        yield estimators.search(batch_size, *((4, 20) if quick else (20, 100)))
     yield imports(3 if quick else 9)
 
 

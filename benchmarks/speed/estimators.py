@@ -150,8 +150,8 @@ def perceptron(n_features: int = 14, dropout: float = 0.0) -> nn.Module:
     return nn.Sequential(*hidden, nn.Linear(64, 1, bias=False))
 
 
-def search(n_candidates: int = 20, n_epochs: int = 100) -> Row:
-    """Search the same grid over the same folds with the same network."""
+def search(batch_size: int | None, n_candidates: int = 20, n_epochs: int = 100) -> Row:
+    """Search the same grid over the same folds with the same network and batches."""
     X, y = load_whas500()
     X = X.to_numpy(dtype="float32")
     event, when = y["fstat"].copy(), y["lenfol"].copy()
@@ -164,12 +164,14 @@ def search(n_candidates: int = 20, n_epochs: int = 100) -> Row:
         risk = model.predict(X).reshape(-1)
         return scikit_survival_concordance(target[:, 0] == 1, target[:, 1], risk)[0]
 
-    ours = CoxNNRegressor(module=perceptron, max_epochs=n_epochs, random_state=0)
+    ours = CoxNNRegressor(
+        module=perceptron, max_epochs=n_epochs, batch_size=batch_size, random_state=0
+    )
     theirs = skorch.NeuralNet(
         perceptron,
         TorchsurvLoss,
         optimizer=torch.optim.Adam,
-        batch_size=256,
+        batch_size=batch_size or -1,
         max_epochs=n_epochs,
         iterator_train__shuffle=True,
         train_split=None,
@@ -187,5 +189,8 @@ def search(n_candidates: int = 20, n_epochs: int = 100) -> Row:
         start = time.perf_counter()
         found.fit(X, target)
         seconds.append(time.perf_counter() - start)
-    work = f"`GridSearchCV`, {n_candidates} candidates × 5 folds, {n_epochs} epochs, whas500"
+    work = (
+        f"`GridSearchCV`, {n_candidates} candidates × 5 folds, whas500, {n_epochs} epochs in "
+        f"batches of {batch_size or 'all'}"
+    )
     return Row(work, "default skorch, torchsurv's loss", *seconds, 3)
