@@ -223,7 +223,7 @@ class SurvivalNetEstimator(SurvivalAnalysisMixin, RegressorMixin, PrefixedParame
         if not self.early_stopping:
             return dataset, None
         # In order of time, as the rows lie unless they lie in a file.
-        order = dataset.in_order()
+        order = np.arange(len(dataset)) if dataset.order is None else dataset.order
         event = dataset.event[order]
         # Each kind is split by itself: train_test_split(stratify=...) refuses small ones.
         train, valid = [], []

@@ -93,11 +93,11 @@ class SurvivalDataset(torch.utils.data.Dataset[Any]):
         event: np.ndarray = self.y["event"].cpu().numpy()
         return event
 
-    def in_order(self) -> np.ndarray:
-        """Return the rows in the order of the risk sets, if there are some."""
+    @property
+    def order(self) -> np.ndarray | None:
+        """Rows in the order of their risk sets; None if they lie so, or have none."""
         order = self.y.risk_sets.order if isinstance(self.y, RiskSetTarget) else None
-        in_order: np.ndarray = np.arange(len(self)) if order is None else order.cpu().numpy()
-        return in_order
+        return None if order is None else order.cpu().numpy()
 
     @property
     def weight(self) -> Tensor | None:
@@ -223,13 +223,14 @@ class BatchLoader:
     def _draw(self, risk_sets: RiskSets, n_epochs: int) -> list[_Epoch]:
         """Draw epochs, each with the state of the generator before and after it."""
         # Batches drawn in order of time are in order of time, wherever their rows lie.
-        order = self.dataset.in_order() if self.shuffle else np.arange(len(self.dataset))
-        epochs = []
-        event = self.dataset.event[order]
+        order = self.dataset.order if self.shuffle else None
+        event, epochs = self.dataset.event, []
+        event = event if order is None else event[order]
         states = [self.generator.bit_generator.state]
         for _ in range(n_epochs):
             drawn = np.array_split(self._order(event), len(self))
-            epochs.append([order[np.sort(places)] for places in drawn if event[places].any()])
+            batches = [np.sort(places) for places in drawn if event[places].any()]
+            epochs.append(batches if order is None else [order[places] for places in batches])
             states.append(self.generator.bit_generator.state)
         rows = [torch.from_numpy(batch) for epoch in epochs for batch in epoch]
         split = risk_sets.split(torch.cat(rows), [len(batch) for batch in rows])
