@@ -303,18 +303,22 @@ _COLUMNS = (
 )  # fmt: skip
 
 
+def _order_within(key: Tensor, segments: Segments) -> Tensor | None:
+    """Return the rows by segment and key; None if they come in this order."""
+    same_segment = segments.of_row[1:] == segments.of_row[:-1]
+    if not bool(((key[1:] < key[:-1]) & same_segment).any()):
+        return None
+    by_key = sort(key)[1]
+    by_segment = sort(segments.of_row.index_select(0, by_key))[1]
+    return by_key.index_select(0, by_segment)
+
+
 def _batches(rows: RiskSets, segments: Segments) -> list[RiskSets]:
     """Make the risk sets of batches, whose rows stand behind each other."""
-    key, event, order = rows._key, rows._event, None
-    rows.order = None
-    same_batch = segments.of_row[1:] == segments.of_row[:-1]
-    if bool(((key[1:] < key[:-1]) & same_batch).any()):
-        by_key = sort(key)[1]
-        by_batch = sort(segments.of_row.index_select(0, by_key))[1]
-        rows.order = by_key.index_select(0, by_batch)
-        key = rows.in_order(key)
-        event = (key & 1).bool()
-        order = rows.order - segments.start.index_select(0, segments.of_row)
+    rows.order = order = _order_within(rows._key, segments)
+    if order is not None:  # counted within each batch
+        order = order - segments.start.index_select(0, segments.of_row)
+    key, event = rows.in_order(rows._key), rows.in_order(rows._event)
     groups = Groups.of(event, nonzero(event), key, segments)
     assert groups.stop is not None
     sizes, n_batches = segments.lengths.tolist(), len(segments.lengths)
