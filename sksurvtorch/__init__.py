@@ -2,5 +2,6 @@
 
 from sksurvtorch.estimators import CoxNNRegressor, WeibullAFTRegressor
 from sksurvtorch.losses import CoxPHLoss, WeibullAFTLoss
+from sksurvtorch.persistence import load, save
 
-__all__ = ["CoxNNRegressor", "CoxPHLoss", "WeibullAFTLoss", "WeibullAFTRegressor"]
+__all__ = ["CoxNNRegressor", "CoxPHLoss", "WeibullAFTLoss", "WeibullAFTRegressor", "load", "save"]

@@ -9,6 +9,10 @@ class NonFiniteLossError(ValueError):
     """The loss became NaN or infinite before any epoch had ended with usable weights."""
 
 
+class ModelFileError(ValueError):
+    """A file of a model is cut short, altered, of another version or not one of this package."""
+
+
 class SurvivalWarning(UserWarning):
     """Base class of the warnings of this package."""
 

@@ -38,6 +38,8 @@ class SurvivalNetEstimator(SurvivalAnalysisMixin, RegressorMixin, PrefixedParame
     _positive_time: ClassVar[bool]
     #: Whether the built-in network has an intercept.
     _bias: ClassVar[bool]
+    #: What a fit learns besides the network, by name.
+    _learned: ClassVar[tuple[str, ...]]
 
     #: Labels of the strata of the last fit, by code.
     _labels: np.ndarray | None = None
@@ -198,6 +200,9 @@ class SurvivalNetEstimator(SurvivalAnalysisMixin, RegressorMixin, PrefixedParame
     def _check_X(self, X: Any, *, reset: bool) -> np.ndarray:
         """Return X as an array that the network can take."""
         own = self.module is not None
+        if reset:  # an earlier fit may have had another kind of network
+            for name in ("input_shape_", "n_features_in_"):
+                self.__dict__.pop(name, None)
         dtypes = [str(network.resolve_dtype(self)).removeprefix("torch.")]
         if network.is_linear(self):
             dtypes.append("float32")  # which the linear model widens piece by piece
@@ -246,7 +251,9 @@ class SurvivalNetEstimator(SurvivalAnalysisMixin, RegressorMixin, PrefixedParame
         """Make the network and the net around it."""
         stream = RandomStream(self._seed, self.device_)
         with stream:
-            module = network.make_module(self, train)
+            module = network.make_module(self, train.X.shape[1:])
+            if self.module is None:
+                network.standardise(module, train)
             module.to(self.device_, network.resolve_dtype(self))
             # The first call of a lazy module draws its weights.
             network.check_output(module, train.X[:2].to(self.device_), self._n_outputs())
@@ -254,6 +261,24 @@ class SurvivalNetEstimator(SurvivalAnalysisMixin, RegressorMixin, PrefixedParame
         self._made_with = network.made_with(self)
         if self.module is None and not (network.is_linear(self) and network.is_lbfgs(self)):
             network.start_from_linear(self, module, train, l2)
+        return self._net_around(module, stream, batch_size)
+
+    def _remake_net(self, batch_size: int) -> SurvivalNet:
+        """Make a net like that of the fit, whose weights are still to be loaded."""
+        stream = RandomStream(self._seed, self.device_)
+        dtype = network.resolve_dtype(self)
+        shape = self._sample_shape
+        with stream:
+            module = network.make_module(self, shape).to(self.device_, dtype)
+            sample = torch.zeros((2, *shape), dtype=dtype, device=self.device_)
+            network.check_output(module, sample, self._n_outputs())  # a lazy one becomes whole
+        module = self._wrap(module).to(self.device_, dtype)
+        return self._net_around(module, stream, batch_size)
+
+    def _net_around(
+        self, module: torch.nn.Module, stream: RandomStream, batch_size: int
+    ) -> SurvivalNet:
+        """Make the net around a network."""
         criterion = self._criterion()
         if self.momentum:
             module, criterion = momentum.wrap(self, module, criterion, batch_size)
@@ -261,6 +286,12 @@ class SurvivalNetEstimator(SurvivalAnalysisMixin, RegressorMixin, PrefixedParame
         return network.make_net(
             self, module, criterion, batch_size=batch_size, stream=stream if draws else None
         )
+
+    @property
+    def _sample_shape(self) -> tuple[int, ...]:
+        """The shape of a row of the training data."""
+        own: tuple[int, ...] | None = getattr(self, "input_shape_", None)
+        return (self.n_features_in_,) if own is None else own
 
     @property
     def _trained(self) -> Any:

@@ -98,7 +98,7 @@ def draw_seed(random_state: Any) -> int:
     return int(check_random_state(random_state).randint(np.iinfo(np.int32).max))
 
 
-def make_module(estimator: Any, train: SurvivalDataset) -> nn.Module:
+def make_module(estimator: Any, sample_shape: tuple[int, ...]) -> nn.Module:
     """Return the network of an estimator: the built-in one, or a new one of the user's."""
     options = estimator._prefixed("module__")
     module = estimator.module
@@ -109,8 +109,9 @@ def make_module(estimator: Any, train: SurvivalDataset) -> nn.Module:
                 f"`module` must be given for {names} to have a meaning, got None. The built-in "
                 "network takes hidden_layer_sizes, activation, dropout and norm."
             )
-        mlp = MLP(
-            train.X.shape[1],
+        (n_features,) = sample_shape
+        return MLP(
+            n_features,
             estimator._n_outputs(),
             hidden_layer_sizes=layer_sizes(estimator),
             activation=estimator.activation,
@@ -118,8 +119,6 @@ def make_module(estimator: Any, train: SurvivalDataset) -> nn.Module:
             norm=estimator.norm,
             bias=estimator._bias,
         )
-        mlp.standardise(*moments(train.X, train.weight))
-        return mlp
     if isinstance(module, nn.Module):
         return type(module)(**options) if options else copy.deepcopy(module)
     if not callable(module):
@@ -131,6 +130,12 @@ def make_module(estimator: Any, train: SurvivalDataset) -> nn.Module:
     if not isinstance(made, nn.Module):
         raise TypeError(f"`module` must make a torch.nn.Module, got {type(made).__name__}.")
     return made
+
+
+def standardise(module: nn.Module, train: SurvivalDataset) -> None:
+    """Let the built-in network standardise its inputs by their moments in the training data."""
+    assert isinstance(module, MLP)
+    module.standardise(*moments(train.X, train.weight))
 
 
 def moments(X: Tensor, weight: Tensor | None) -> tuple[Tensor, Tensor]:

@@ -215,6 +215,7 @@ class CoxNNRegressor(SurvivalNetEstimator):
 
     _positive_time = False
     _bias = False
+    _learned = ("unique_times_", "strata_", "log_baseline_cumulative_hazard_")
 
     def fit(
         self, X: Any, y: Any, sample_weight: Any = None, *, entry: Any = None, stratum: Any = None

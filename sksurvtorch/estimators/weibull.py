@@ -230,6 +230,7 @@ class WeibullAFTRegressor(SurvivalNetEstimator):
 
     _positive_time = True
     _bias = True
+    _learned = ("unique_times_", "log_time_center_", "log_time_spread_")
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None, *, entry: Any = None) -> Self:
         """Fit the network.

@@ -1,0 +1,99 @@
+"""All that a fitted estimator is, apart from code: what a file of it holds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sksurvtorch.estimators import _momentum as momentum
+from sksurvtorch.estimators._base import SurvivalNetEstimator
+
+#: What every fit sets.
+_ALWAYS = ("n_iter_", "_seed")
+#: The shape of a sample where the network is the user's own, or else the number of features.
+_SHAPE = ("input_shape_", "n_features_in_")
+_PERHAPS = ("feature_names_in_",)
+
+
+@dataclass
+class Fitted:
+    """A fitted estimator without its class.
+
+    Attributes
+    ----------
+    parameters : dict
+        Parameters as they are now.
+    made_with : dict
+        Parameters that made the network, at the time of the fit.
+    learned : dict
+        Attributes that the fit has set: numbers, tuples, arrays or None.
+    weights : dict of tensors
+        State of the network.
+    history : list of dict
+        A row for each epoch, without its batches.
+    batch_size : int
+        Largest number of rows in a step.
+    device : torch.device
+        Where it was computed, or is to be.
+    """
+
+    parameters: dict[str, Any]
+    made_with: dict[str, Any]
+    learned: dict[str, Any]
+    weights: dict[str, Tensor]
+    history: list[dict[str, Any]]
+    batch_size: int
+    device: torch.device
+
+
+def get_state(estimator: SurvivalNetEstimator) -> Fitted:
+    """Return what a fitted estimator is."""
+    perhaps = [name for name in (*_SHAPE, *_PERHAPS) if hasattr(estimator, name)]
+    names = (*_ALWAYS, *perhaps, *estimator._learned)
+    net = estimator.net_
+    history = [{k: v for k, v in epoch.items() if k != "batches"} for epoch in net.history]
+    return Fitted(
+        parameters=estimator.get_params(deep=False),
+        made_with=dict(estimator._made_with),
+        learned={name: getattr(estimator, name) for name in names},
+        weights=net.module_.state_dict(),
+        history=[{name: _plain(value) for name, value in epoch.items()} for epoch in history],
+        batch_size=net.batch_size,
+        device=estimator.device_,
+    )
+
+
+def is_learned(kind: type[SurvivalNetEstimator], names: set[str]) -> bool:
+    """Whether these are the names of all that a fit has set."""
+    rest = names - {*_ALWAYS, *kind._learned}
+    complete = len(names) - len(rest) == len(_ALWAYS) + len(kind._learned)
+    return complete and len(rest & {*_SHAPE}) == 1 and rest <= {*_SHAPE, *_PERHAPS}
+
+
+def from_state(kind: type[SurvivalNetEstimator], state: Fitted) -> SurvivalNetEstimator:
+    """Return an estimator in a state that `get_state` has returned."""
+    estimator = kind(**state.parameters)
+    # What made the network may have changed since, to be used by the next fit.
+    stale = [k for k in state.parameters if k.startswith(("module__", "optimizer__"))]
+    kept = {name: value for name, value in state.parameters.items() if name not in stale}
+    maker = kind(**kept | state.made_with)
+    for part in (estimator, maker):
+        for name, value in state.learned.items():
+            setattr(part, name, value)
+        part.device_ = state.device
+    net = maker._remake_net(state.batch_size)
+    net.module_.load_state_dict(state.weights)
+    net.history.extend({"batches": [], **epoch} for epoch in state.history)
+    estimator.net_ = net
+    estimator._made_with = state.made_with
+    estimator._identities = momentum.Identities()
+    return estimator
+
+
+def _plain(value: Any) -> Any:
+    """Return a number of numpy as one of Python."""
+    return value.item() if isinstance(value, np.generic) else value

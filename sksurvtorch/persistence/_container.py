@@ -1,0 +1,110 @@
+"""The file: tensors and a JSON document in the safetensors format, with a checksum."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from sksurvtorch.exceptions import ModelFileError
+
+FORMAT = "sksurvtorch"
+VERSION = "1"
+_FIELDS = {"format", "version", "document", "sha256"}
+
+
+def write(path: Path, document: dict[str, Any], tensors: dict[str, Tensor]) -> None:
+    """Write a file, which is there as a whole or not at all."""
+    text = json.dumps(document, allow_nan=False)
+    # Tensors that share their memory, as tied weights do, are written one by one.
+    own = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
+    metadata = {
+        "format": FORMAT,
+        "version": VERSION,
+        "document": text,
+        "sha256": _checksum(text, own),
+    }
+    folder = path.parent
+    if not folder.is_dir():
+        raise FileNotFoundError(f"`path` must lie in a folder that exists, got {str(path)!r}.")
+    handle, name = tempfile.mkstemp(dir=folder, prefix=path.name, suffix=".part")
+    os.close(handle)
+    try:
+        save_file(own, name, metadata)
+        Path(name).chmod(0o666 & ~_umask())
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Return document and tensors of a file that is whole, unaltered and of this version."""
+    if not path.is_file():
+        raise FileNotFoundError(f"`path` must name a file, got {str(path)!r}.")
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            _check_format(path, metadata)
+            # Copies: a tensor would be a map of the file, which may change.
+            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
+    except SafetensorError as error:
+        raise _broken(path, f"the safetensors library says: {error}") from error
+    if metadata.keys() != _FIELDS:
+        raise _broken(path, f"its metadata are {', '.join(sorted(metadata))}")
+    if _checksum(metadata["document"], tensors) != metadata["sha256"]:
+        raise _broken(path, "its content does not have the checksum it was written with")
+    try:
+        document = json.loads(metadata["document"])
+    except (ValueError, RecursionError) as error:
+        raise _broken(path, "its document is not JSON") from error
+    if not isinstance(document, dict):
+        raise _broken(path, "its document is not an object")
+    return document, tensors
+
+
+def _check_format(path: Path, metadata: dict[str, str]) -> None:
+    """Raise unless this is a file of `write`, and of the version of today."""
+    if metadata.get("format") != FORMAT:
+        raise ModelFileError(
+            f"`path` must name a file that `sksurvtorch.save` has written, got {str(path)!r}: its "
+            f"format is {metadata.get('format')!r}."
+        )
+    version = metadata.get("version")
+    if version != VERSION:
+        raise ModelFileError(
+            f"`path` must name a file of version {VERSION}, got {str(path)!r} of version "
+            f"{version}. Load it with the sksurvtorch that has written it, or save it anew."
+        )
+
+
+def _broken(path: Path, reason: str) -> ModelFileError:
+    return ModelFileError(
+        f"`path` must name a whole and unaltered file, got {str(path)!r}: {reason}. Copy it again, "
+        "or save the model anew."
+    )
+
+
+def _checksum(text: str, tensors: dict[str, Tensor]) -> str:
+    """Return the SHA-256 of the document and of the tensors by name."""
+    digest = hashlib.sha256(text.encode())
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        digest.update(f"\0{name}\0{tensor.dtype}\0{tuple(tensor.shape)}\0".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def _umask() -> int:
+    """Return the mask of new files, which can only be read by setting it."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

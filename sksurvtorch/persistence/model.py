@@ -1,0 +1,252 @@
+"""Save and load fitted estimators."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from sklearn.utils.validation import check_is_fitted
+
+from sksurvtorch import _validation as validation
+from sksurvtorch.estimators import CoxNNRegressor, WeibullAFTRegressor
+from sksurvtorch.estimators._parameters import PREFIXES
+from sksurvtorch.estimators._state import Fitted, from_state, get_state, is_learned
+from sksurvtorch.exceptions import ModelFileError
+from sksurvtorch.persistence import _container as container
+from sksurvtorch.persistence._encoding import Unknown, Unsaveable, decode, encode
+
+KINDS = {kind.__name__: kind for kind in (CoxNNRegressor, WeibullAFTRegressor)}
+Estimator = CoxNNRegressor | WeibullAFTRegressor
+Path_ = str | os.PathLike[str]
+
+# Weights stand apart from what else is a tensor.
+_WEIGHTS = "weights."
+_DOCUMENT = {"class", "absent", *(field.name for field in fields(Fitted))} - {"weights"}
+# The type of each other part.
+_DECODED: dict[str, type] = {
+    "learned": dict,
+    "history": list,
+    "batch_size": int,
+    "device": torch.device,
+}
+# Stands for a parameter that is to be given again.
+_ABSENT = {"absent": True}
+
+
+def save(estimator: Estimator, path: Path_) -> None:
+    """Write a fitted estimator to a file that holds numbers and no code.
+
+    The file has the parameters, the weights of the network, what else the fit has learned, and the
+    losses of its epochs; it has neither training data nor what only a further training needs: the
+    state of the optimizer, the bank of the momentum mode, the losses of single batches.
+
+    Parameters
+    ----------
+    estimator : CoxNNRegressor or WeibullAFTRegressor
+        Fitted estimator. Of a pipeline save the last step, ``pipeline[-1]``.
+    path : str or path-like
+        File to write, such as ``"model.safetensors"``. One that exists is replaced.
+
+    Raises
+    ------
+    TypeError
+        If `estimator` is of another class, or holds what a file without code cannot.
+    sklearn.exceptions.NotFittedError
+        If it is not fitted.
+
+    See Also
+    --------
+    load : Read the file.
+
+    Notes
+    -----
+    The file is in the safetensors format with a JSON document in its metadata. Parameters that are
+    code or objects, such as a `module` or `callbacks`, are not written, and are to be given again
+    to `load`.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> from sksurv.datasets import load_whas500
+    >>> from sksurvtorch import CoxNNRegressor, load, save
+    >>> X, y = load_whas500()
+    >>> model = CoxNNRegressor(max_epochs=5, random_state=0).fit(X, y)
+    >>> with TemporaryDirectory() as folder:
+    ...     save(model, Path(folder, "model.safetensors"))
+    ...     loaded = load(Path(folder, "model.safetensors"))
+    >>> bool((loaded.predict(X) == model.predict(X)).all())
+    True
+    """
+    kind = KINDS.get(type(estimator).__name__)
+    if kind is None or type(estimator) is not kind:
+        raise TypeError(
+            f"`estimator` must be a {' or '.join(KINDS)}, got {type(estimator).__name__}. Of a "
+            "pipeline save the last step, pipeline[-1]."
+        )
+    check_is_fitted(estimator, "net_")
+    state = get_state(estimator)
+    tensors: dict[str, torch.Tensor] = {}
+    absent: dict[str, str] = {}
+    document: dict[str, Any] = {"class": kind.__name__, "absent": absent}
+    for part in ("parameters", "made_with"):
+        document[part] = _parameters(part, getattr(state, part), absent, tensors)
+    for part in _DECODED:
+        document[part] = _encoded(part, getattr(state, part), tensors)
+    for name, weight in state.weights.items():
+        if not isinstance(weight, torch.Tensor):
+            raise TypeError(
+                "The state of `module` must be of tensors to be saved, got "
+                f"{type(weight).__name__} for {name!r}."
+            )
+        tensors[_WEIGHTS + name] = weight
+    container.write(Path(path), document, tensors)
+
+
+def load(path: Path_, *, device: Any = None, **parameters: Any) -> Estimator:
+    """Read a fitted estimator that `save` has written.
+
+    Nothing in the file is run. It predicts what the saved one did: the same to the bit on the same
+    kind of machine, to rounding on another device.
+
+    Parameters
+    ----------
+    path : str or path-like
+        File to read.
+    device : str or torch.device, optional
+        Where to compute from now on. If left out, it is the device of the fit where there is such a
+        one, and the CPU elsewhere; the parameter `device` then stays what it was.
+    **parameters
+        The parameters that are not in the file, each under its name, such as ``module=`` a class or
+        instance of the network that was trained. Its weights come from the file.
+
+    Returns
+    -------
+    CoxNNRegressor or WeibullAFTRegressor
+        Fitted estimator. Training can go on, with a new optimizer and an empty bank.
+
+    Raises
+    ------
+    ModelFileError
+        If the file is cut short, altered, of another version or not one of `save`.
+    TypeError
+        If a parameter is missing or is in the file.
+    ValueError
+        If the weights do not fit `module`.
+
+    Warnings
+    --------
+    The checksum of a file tells accidents, not forgeries. A forged file cannot run code, but can
+    predict anything.
+
+    See Also
+    --------
+    save : Write the file, with an example.
+    """
+    path = Path(path)
+    document, tensors = container.read(path)
+    try:
+        _check_document(document)
+        _check_given(document["absent"], parameters)
+        kind, state = _state(document, tensors, parameters)
+    except (Unknown, RuntimeError) as error:
+        raise ModelFileError(
+            f"`path` must name a file that `sksurvtorch.save` has written, got {str(path)!r} with "
+            f"{error}."
+        ) from error
+    state.device = _device(state.device, device)
+    if device is not None:
+        state.parameters["device"] = state.made_with["device"] = device
+    try:
+        return from_state(kind, state)
+    except RuntimeError as error:
+        if "state_dict" not in str(error):
+            raise
+        raise ValueError(f"`module` must be the network that was saved. {error}") from error
+
+
+def _encoded(name: str, value: Any, tensors: dict[str, torch.Tensor]) -> Any:
+    """Return a value as JSON, or say which one cannot be."""
+    try:
+        return encode(value, name, tensors)
+    except Unsaveable as error:
+        raise TypeError(
+            f"`{name}` must be numbers, text or arrays of them to be saved, got {error}."
+        ) from error
+
+
+def _parameters(
+    part: str, values: dict[str, Any], absent: dict[str, str], tensors: dict[str, torch.Tensor]
+) -> dict[str, Any]:
+    """Return parameters as JSON, and note those that cannot be."""
+    encoded: dict[str, Any] = {}
+    for name, value in values.items():
+        try:
+            encoded[name] = encode(value, f"{part}.{name}", tensors)
+        except Unsaveable:
+            encoded[name] = _ABSENT
+            absent[name] = f"{value!r:.200}"
+    return encoded
+
+
+def _check_given(absent: dict[str, str], given: dict[str, Any]) -> None:
+    """Raise unless the parameters that a file does not hold are given, and no others."""
+    for name, value in absent.items():
+        if name not in given:
+            raise TypeError(
+                f"`{name}` must be given to load this model, which had {value}: a file holds no "
+                f"code. Call load(path, {name}=...)."
+            )
+    for name in given.keys() - absent.keys():
+        raise TypeError(
+            f"`{name}` must be left out, got {given[name]!r:.200}: the file holds all but "
+            f"{', '.join(absent) or 'nothing'}. Call `set_params` after loading."
+        )
+
+
+def _check_document(document: dict[str, Any]) -> None:
+    """Raise unless a document has the parts that `save` writes."""
+    if document.keys() != _DOCUMENT:
+        raise Unknown(f"the parts {', '.join(sorted(document))}")
+    if document["class"] not in [*KINDS]:
+        raise Unknown(f"the class {document['class']!r:.80}")
+    for part in ("absent", "parameters", "made_with"):
+        if not isinstance(document[part], dict):
+            raise Unknown(f"{document[part]!r:.80} for {part}")
+
+
+def _state(
+    document: dict[str, Any], tensors: dict[str, torch.Tensor], given: dict[str, Any]
+) -> tuple[type[Estimator], Fitted]:
+    """Return class and state from a document, or raise where it is not one of `save`."""
+    kind = KINDS[document["class"]]
+    parts: dict[str, Any] = {"parameters": {}, "made_with": {}}
+    known = kind().get_params()
+    for part, values in parts.items():
+        for name, value in document[part].items():
+            if name not in known and not name.startswith(PREFIXES):
+                raise Unknown(f"a parameter {name!r}")
+            values[name] = given[name] if value == _ABSENT else decode(value, tensors)
+    for part, expected in _DECODED.items():
+        parts[part] = decode(document[part], tensors)
+        if not isinstance(parts[part], expected):
+            raise Unknown(f"{document[part]!r:.80} for {part}")
+    if not is_learned(kind, set(parts["learned"])):
+        raise Unknown(f"the attributes {', '.join(sorted(parts['learned']))}")
+    if not all(isinstance(epoch, dict) for epoch in parts["history"]):
+        raise Unknown(f"the history {parts['history']!r:.80}")
+    weights = {k.removeprefix(_WEIGHTS): v for k, v in tensors.items() if k.startswith(_WEIGHTS)}
+    return kind, Fitted(**parts, weights=weights)
+
+
+def _device(saved: torch.device, asked: Any) -> torch.device:
+    """Return where to compute: as asked, or where the model was fitted, or on the CPU."""
+    if asked is not None:
+        return validation.resolve_device(asked)
+    try:
+        return validation.resolve_device(saved)
+    except ValueError:
+        return torch.device("cpu")

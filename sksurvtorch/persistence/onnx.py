@@ -1,0 +1,154 @@
+"""The network of an estimator for programs without torch."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from copy import deepcopy
+from importlib.util import find_spec
+
+import torch
+from sklearn.utils.validation import check_is_fitted
+from torch import Tensor, nn
+
+from sksurvtorch.estimators import CoxNNRegressor, WeibullAFTRegressor
+
+_NEEDS = ("onnx", "onnxscript")
+
+
+def export_onnx(
+    estimator: CoxNNRegressor | WeibullAFTRegressor, path: str | os.PathLike[str]
+) -> None:
+    r"""Write the network of a fitted estimator as an ONNX file.
+
+    Its input ``X`` has the shape (n_samples, n_features), or that of the samples of the fit, and
+    the dtype of the network. Its outputs have the shape (n_samples,): of a Cox model
+    ``log_hazard_ratio``, which is what `predict` gives; of a Weibull model ``log_scale`` and
+    ``log_shape``, in the unit of the training times.
+
+    Parameters
+    ----------
+    estimator : CoxNNRegressor or WeibullAFTRegressor
+        Fitted estimator.
+    path : str or path-like
+        File to write, such as ``"model.onnx"``. One that exists is replaced.
+
+    Raises
+    ------
+    ImportError
+        If a package of the extra ``onnx`` is missing.
+    TypeError
+        If `estimator` is of another class.
+    ValueError
+        If `module` can be exported for one number of samples only.
+    sklearn.exceptions.NotFittedError
+        If it is not fitted.
+
+    Notes
+    -----
+    Survival follows from the outputs: :math:`\exp(-H_0(t) \exp(\eta))` with the log hazard ratio
+    :math:`\eta` and :math:`H_0` the exponential of `log_baseline_cumulative_hazard_`, or
+    :math:`\exp(-(t / \text{scale})^\text{shape})`. The baseline hazard is not in the file, and what
+    comes before the estimator in a pipeline is not either.
+    """
+    if not isinstance(estimator, (CoxNNRegressor, WeibullAFTRegressor)):
+        raise TypeError(
+            "`estimator` must be a CoxNNRegressor or WeibullAFTRegressor, got "
+            f"{type(estimator).__name__}. Of a pipeline export the last step, pipeline[-1]."
+        )
+    check_is_fitted(estimator, "net_")
+    missing = [name for name in _NEEDS if find_spec(name) is None]
+    if missing:
+        raise ImportError(
+            f"`export_onnx` needs {' and '.join(missing)}. Install them by "
+            'pip install "sksurvtorch[onnx]".'
+        )
+    outputs = _outputs(estimator).eval()
+    dtype = next((w.dtype for w in outputs.network.parameters() if w.is_floating_point()), None)
+    # One sample or two could be taken for a fixed number of them.
+    example = torch.zeros((3, *estimator._sample_shape), dtype=dtype)
+    with _quiet_exporter():
+        program = torch.onnx.export(
+            outputs,
+            (example,),
+            input_names=["X"],
+            output_names=list(outputs.names),
+            dynamic_shapes=({0: torch.export.Dim("n_samples")},),
+            dynamo=True,
+            verbose=False,
+        )
+    assert program is not None
+    taken = program.model.graph.inputs[0].shape
+    if taken is not None and isinstance(taken[0], int):
+        raise ValueError(
+            "`module` must take any number of samples to be exported, got one that takes "
+            f"{len(example)} when it is called with so many. Use X.shape[0] in place of len(X), "
+            "and no branch on it."
+        )
+    program.save(os.fspath(path), external_data=False)
+
+
+def _outputs(estimator: CoxNNRegressor | WeibullAFTRegressor) -> _CoxOutput | _WeibullOutputs:
+    """Return the network that predicts, on the CPU, with outputs in the units of the data."""
+    network = estimator._trained
+    network = deepcopy(getattr(network, "_orig_mod", network)).cpu().eval()
+    if isinstance(estimator, CoxNNRegressor):
+        return _CoxOutput(network)
+    return _WeibullOutputs(network, estimator.log_time_center_, estimator.log_time_spread_)
+
+
+class _CoxOutput(nn.Module):
+    """The log hazard ratio, of shape (n_samples,)."""
+
+    names = ("log_hazard_ratio",)
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, X: Tensor) -> Tensor:
+        output: Tensor = self.network(X)
+        return output.reshape(-1)
+
+
+class _WeibullOutputs(nn.Module):
+    """Log scale and log shape, each of shape (n_samples,), from those of standardised times."""
+
+    names = ("log_scale", "log_shape")
+    center: Tensor
+    spread: Tensor
+    log_spread: Tensor
+
+    def __init__(self, network: nn.Module, center: float, spread: float) -> None:
+        super().__init__()
+        self.network = network
+        dtype = next(network.parameters()).dtype
+        # Buffers: numbers of Python would be rounded to float32.
+        for name, value in {
+            "center": center,
+            "spread": spread,
+            "log_spread": math.log(spread),
+        }.items():
+            self.register_buffer(name, torch.tensor(value, dtype=dtype))
+
+    def forward(self, X: Tensor) -> tuple[Tensor, Tensor]:
+        log_scale, log_shape = self.network(X).unbind(1)
+        return self.center + self.spread * log_scale, log_shape - self.log_spread
+
+
+@contextmanager
+def _quiet_exporter() -> Iterator[None]:
+    """Keep torch's exporter from telling of packages that it would support, and of its own code."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "`isinstance\\(treespec, LeafSpec\\)`", FutureWarning)
+            yield
+    finally:
+        logger.setLevel(level)

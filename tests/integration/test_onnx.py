@@ -1,0 +1,123 @@
+"""Networks in ONNX files give what the estimators predict, by onnxruntime."""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+import numpy as np
+import onnxruntime
+import pytest
+from sksurv.datasets import load_veterans_lung_cancer
+from torch import nn
+
+from sksurvtorch import CoxNNRegressor, WeibullAFTRegressor
+from sksurvtorch.persistence import export_onnx, onnx
+
+
+class Images(nn.Module):
+    def __init__(self, n_outputs=1):
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Conv2d(1, 2, (1, 2)), nn.BatchNorm2d(2), nn.ReLU(), nn.Flatten(), nn.LazyLinear(1)
+        )
+
+    def forward(self, X):
+        return self.layers(X).squeeze(1)
+
+
+class OnlyThree(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(3, 1)
+
+    def forward(self, X):
+        return self.linear(X).reshape(len(X))
+
+
+@pytest.fixture(scope="module")
+def data():
+    X, y = load_veterans_lung_cancer()
+    columns = ["Age_in_years", "Karnofsky_score", "Months_from_Diagnosis"]
+    return X[columns].to_numpy("float32"), y
+
+
+def run(path, X):
+    session = onnxruntime.InferenceSession(path)
+    names = [output.name for output in session.get_outputs()]
+    return dict(zip(names, session.run(None, {"X": X}), strict=True))
+
+
+MODELS = {
+    "cox": CoxNNRegressor(norm="batch", dropout=0.5),
+    "cox linear": CoxNNRegressor(hidden_layer_sizes=(), optimizer="lbfgs"),
+    "cox momentum": CoxNNRegressor(momentum=True, batch_size=16),
+    "weibull": WeibullAFTRegressor(),
+    "weibull per sample": WeibullAFTRegressor(shape="per_sample", dtype="float64"),
+}
+
+
+@pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
+def test_outputs_are_those_of_the_estimator(model, data, tmp_path):
+    X, y = data
+    model.set_params(max_epochs=3, random_state=0).fit(X, y)
+    wide = model.dtype == "float64" or model.optimizer == "lbfgs"
+    X = X.astype("float64" if wide else "float32")
+    path = tmp_path / "model.onnx"
+    export_onnx(model, path)
+    assert list(tmp_path.iterdir()) == [path]  # the weights are in it
+    tolerance = {"rtol": 1e-12} if wide else {"rtol": 1e-5, "atol": 1e-5}
+    if isinstance(model, CoxNNRegressor):
+        expected = {"log_hazard_ratio": model.predict(X)}
+    else:
+        scale, shape = model.predict_params(X)
+        expected = {"log_scale": np.log(scale), "log_shape": np.log(shape)}
+    for n_samples in (1, 2, len(X)):
+        outputs = run(path, X[:n_samples])
+        assert outputs.keys() == expected.keys()
+        for name, values in expected.items():
+            assert outputs[name].shape == (n_samples,)
+            np.testing.assert_allclose(outputs[name], values[:n_samples], **tolerance)
+
+
+def test_the_exported_network_is_a_copy_in_evaluation_mode(data, tmp_path):
+    X, y = data
+    model = CoxNNRegressor(dropout=0.5, max_epochs=1, random_state=0).fit(X, y)
+    twin = CoxNNRegressor(dropout=0.5, max_epochs=1, random_state=0).fit(X, y)
+    export_onnx(model, tmp_path / "model.onnx")
+    for each in (model, twin):
+        each.partial_fit(X, y)
+    np.testing.assert_array_equal(model.predict(X), twin.predict(X))
+
+
+def test_a_network_of_the_user_for_images(data, tmp_path):
+    X, y = data
+    images = X[:, None, None]
+    model = CoxNNRegressor(module=Images, max_epochs=1, random_state=0).fit(images, y)
+    export_onnx(model, tmp_path / "model.onnx")
+    outputs = run(tmp_path / "model.onnx", images)["log_hazard_ratio"]
+    np.testing.assert_allclose(outputs, model.predict(images), rtol=1e-5, atol=1e-5)
+
+
+def test_a_network_for_one_number_of_samples_is_refused(data, tmp_path):
+    model = CoxNNRegressor(module=OnlyThree, max_epochs=1).fit(*data)
+    with pytest.raises(ValueError, match=r"`module` must take any number of samples .*X\.shape"):
+        export_onnx(model, tmp_path / "model.onnx")
+    assert not list(tmp_path.iterdir())
+
+
+def test_it_says_nothing_and_leaves_the_log_as_it_was(data, tmp_path, capfd):
+    logging.getLogger("torch.onnx").setLevel(logging.INFO)
+    export_onnx(CoxNNRegressor(max_epochs=1).fit(*data), tmp_path / "model.onnx")
+    assert logging.getLogger("torch.onnx").level == logging.INFO
+    logging.getLogger("torch.onnx").setLevel(logging.NOTSET)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_missing_package_and_another_estimator_are_named(data, tmp_path, monkeypatch):
+    model = CoxNNRegressor(max_epochs=1).fit(*data)
+    monkeypatch.setattr(onnx, "find_spec", lambda name: None if name == "onnxscript" else sys)
+    with pytest.raises(ImportError, match=r"needs onnxscript\. .*sksurvtorch\[onnx\]"):
+        export_onnx(model, tmp_path / "model.onnx")
+    with pytest.raises(TypeError, match=r"^`estimator` must be a CoxNNRegressor or Weibull"):
+        export_onnx(3, tmp_path / "model.onnx")

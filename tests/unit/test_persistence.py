@@ -1,0 +1,355 @@
+"""Files of models: what they give back, what they refuse, and that they hold no code."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sksurv.datasets import load_veterans_lung_cancer
+from torch import nn
+
+from sksurvtorch import CoxNNRegressor, WeibullAFTRegressor, load, save
+from sksurvtorch.exceptions import ModelFileError
+from sksurvtorch.persistence import _container as container
+
+
+class Own(nn.Module):
+    """With weights that are drawn at the first call, a buffer, and tied weights."""
+
+    def __init__(self, n_hidden=4, n_outputs=1):
+        super().__init__()
+        self.first = nn.LazyLinear(n_hidden)
+        self.norm = nn.BatchNorm1d(n_hidden)
+        self.once, self.again = nn.Linear(n_hidden, n_hidden), nn.Linear(n_hidden, n_hidden)
+        self.again.weight = self.once.weight
+        self.last = nn.Linear(n_hidden, n_outputs)
+
+    def forward(self, X):
+        hidden = self.norm(self.first(X.flatten(1)))
+        return self.last(self.again(self.once(hidden).relu()).relu())
+
+
+MODELS = {
+    "cox": CoxNNRegressor(random_state=0),
+    "cox linear": CoxNNRegressor(hidden_layer_sizes=(), optimizer="lbfgs"),
+    "cox momentum": CoxNNRegressor(momentum=True, batch_size=16, norm="batch", dropout=0.2),
+    "cox options": CoxNNRegressor(
+        early_stopping=True,
+        optimizer=torch.optim.AdamW,
+        optimizer__betas=(0.8, 0.9),
+        iterator_train__shuffle=False,
+        tol=np.float32(0.0),
+        device=torch.device("cpu"),
+    ),
+    "weibull": WeibullAFTRegressor(random_state=np.int64(0)),
+    "weibull linear": WeibullAFTRegressor(hidden_layer_sizes=[], optimizer="lbfgs"),
+    "weibull per sample": WeibullAFTRegressor(shape="per_sample", dtype="float64", momentum=True),
+    "cox own": CoxNNRegressor(module=Own, module__n_hidden=3, momentum=True, batch_size=32),
+    "weibull own": WeibullAFTRegressor(module=Own(n_outputs=2), shape="per_sample"),
+}
+
+
+@pytest.fixture(scope="module")
+def data():
+    X, y = load_veterans_lung_cancer()
+    return X[["Age_in_years", "Karnofsky_score", "Months_from_Diagnosis"]], y
+
+
+@pytest.fixture(scope="module")
+def fitted(data):
+    """Each model, fitted once."""
+    return {
+        name: clone(model).set_params(max_epochs=3).fit(*data) for name, model in MODELS.items()
+    }
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "model.safetensors"
+
+
+@pytest.fixture
+def saved(fitted, path):
+    save(fitted["cox"], path)
+    return path
+
+
+def again(model):
+    return {} if model.module is None else {"module": model.module}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_loaded_model_is_the_saved_one_to_the_bit(name, fitted, data, path):
+    model, (X, y) = fitted[name], data
+    save(model, path)
+    loaded = load(path, **again(model))
+    assert type(loaded) is type(model)
+    np.testing.assert_array_equal(loaded.predict(X), model.predict(X))
+    for values in ("predict_survival_function", "predict_cumulative_hazard_function"):
+        np.testing.assert_array_equal(
+            getattr(loaded, values)(X, return_array=True),
+            getattr(model, values)(X, return_array=True),
+        )
+    np.testing.assert_array_equal(loaded.predict_median(X), model.predict_median(X))
+    assert loaded.score(X, y) == model.score(X, y)
+    assert loaded.get_params() == model.get_params()
+    assert loaded.n_iter_ == model.n_iter_ == len(loaded.net_.history)
+    assert loaded.net_.history[:, "train_loss"] == model.net_.history[:, "train_loss"]
+    assert list(getattr(loaded, "feature_names_in_", ())) == list(
+        getattr(model, "feature_names_in_", ())
+    )
+
+
+@pytest.mark.parametrize("name", ["cox", "cox momentum", "cox own", "weibull own"])
+def test_training_goes_on_from_the_loaded_weights(name, fitted, data, path):
+    model, (X, y) = fitted[name], data
+    save(model, path)
+    loaded = load(path, **again(model))
+    before = loaded.net_.history[-1, "train_loss"]
+    loaded.partial_fit(X, y)
+    assert loaded.n_iter_ == model.n_iter_ + 1
+    # One epoch moves the loss little; new weights would be far off.
+    assert loaded.net_.history[-1, "train_loss"] == pytest.approx(before, rel=0.2)
+    clone(loaded).fit(X, y)
+
+
+def test_a_new_process_predicts_the_same(saved, fitted, data):
+    code = f"""
+import numpy as np
+from sksurv.datasets import load_veterans_lung_cancer
+from sksurvtorch import load
+X, _ = load_veterans_lung_cancer()
+print(load({str(saved)!r}).predict(X[{list(data[0].columns)!r}]).tobytes().hex())
+"""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert bytes.fromhex(run.stdout) == fitted["cox"].predict(data[0]).tobytes()
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        np.array(["squamous", "small"], dtype=object),
+        np.array(["a", "b"]),
+        np.array([2.5, -1.0]),
+        np.array([7, 3], dtype=np.int16),
+        np.array([True, False]),
+    ],
+    ids=lambda labels: str(labels.dtype),
+)
+def test_strata_keep_their_labels(labels, data, path):
+    X, y = data
+    stratum = labels[np.arange(len(X)) % 2]
+    model = CoxNNRegressor(max_epochs=1, random_state=0).fit(X, y, stratum=stratum)
+    save(model, path)
+    loaded = load(path)
+    assert loaded.strata_.dtype == model.strata_.dtype
+    np.testing.assert_array_equal(
+        loaded.predict_median(X, stratum=stratum), model.predict_median(X, stratum=stratum)
+    )
+
+
+def test_the_parameters_of_the_fit_make_the_network_and_those_of_today_the_next(data, path):
+    X, y = data
+    model = CoxNNRegressor(hidden_layer_sizes=5, max_epochs=1, random_state=0).fit(X, y)
+    risk = model.predict(X)
+    save(
+        model.set_params(hidden_layer_sizes=(2, 2), optimizer="sgd", optimizer__momentum=0.9), path
+    )
+    loaded = load(path)
+    np.testing.assert_array_equal(loaded.predict(X), risk)
+    assert loaded.hidden_layer_sizes == (2, 2)
+    loaded.fit(X, y)
+    assert loaded.net_.module_.hidden[0].weight.shape == (2, 3)
+    assert loaded.net_.optimizer_.param_groups[0]["momentum"] == 0.9
+
+
+def test_the_shape_of_samples_is_that_of_the_last_fit(data, path):
+    X, y = data
+    model = CoxNNRegressor(module=Own, max_epochs=1).fit(X.to_numpy()[:, None], y)
+    assert not hasattr(model, "n_features_in_")
+    model.set_params(module=None).fit(X, y)
+    assert not hasattr(model, "input_shape_")
+    save(model, path)
+    assert load(path).n_features_in_ == 3
+
+
+def test_a_device_can_be_chosen(saved, data):
+    loaded = load(saved, device="cpu")
+    assert (loaded.device, loaded.device_) == ("cpu", torch.device("cpu"))
+    with pytest.raises(ValueError, match="`device` must name a device of this machine"):
+        load(saved, device="cuda:17")
+
+
+def test_a_model_of_a_device_that_is_missing_here_predicts_on_the_cpu(saved, data, fitted):
+    """As if it had been fitted on a GPU."""
+    document, tensors = container.read(saved)
+    document["device"] = document["parameters"]["device"] = {"device": "cuda:17"}
+    document["made_with"]["device"] = {"device": "cuda:17"}
+    container.write(saved, document, tensors)
+    loaded = load(saved)
+    assert loaded.device_ == torch.device("cpu")
+    assert loaded.device == torch.device("cuda:17")
+    np.testing.assert_array_equal(loaded.predict(data[0]), fitted["cox"].predict(data[0]))
+    with pytest.raises(ValueError, match="`device` must name a device of this machine"):
+        clone(loaded).fit(*data)
+
+
+def test_code_is_given_again(data, path):
+    X, y = data
+    options = {"module": Own, "callbacks": [], "random_state": np.random.RandomState(0)}
+    model = CoxNNRegressor(**options, max_epochs=1).fit(X, y)
+    save(model, path)
+    with pytest.raises(TypeError, match=r"^`module` must be given to load this model, which had "):
+        load(path)
+    with pytest.raises(TypeError, match=r"^`random_state` must be given"):
+        load(path, module=Own)
+    with pytest.raises(
+        TypeError, match=r"^`lr` must be left out, got 0.1: the file holds all but "
+    ):
+        load(path, module=Own, random_state=None, lr=0.1)
+    loaded = load(path, module=Own(), random_state=1)
+    np.testing.assert_array_equal(loaded.predict(X), model.predict(X))
+    assert loaded.random_state == 1
+
+
+def test_another_network_is_refused(data, path):
+    X, y = data
+    save(CoxNNRegressor(module=Own, max_epochs=1).fit(X, y), path)
+    with pytest.raises(ValueError, match=r"^`module` must be the network that was saved\."):
+        load(path, module=lambda: nn.Linear(3, 1))
+
+
+def test_only_fitted_estimators_of_this_package_are_saved(data, path):
+    with pytest.raises(NotFittedError):
+        save(CoxNNRegressor(), path)
+    with pytest.raises(TypeError, match=r"save the last step, pipeline\[-1\]\.$"):
+        save(make_pipeline(StandardScaler(), CoxNNRegressor()), path)
+
+    class Child(CoxNNRegressor):
+        pass
+
+    with pytest.raises(TypeError, match=r"^`estimator` must be a CoxNNRegressor or .*got Child"):
+        save(Child(), path)
+    assert not path.exists()
+
+
+def test_a_file_is_written_as_a_whole_or_not_at_all(fitted, saved, monkeypatch):
+    before = saved.read_bytes()
+
+    def fail(tensors, name, metadata):
+        with open(name, "wb") as file:
+            file.write(b"half")
+        raise OSError("no space left")
+
+    monkeypatch.setattr(container, "save_file", fail)
+    with pytest.raises(OSError, match="no space left"):
+        save(fitted["weibull"], saved)
+    assert saved.read_bytes() == before
+    assert list(saved.parent.iterdir()) == [saved]
+
+
+def test_a_folder_or_file_that_is_missing_is_named(fitted, tmp_path):
+    missing = tmp_path / "none" / "model.safetensors"
+    with pytest.raises(FileNotFoundError, match=r"^`path` must lie in a folder that exists"):
+        save(fitted["cox"], missing)
+    with pytest.raises(FileNotFoundError, match=r"^`path` must name a file, got "):
+        load(missing)
+
+
+def test_a_file_cut_short_anywhere_is_refused(saved):
+    content = saved.read_bytes()
+    for length in [0, 1, 7, 8, 9, 100, len(content) // 2, len(content) - 1]:
+        saved.write_bytes(content[:length])
+        with pytest.raises(ModelFileError, match="must name a whole and unaltered file"):
+            load(saved)
+
+
+def test_a_file_with_any_other_byte_is_refused(saved):
+    """One byte at a time, throughout header, document and weights."""
+    content = bytearray(saved.read_bytes())
+    for place in np.linspace(0, len(content) - 1, 300).astype(int):
+        content[place] ^= 1
+        saved.write_bytes(content)
+        with pytest.raises(ModelFileError):
+            load(saved)
+        content[place] ^= 1
+
+
+def test_a_file_of_another_version_is_refused(saved, monkeypatch):
+    with safe_open(saved, framework="pt") as file:
+        metadata, tensors = file.metadata(), {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118
+    save_file(tensors, saved, metadata | {"version": "2"})
+    with pytest.raises(ModelFileError, match=r"a file of version 1, got .* of version 2\. Load it"):
+        load(saved)
+
+
+def test_a_file_of_another_program_is_refused(saved):
+    save_file({"weight": torch.zeros(2)}, saved)
+    with pytest.raises(
+        ModelFileError, match=r"that `sksurvtorch.save` has written.*format is None"
+    ):
+        load(saved)
+    saved.write_bytes(pickle.dumps(CoxNNRegressor()))
+    with pytest.raises(ModelFileError, match="whole and unaltered"):
+        load(saved)
+
+
+FORGERIES = {
+    "class": lambda document: document.update({"class": "Popen"}),
+    "no class": lambda document: document.pop("class"),
+    "unhashable class": lambda document: document.update({"class": []}),
+    "part": lambda document: document.update(code="print(1)"),
+    "parameter": lambda document: document["parameters"].update(hook="x"),
+    "kind of value": lambda document: document["parameters"].update(lr={"eval": "1"}),
+    "two kinds": lambda document: document["parameters"].update(lr={"float": "nan", "list": []}),
+    "optimizer": lambda document: document["parameters"].update(optimizer={"torch.optim": "Adams"}),
+    "function": lambda document: document["parameters"].update(optimizer={"torch.nn": "init"}),
+    "dtype": lambda document: document["parameters"].update(dtype={"dtype": "load"}),
+    "device": lambda document: document.update(device={"device": "warp"}),
+    "array": lambda document: document["learned"]["dict"].update(n_iter_={"array": "none"}),
+    "attribute": lambda document: document["learned"]["dict"].update(predict=1),
+    "no learned": lambda document: document.update(learned={"dict": {}}),
+    "absent": lambda document: document.update(absent=[1]),
+    "history": lambda document: document.update(history=3),
+    "epoch": lambda document: document["history"]["list"].append(3),
+}
+
+
+@pytest.mark.parametrize("forge", FORGERIES.values(), ids=FORGERIES)
+def test_a_document_that_save_has_not_written_is_refused(forge, saved):
+    """With a right checksum, as somebody who forges a file would make it."""
+    document, tensors = container.read(saved)
+    forge(document)
+    container.write(saved, document, tensors)
+    with pytest.raises(ModelFileError):
+        load(saved)
+
+
+def test_the_file_holds_no_code_and_no_training_data(fitted, path):
+    model = fitted["cox momentum"]
+    save(model, path)
+    document, tensors = container.read(path)
+    assert json.loads(json.dumps(document)) == document
+    assert set(tensors) == {
+        *(f"weights.{name}" for name in model.net_.module_.state_dict()),
+        "learned.unique_times_",
+        "learned.log_baseline_cumulative_hazard_",
+    }
+
+
+def test_what_cannot_be_kept_is_named(fitted, data, path):
+    model = CoxNNRegressor(max_epochs=1).fit(*data)
+    model.net_.history.record("extra", object())
+    with pytest.raises(TypeError, match=r"^`history` must be numbers, text or arrays .*object"):
+        save(model, path)
