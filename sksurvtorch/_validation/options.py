@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from math import isfinite
 from numbers import Integral, Real
 from typing import Any
 
@@ -37,6 +38,8 @@ def check_number(
     if not isinstance(value, abstract) or isinstance(value, bool):
         raise TypeError(f"`{name}` must be {word}, got {value!r} of type {type(value).__name__}.")
     number = float(value)
+    if not isfinite(number):
+        raise ValueError(f"`{name}` must be finite, got {value!r}.")
     inside = low <= number if closed else low < number
     if not (inside and number < high):
         bounds = f"at least {low}" if closed else f"more than {low}"

@@ -69,9 +69,24 @@ def check_parameters(estimator: Any) -> None:
         validation.check_option("optimizer", p.optimizer, tuple(OPTIMIZERS))
     elif not (isinstance(p.optimizer, type) and issubclass(p.optimizer, torch.optim.Optimizer)):
         names = ", ".join(map(repr, OPTIMIZERS))
-        raise TypeError(
-            f"`optimizer` must be one of {names} or a torch.optim class, got {p.optimizer!r}."
-        )
+        got = repr(p.optimizer)
+        if isinstance(p.optimizer, torch.optim.Optimizer):
+            got = f"an instance of {type(p.optimizer).__name__}; give options as optimizer__name"
+        raise TypeError(f"`optimizer` must be one of {names} or a torch.optim class, got {got}.")
+    if not isinstance(p.verbose, bool):
+        validation.check_number("verbose", p.verbose, int, 0)
+    check_callbacks(p.callbacks)
+
+
+def check_callbacks(callbacks: Any) -> None:
+    """Raise unless these are callbacks, or pairs of a name and one."""
+    for item in callbacks.items() if isinstance(callbacks, dict) else callbacks or []:
+        callback = item[1] if isinstance(item, tuple) and len(item) == 2 else item
+        if not hasattr(callback, "on_train_begin"):
+            raise TypeError(
+                "`callbacks` must be skorch callbacks, or pairs of a name and a callback, got "
+                f"{item!r:.80}."
+            )
 
 
 def resolve_dtype(estimator: Any) -> torch.dtype:
@@ -126,7 +141,11 @@ def make_module(estimator: Any, sample_shape: tuple[int, ...]) -> nn.Module:
             "`module` must be a torch.nn.Module, or a class or function that makes one, got "
             f"{module!r}."
         )
-    made = module(**options)
+    try:
+        made = module(**options)
+    except TypeError as error:
+        error.add_note(f"`module` was called with {options or 'no options'}: give module__name=...")
+        raise
     if not isinstance(made, nn.Module):
         raise TypeError(f"`module` must make a torch.nn.Module, got {type(made).__name__}.")
     return made
@@ -176,7 +195,11 @@ def check_output(module: nn.Module, X: Tensor, width: int) -> None:
     """Raise unless a network of the user returns what the model needs."""
     module.eval()
     with torch.no_grad():
-        output = module(X)
+        try:
+            output = module(X)
+        except Exception as error:
+            error.add_note(f"`module` was called with X of shape {tuple(X.shape)} and {X.dtype}.")
+            raise
     shape = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
     if shape != (len(X), width) and not (width == 1 and shape == (len(X),)):
         raise ValueError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from typing import Any, Self
 
 from sklearn.base import BaseEstimator
@@ -31,9 +32,12 @@ class PrefixedParameters(BaseEstimator):
         """Raise if there is a parameter that nobody would read."""
         for name in self._further():
             if not name.startswith(PREFIXES):
+                near = get_close_matches(name, self._get_param_names(), n=1)
                 raise TypeError(
-                    f"{type(self).__name__} has no parameter {name!r}. Besides those of its "
-                    f"signature it takes names that start with {', '.join(PREFIXES)}."
+                    f"{type(self).__name__} has no parameter {name!r}. "
+                    + "".join(f"Did you mean {known!r}? " for known in near)
+                    + "Besides those of its signature it takes names that start with "
+                    f"{', '.join(PREFIXES)}."
                 )
 
     def _prefixed(self, prefix: str) -> dict[str, Any]:

@@ -346,6 +346,41 @@ def test_an_optimizer_that_is_none(kind, optimizer):
 
 
 @both
+def test_an_instance_of_an_optimizer(kind):
+    refuses(
+        lambda: kind(optimizer=torch.optim.Adam([torch.zeros(1)])).fit(X, Y),
+        TypeError,
+        "`optimizer` must be one of 'adam', 'sgd', 'lbfgs' or a torch.optim class, got an instance "
+        "of Adam; give options as optimizer__name.",
+    )
+
+
+@both
+@pytest.mark.parametrize("callbacks", [[3], [("name", 3)], {"name": "3"}])
+def test_callbacks_that_are_none(kind, callbacks):
+    item = ("name", "3") if isinstance(callbacks, dict) else callbacks[0]
+    refuses(
+        lambda: kind(callbacks=callbacks).fit(X, Y),
+        TypeError,
+        f"`callbacks` must be skorch callbacks, or pairs of a name and a callback, got {item!r}.",
+    )
+
+
+@both
+def test_what_a_module_was_called_with_is_said(kind):
+    for module, note in (
+        (torch.nn.Linear, "`module` was called with no options: give module__name=..."),
+        (
+            torch.nn.Linear(7, 1),
+            f"`module` was called with X of shape (2, {X.shape[1]}) and torch.float32.",
+        ),
+    ):
+        with pytest.raises((TypeError, RuntimeError)) as error:
+            kind(module=module).fit(X, Y)
+        assert error.value.__notes__ == [note]
+
+
+@both
 @pytest.mark.parametrize(
     ("name", "value", "rule"),
     [
@@ -353,7 +388,8 @@ def test_an_optimizer_that_is_none(kind, optimizer):
         ("dropout", 1.5, "at least 0.0 and less than 1.0"),
         ("lr", 0, "more than 0.0"),
         ("lr", -1.0, "more than 0.0"),
-        ("lr", float("nan"), "more than 0.0"),
+        ("lr", float("nan"), "finite"),
+        ("alpha", float("inf"), "finite"),
         ("alpha", -1, "at least 0.0"),
         ("max_epochs", 0, "at least 1"),
         ("batch_size", 0, "at least 1"),
@@ -362,6 +398,7 @@ def test_an_optimizer_that_is_none(kind, optimizer):
         ("n_iter_no_change", 0, "at least 1"),
         ("tol", -1, "at least 0.0"),
         ("hidden_layer_sizes", -1, "at least 1"),
+        ("verbose", -1, "at least 0"),
     ],
 )
 def test_a_number_out_of_range(kind, name, value, rule):
@@ -415,8 +452,9 @@ def test_a_misspelled_parameter_is_refused_by_fit(kind):
         refuses(
             lambda action=action: action(X, Y),
             TypeError,
-            f"{kind.__name__} has no parameter 'hiden_layer_sizes'. Besides those of its signature "
-            "it takes names that start with module__, optimizer__, iterator_train__, callbacks__.",
+            f"{kind.__name__} has no parameter 'hiden_layer_sizes'. Did you mean "
+            "'hidden_layer_sizes'? Besides those of its signature it takes names that start with "
+            "module__, optimizer__, iterator_train__, callbacks__.",
         )
 
 

@@ -191,7 +191,7 @@ def test_no_comparable_pair(event, time):
             "`estimate` must be an integer or floating-point array, got bool.",
         ),
         ({"tied_tol": -1.0}, ValueError, "`tied_tol` must be at least 0, got -1.0."),
-        ({"tied_tol": np.nan}, ValueError, "`tied_tol` must be at least 0, got nan."),
+        ({"tied_tol": np.nan}, ValueError, "`tied_tol` must be finite, got nan."),
         ({"tied_tol": "0"}, TypeError, "`tied_tol` must be a number, got '0' of type str."),
         (
             {"sample_weight": [1.0, -1.0, 1.0]},

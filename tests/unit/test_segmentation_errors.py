@@ -151,8 +151,8 @@ def test_channels():
         ((True, 1.0), TypeError, "`num_affinities` must be an integer, got True of type bool."),
         (("3", 1.0), TypeError, "`num_affinities` must be an integer, got '3' of type str."),
         ((1, -0.5), ValueError, "`lsds_to_affs_weight_ratio` must be at least 0, got -0.5."),
-        ((1, NAN), ValueError, "`lsds_to_affs_weight_ratio` must be at least 0, got nan."),
-        ((1, INF), ValueError, "`lsds_to_affs_weight_ratio` must be at least 0, got inf."),
+        ((1, NAN), ValueError, "`lsds_to_affs_weight_ratio` must be finite, got nan."),
+        ((1, INF), ValueError, "`lsds_to_affs_weight_ratio` must be finite, got inf."),
         (
             (1, None),
             TypeError,
@@ -381,8 +381,8 @@ def test_lengths(value, sentence):
     [
         (0, ValueError, "`scale` must be more than 0, got 0."),
         (-1.0, ValueError, "`scale` must be more than 0, got -1.0."),
-        (NAN, ValueError, "`scale` must be more than 0, got nan."),
-        (INF, ValueError, "`scale` must be more than 0, got inf."),
+        (NAN, ValueError, "`scale` must be finite, got nan."),
+        (INF, ValueError, "`scale` must be finite, got inf."),
         ("1", TypeError, "`scale` must be a number, got '1' of type str."),
     ],
 )
@@ -457,7 +457,7 @@ def test_affinities_to_cut(method):
     refuses(
         lambda: cut(np.zeros((2, 2, 3)), threshold=NAN),
         ValueError,
-        "`threshold` must be at least -inf, got nan.",
+        "`threshold` must be finite, got nan.",
     )
 
 
@@ -495,7 +495,7 @@ def test_distances_to_cut():
         refuses(
             lambda name=name: cut(distance, **{name: NAN}),
             ValueError,
-            f"`{name}` must be at least -inf, got nan.",
+            f"`{name}` must be finite, got nan.",
         )
 
 
