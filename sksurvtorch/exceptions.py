@@ -1,5 +1,16 @@
 """Errors and warnings a user may want to catch or filter."""
 
+__all__ = [
+    "IgnoredWeightWarning",
+    "ModelFileError",
+    "NoEventError",
+    "NonFiniteLossError",
+    "NonFiniteLossWarning",
+    "PrecisionWarning",
+    "SkippedBatchWarning",
+    "SurvivalWarning",
+]
+
 
 class NoEventError(ValueError):
     """The data hold no event, so the Cox partial likelihood is not defined."""
