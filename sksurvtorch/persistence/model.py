@@ -20,7 +20,7 @@ from sksurvtorch.persistence._encoding import Unknown, Unsaveable, decode, encod
 
 KINDS = {kind.__name__: kind for kind in (CoxNNRegressor, WeibullAFTRegressor)}
 Estimator = CoxNNRegressor | WeibullAFTRegressor
-Path_ = str | os.PathLike[str]
+PathLike = str | os.PathLike[str]
 
 # Weights stand apart from what else is a tensor.
 _WEIGHTS = "weights."
@@ -36,7 +36,7 @@ _DECODED: dict[str, type] = {
 _ABSENT = {"absent": True}
 
 
-def save(estimator: Estimator, path: Path_) -> None:
+def save(estimator: Estimator, path: PathLike) -> None:
     """Write a fitted estimator to a file that holds numbers and no code.
 
     The file has the parameters, the weights of the network, what else the fit has learned, and the
@@ -106,7 +106,7 @@ def save(estimator: Estimator, path: Path_) -> None:
     container.write(Path(path), document, tensors)
 
 
-def load(path: Path_, *, device: Any = None, **parameters: Any) -> Estimator:
+def load(path: PathLike, *, device: Any = None, **parameters: Any) -> Estimator:
     """Read a fitted estimator that `save` has written.
 
     Nothing in the file is run. It predicts what the saved one did: the same to the bit on the same
@@ -229,7 +229,8 @@ def _state(
         for name, value in document[part].items():
             if name not in known and not name.startswith(PREFIXES):
                 raise Unknown(f"a parameter {name!r}")
-            values[name] = given[name] if value == _ABSENT else decode(value, tensors)
+            again = value == _ABSENT and name in document["absent"]
+            values[name] = given[name] if again else decode(value, tensors)
     for part, expected in _DECODED.items():
         parts[part] = decode(document[part], tensors)
         if not isinstance(parts[part], expected):

@@ -321,6 +321,7 @@ FORGERIES = {
     "attribute": lambda document: document["learned"]["dict"].update(predict=1),
     "no learned": lambda document: document.update(learned={"dict": {}}),
     "absent": lambda document: document.update(absent=[1]),
+    "no absence": lambda document: document["parameters"].update(lr={"absent": True}),
     "history": lambda document: document.update(history=3),
     "epoch": lambda document: document["history"]["list"].append(3),
 }
