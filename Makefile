@@ -49,6 +49,24 @@ bench: $(PEERS) ## Measure speed and memory beside the peers, and write docs/ben
 bench-quick: $(PEERS) ## Print the same for smaller sizes, in two minutes
 	$(BENCH) --quick
 
+# What builds the site.
+DOCS := .venv/.docs
+
+$(DOCS): $(STAMP)
+	$(BIN)/pip install --quiet -c constraints.txt -e ".[docs]"
+	@touch $@
+
+# Warnings are errors; so are links to names of this package that do not exist (-n).
+SITE := OMP_NUM_THREADS=1 $(BIN)/sphinx-build -M html docs docs/_build -W --keep-going -n
+
+.PHONY: docs
+docs: $(DOCS) ## Run the examples, and build the site into docs/_build/html
+	$(SITE)
+
+.PHONY: docs-quick
+docs-quick: $(DOCS) ## Build the site without running the examples
+	$(SITE) -D plot_gallery=0
+
 .PHONY: check
 check: $(STAMP) ## Check format, lint, types, layers, docstrings and spelling
 	$(BIN)/ruff format --check
@@ -66,4 +84,5 @@ format: $(STAMP) ## Format the code and fix what ruff can fix
 .PHONY: clean
 clean: ## Remove caches and build output, but not .venv
 	rm -rf .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache dist
+	rm -rf docs/_build docs/auto_examples docs/api/generated docs/api/backreferences examples/*.png
 	find . -path ./.venv -prune -o -name __pycache__ -type d -exec rm -rf {} +

@@ -1,0 +1,308 @@
+"""Calibration of predicted survival at one time."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from sksurvtorch._validation import check_number
+from sksurvtorch.displays import _checks as checks
+from sksurvtorch.displays._axes import line_options, make_axes
+from sksurvtorch.displays._estimates import Array, kaplan_meier, quantile_groups, survival_at
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.collections import LineCollection
+    from matplotlib.figure import Figure, SubFigure
+    from matplotlib.lines import Line2D
+
+_REFERENCE = "Perfectly calibrated"
+_MARKERS = "os^Dv"
+
+
+class SurvivalCalibrationDisplay:
+    """Predicted survival at one time against the Kaplan-Meier estimate, by groups of samples.
+
+    The samples are grouped by their predicted survival. Of well calibrated predictions the points
+    lie on the diagonal, up to the chance that the 95 % intervals show; below it survival is
+    predicted too high. Make one with `from_estimator` or `from_predictions`.
+
+    Parameters
+    ----------
+    predicted : array of shape (n_groups,)
+        Mean predicted survival of each group, ascending.
+    observed : array of shape (n_groups,)
+        Kaplan-Meier estimate of each group at the time.
+    conf_int : array of shape (2, n_groups)
+        Lower and upper end of its confidence interval.
+    time : float
+        Time of the predictions.
+    group_size : array of int of shape (n_groups,), optional
+        Number of samples in each group.
+    name : str, optional
+        Name of the model for the legend.
+
+    Attributes
+    ----------
+    line_ : matplotlib.lines.Line2D
+        Points of the groups and the line through them.
+    interval_lines_ : matplotlib.collections.LineCollection
+        Confidence intervals.
+    ax_ : matplotlib.axes.Axes
+        Axes.
+    figure_ : matplotlib.figure.Figure
+        Figure of the axes.
+
+    See Also
+    --------
+    SurvivalFunctionDisplay : Predicted and observed survival over time, all samples together.
+
+    Notes
+    -----
+    Equal predictions are never split between groups. Where they leave fewer groups than asked for,
+    a `TiedGroupsWarning` says so.
+
+    The intervals are those of the Kaplan-Meier estimate on the log-log scale. An estimate of 0 or 1
+    has none, and they shrink to it. With late entry the estimate is conditional on being free of
+    the event at the first entry of the group.
+
+    Within a group the censoring has to be independent of the time of the event.
+
+    Examples
+    --------
+    Two groups of two. In the first one dies before time 2, in the second nobody does:
+
+    >>> from sksurv.util import Surv
+    >>> from sksurvtorch.displays import SurvivalCalibrationDisplay
+    >>> y = Surv.from_arrays([True, False, False, False], [1, 3, 3, 3])
+    >>> display = SurvivalCalibrationDisplay.from_predictions(
+    ...     y, [0.4, 0.5, 0.8, 1.0], time=2, n_groups=2
+    ... )
+    >>> display.predicted, display.observed
+    (array([0.45, 0.9 ]), array([0.5, 1. ]))
+    """
+
+    line_: Line2D
+    interval_lines_: LineCollection
+    ax_: Axes
+    figure_: Figure | SubFigure
+
+    def __init__(
+        self,
+        predicted: Array,
+        observed: Array,
+        conf_int: Array,
+        *,
+        time: float,
+        group_size: Array | None = None,
+        name: str | None = None,
+    ) -> None:
+        self.predicted = predicted
+        self.observed = observed
+        self.conf_int = conf_int
+        self.time = time
+        self.group_size = group_size
+        self.name = name
+
+    def plot(
+        self,
+        ax: Axes | None = None,
+        *,
+        ref_line: bool = True,
+        time_unit: str | None = None,
+        name: str | None = None,
+        **kwargs: Any,
+    ) -> Self:
+        """Draw the display.
+
+        Parameters
+        ----------
+        ax : matplotlib.axes.Axes, optional
+            Axes to draw on, in place of new ones. Several displays may share them.
+        ref_line : bool, default=True
+            Whether to draw the diagonal.
+        time_unit : str, optional
+            Unit of the time for the labels.
+        name : str, optional
+            Name of the model for the legend, in place of that of the display.
+        **kwargs
+            Options of the points and the line through them, see `matplotlib.lines.Line2D`.
+
+        Returns
+        -------
+        self
+            The display, with the attributes that end in an underscore.
+        """
+        ax = make_axes(ax, self, width=5)
+        name = self.name if name is None else name
+        if ref_line and _REFERENCE not in ax.get_legend_handles_labels()[1]:
+            ax.plot([0, 1], [0, 1], color="0.35", linewidth=1, linestyle=":", label=_REFERENCE)
+        self._draw_points(ax, "Groups of samples" if name is None else name, kwargs)
+        at = f"{self.time:g}" if time_unit is None else f"{self.time:g} {time_unit}"
+        ax.set(
+            xlabel=f"Predicted survival at {at}, mean of the group",
+            ylabel=f"Kaplan-Meier survival at {at}, 95 % interval",
+            xlim=(-0.02, 1.02),
+            ylim=(-0.02, 1.02),
+        )
+        ax.set_aspect("equal")
+        ax.legend(frameon=False, loc="upper left")
+        self.ax_, self.figure_ = ax, ax.figure
+        return self
+
+    def _draw_points(self, ax: Axes, label: str, given: dict[str, Any]) -> None:
+        """Draw the groups, with another marker for each display on the same axes."""
+        marker = _MARKERS[len(ax.containers) % len(_MARKERS)]
+        defaults = {"marker": marker, "markersize": 5.5, "linewidth": 1.5, "linestyle": "-"}
+        line, _, (self.interval_lines_,) = ax.errorbar(
+            self.predicted,
+            self.observed,
+            yerr=abs(self.conf_int - self.observed),
+            elinewidth=1,
+            capsize=2.5,
+            **line_options(given, **defaults, label=label),
+        )
+        assert line is not None  # as there is a marker
+        self.line_ = line
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator: Any,
+        X: Any,
+        y: Any,
+        *,
+        time: float,
+        n_groups: int = 10,
+        entry: Any = None,
+        ref_line: bool = True,
+        time_unit: str | None = None,
+        name: str | None = None,
+        ax: Axes | None = None,
+        **kwargs: Any,
+    ) -> Self:
+        """Draw the calibration of a model.
+
+        Parameters
+        ----------
+        estimator : fitted estimator
+            Model with `predict_survival_function`, as in scikit-survival, or a pipeline or a search
+            that ends in one.
+        X : array-like of shape (n_samples, n_features)
+            Samples, best not those of the fit.
+        y : structured array of shape (n_samples,)
+            Event indicator and time of the samples.
+        time : float
+            Time at which survival is predicted, within the domain of the predicted functions and
+            the follow-up of each group.
+        n_groups : int, default=10
+            Number of groups, of about equal size.
+        entry : array-like of shape (n_samples,), optional
+            Time of delayed entry (left truncation) of the samples.
+        ref_line : bool, default=True
+            Whether to draw the diagonal.
+        time_unit : str, optional
+            Unit of the time for the labels.
+        name : str, optional
+            Name of the model for the legend; by default its class.
+        ax : matplotlib.axes.Axes, optional
+            Axes to draw on, in place of new ones. Several displays may share them.
+        **kwargs
+            Options of the points and the line through them, see `matplotlib.lines.Line2D`.
+
+        Returns
+        -------
+        SurvivalCalibrationDisplay
+            The display, drawn.
+        """
+        check_number("time", time, float, 0)
+        functions = checks.predict_functions(estimator, X)
+        return cls.from_predictions(
+            y,
+            checks.evaluate(functions, np.array([time]), "time")[:, 0],
+            time=time,
+            n_groups=n_groups,
+            entry=entry,
+            ref_line=ref_line,
+            time_unit=time_unit,
+            name=type(checks.final_step(estimator)).__name__ if name is None else name,
+            ax=ax,
+            **kwargs,
+        )
+
+    @classmethod
+    def from_predictions(
+        cls,
+        y: Any,
+        survival: Any,
+        *,
+        time: float,
+        n_groups: int = 10,
+        entry: Any = None,
+        ref_line: bool = True,
+        time_unit: str | None = None,
+        name: str | None = None,
+        ax: Axes | None = None,
+        **kwargs: Any,
+    ) -> Self:
+        """Draw the calibration of predicted survival.
+
+        Parameters
+        ----------
+        y : structured array of shape (n_samples,)
+            Event indicator and time of the samples.
+        survival : array-like of shape (n_samples,)
+            Predicted survival at the time, the probability that the event is later.
+        time : float
+            Time of the predictions, within the follow-up of each group.
+        n_groups : int, default=10
+            Number of groups, of about equal size.
+        entry : array-like of shape (n_samples,), optional
+            Time of delayed entry (left truncation) of the samples.
+        ref_line : bool, default=True
+            Whether to draw the diagonal.
+        time_unit : str, optional
+            Unit of the time for the labels.
+        name : str, optional
+            Name of the model for the legend.
+        ax : matplotlib.axes.Axes, optional
+            Axes to draw on, in place of new ones. Several displays may share them.
+        **kwargs
+            Options of the points and the line through them, see `matplotlib.lines.Line2D`.
+
+        Returns
+        -------
+        SurvivalCalibrationDisplay
+            The display, drawn.
+        """
+        check_number("time", time, float, 0)
+        event, times, entry = checks.check_y(y, entry, None, cls.__name__)
+        survival = checks.check_survival(checks.check_finite("survival", survival, len(event)))
+        codes = quantile_groups(survival, n_groups)
+        group_size = np.bincount(codes)
+        observed, conf_int = _estimate(event, times, entry, codes, time)
+        predicted = np.bincount(codes, weights=survival) / group_size
+        display = cls(predicted, observed, conf_int, time=time, group_size=group_size, name=name)
+        return display.plot(ax, ref_line=ref_line, time_unit=time_unit, **kwargs)
+
+
+def _estimate(
+    event: Array, times: Array, entry: Array | None, codes: Array, time: float
+) -> tuple[Array, Array]:
+    """Return the Kaplan-Meier estimate of each group at a time, and the intervals."""
+    n_groups = int(codes.max()) + 1
+    found = []
+    for code in range(n_groups):
+        rows = codes == code
+        curve = kaplan_meier(event[rows], times[rows], None if entry is None else entry[rows])
+        estimate = survival_at(curve, time)
+        if estimate is None:
+            raise ValueError(
+                f"`time` must be within the follow-up of each group, got {time:g}. That of group "
+                f"{code + 1} of {n_groups}, by ascending predicted survival, ends with a "
+                f"censoring at {curve[0][-1]:g}. Take an earlier time, or fewer groups."
+            )
+        found.append(estimate)
+    observed, conf_int = zip(*found, strict=True)
+    return np.array(observed), np.column_stack(conf_int)
