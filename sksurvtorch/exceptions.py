@@ -9,6 +9,7 @@ __all__ = [
     "PrecisionWarning",
     "SkippedBatchWarning",
     "SurvivalWarning",
+    "TiedGroupsWarning",
 ]
 
 
@@ -38,6 +39,10 @@ class PrecisionWarning(SurvivalWarning):
 
 class SkippedBatchWarning(SurvivalWarning):
     """Batches without an event were left out of a Cox fit."""
+
+
+class TiedGroupsWarning(SurvivalWarning):
+    """Tied predictions, which are not split, leave fewer groups than were asked for."""
 
 
 class IgnoredWeightWarning(UserWarning):

@@ -4,7 +4,6 @@ They take any fitted model in scikit-survival's form, alone or in a pipeline or 
 is loaded when something is drawn.
 """
 
-from sksurvtorch.displays._estimates import TiedGroupsWarning
 from sksurvtorch.displays.calibration import SurvivalCalibrationDisplay
 from sksurvtorch.displays.loss_curve import LossCurveDisplay
 from sksurvtorch.displays.risk_groups import RiskGroupsDisplay
@@ -15,5 +14,4 @@ __all__ = [
     "RiskGroupsDisplay",
     "SurvivalCalibrationDisplay",
     "SurvivalFunctionDisplay",
-    "TiedGroupsWarning",
 ]

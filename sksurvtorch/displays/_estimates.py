@@ -12,15 +12,11 @@ from sksurv.nonparametric import kaplan_meier_estimator
 from sksurv.util import Surv
 
 from sksurvtorch._validation import check_number
-from sksurvtorch.exceptions import SurvivalWarning
+from sksurvtorch.exceptions import TiedGroupsWarning
 
 Array = NDArray[Any]
 #: Times, survival there, and its interval of shape (2, n_times), as scikit-survival returns them.
 KaplanMeier = tuple[Array, Array, Array]
-
-
-class TiedGroupsWarning(SurvivalWarning):
-    """Ties, which are not split, leave fewer groups than were asked for."""
 
 
 def kaplan_meier(event: Array, time: Array, entry: Array | None = None) -> KaplanMeier:

@@ -37,6 +37,8 @@ class Fitted:
         A row for each epoch, without its batches.
     batch_size : int
         Largest number of rows in a step.
+    l2 : float
+        Penalty on the scale of the loss of the last training.
     device : torch.device
         Where it was computed, or is to be.
     """
@@ -47,6 +49,7 @@ class Fitted:
     weights: dict[str, Tensor]
     history: list[dict[str, Any]]
     batch_size: int
+    l2: float
     device: torch.device
 
 
@@ -63,6 +66,7 @@ def get_state(estimator: SurvivalNetEstimator) -> Fitted:
         weights=net.module_.state_dict(),
         history=[{name: _plain(value) for name, value in epoch.items()} for epoch in history],
         batch_size=net.batch_size,
+        l2=net.l2,
         device=estimator.device_,
     )
 
@@ -86,6 +90,7 @@ def from_state(kind: type[SurvivalNetEstimator], state: Fitted) -> SurvivalNetEs
             setattr(part, name, value)
         part.device_ = state.device
     net = maker._remake_net(state.batch_size)
+    net.l2 = state.l2
     net.module_.load_state_dict(state.weights)
     net.history.extend({"batches": [], **epoch} for epoch in state.history)
     estimator.net_ = net

@@ -30,6 +30,7 @@ _DECODED: dict[str, type] = {
     "learned": dict,
     "history": list,
     "batch_size": int,
+    "l2": float,
     "device": torch.device,
 }
 # Stands for a parameter that is to be given again.

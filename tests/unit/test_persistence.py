@@ -104,6 +104,7 @@ def test_a_loaded_model_is_the_saved_one_to_the_bit(name, fitted, data, path):
     np.testing.assert_array_equal(loaded.predict_median(X), model.predict_median(X))
     assert loaded.score(X, y) == model.score(X, y)
     assert loaded.get_params() == model.get_params()
+    assert loaded.net_.l2 == model.net_.l2
     assert loaded.n_iter_ == model.n_iter_ == len(loaded.net_.history)
     assert loaded.net_.history[:, "train_loss"] == model.net_.history[:, "train_loss"]
     assert list(getattr(loaded, "feature_names_in_", ())) == list(
@@ -118,6 +119,7 @@ def test_training_goes_on_from_the_loaded_weights(name, fitted, data, path):
     loaded = load(path, **again(model))
     before = loaded.net_.history[-1, "train_loss"]
     loaded.partial_fit(X, y)
+    assert loaded.net_.l2 == model.net_.l2
     assert loaded.n_iter_ == model.n_iter_ + 1
     # One epoch moves the loss little; new weights would be far off.
     assert loaded.net_.history[-1, "train_loss"] == pytest.approx(before, rel=0.2)
