@@ -161,6 +161,11 @@ class SurvivalNet(NeuralNet):
         """Return a dataset of tensors; the target of a Cox model becomes risk sets."""
         if isinstance(X, torch.utils.data.Dataset):
             return X
+        if isinstance(X, (Mapping, tuple)):
+            raise TypeError(
+                f"X must be one array or tensor, got {type(X).__name__}. For a network of several "
+                "inputs use skorch.NeuralNet with the same criterion."
+            )
         X = to_tensor(X, device="cpu")
         if getattr(getattr(y, "dtype", None), "names", None) is not None:
             y = survival_target(y)

@@ -853,3 +853,10 @@ def test_the_progress_bar_leaves_a_usable_model(kind, patients):
     X, _ = patients
     model = fit(kind, patients, verbose=1, max_epochs=2)
     np.testing.assert_array_equal(model.predict(X), fit(kind, patients, max_epochs=2).predict(X))
+
+
+@pytest.mark.parametrize("pack", [lambda X: {"X": X}, lambda X: (X, X)], ids=["dict", "tuple"])
+def test_a_survival_net_takes_one_input(pack):
+    X, y = np.zeros((4, 2), dtype=np.float32), Surv.from_arrays([True] * 4, [1.0, 2.0, 3.0, 4.0])
+    with pytest.raises(TypeError, match=r"^X must be one array or tensor, got (dict|tuple)\. For"):
+        SurvivalNet(nn.Linear(2, 1), verbose=0).fit(pack(X), y)

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.integration import example_checks_networks, example_checks_tabular
+
 # A module with a leading underscore is what examples share.
 SCRIPTS = sorted((Path(__file__).parents[2] / "examples").glob("[!_]*.py"))
 ROW = re.compile(r"^([\w-]+) +([\d.]+) +([\d.]+) +([\d.]+) +([\d.]+)$", re.MULTILINE)
@@ -70,6 +72,8 @@ def check_hot_distance(printed, folder):
 
 
 CHECKS = {
+    **example_checks_networks.CHECKS,
+    **example_checks_tabular.CHECKS,
     "quickstart": check_quickstart,
     "plot_segmentation_affinities": check_affinities,
     "plot_segmentation_hot_distance": check_hot_distance,

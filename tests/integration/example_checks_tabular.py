@@ -1,0 +1,107 @@
+"""What the examples with tabular data have to print, for `test_examples`."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+NUMBER = re.compile(r"-?\d+\.\d+")
+
+
+def numbers(printed: str, row: str, *, after: str = "", occurrence: int = 0) -> list[float]:
+    """Return the decimal numbers behind a name at the start of a line, below a heading."""
+    assert after in printed, after
+    part = printed[printed.index(after) :]
+    lines = [line for line in part.splitlines() if line.startswith(row)]
+    return [float(number) for number in NUMBER.findall(lines[occurrence].removeprefix(row))]
+
+
+def check_picture(folder: Path, name: str) -> None:
+    assert (folder / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+    assert {file.name for file in folder.iterdir()} == {f"{name}.png"}
+
+
+def check_tuning(printed: str, folder: Path) -> None:
+    """The ranking scores bear with a penalty that the Brier score does not."""
+    rows = [line for line in printed.splitlines() if "*" in line and line != "* chosen"]
+    assert all(row.startswith(("network, alpha=0.1 ", "network, alpha=1 ")) for row in rows)
+    assert sum(row.count("*") for row in rows) == 3
+    name, heading = "network, alpha=1000", "difference to chosen"
+    concordance, error, auc, auc_error, brier, brier_error = numbers(printed, name, after=heading)
+    assert -concordance < 2 * error
+    assert -auc < 2 * auc_error
+    assert brier > 3 * brier_error
+    for row in ("linear", "network, alpha=1 "):
+        concordance, auc, brier = numbers(printed, row, after="held out   ")
+        assert concordance > 0.5 < auc
+        assert brier < numbers(printed, "Kaplan-Meier", after="held out   ")[2]
+    intervals = numbers(printed, "network, alpha=1 ", after="against the linear model")
+    assert max(intervals[::2]) < 0 < min(intervals[1::2])
+    check_picture(folder, "plot_tuning")
+
+
+def check_weibull_calibration(printed: str, folder: Path) -> None:
+    """Calibrated after the first year and at the median, and not for breast cancer."""
+    heading = "survival of everybody at years"
+    lower, upper = (numbers(printed, f"  {end} end", after=heading) for end in ("lower", "upper"))
+    for shape in ("shared", "per_sample"):
+        predicted = numbers(printed, shape, after=heading)
+        assert predicted[0] > upper[0]
+        assert predicted[1] > upper[1]
+        for k in (2, 3, 4):
+            assert lower[k] < predicted[k] < upper[k]
+    for k in (0, 1):
+        heading = "share dead by the quantile of"
+        low = numbers(printed, "  lower end", after=heading, occurrence=k)
+        high = numbers(printed, "  upper end", after=heading, occurrence=k)
+        assert low[4] < 50 < high[4]
+        assert low[0] > 2
+    assert numbers(printed, "shared, of the dead (wrong)")[3] > 50
+    heading = "recurrence-free at years"
+    lower, upper = (numbers(printed, f"  {end} end", after=heading) for end in ("lower", "upper"))
+    cox = numbers(printed, "Cox", after=heading)
+    assert all(low < value < high for low, value, high in zip(lower, cox, upper, strict=True))
+    for shape in ("shared", "per_sample"):
+        predicted = numbers(printed, f"Weibull, {shape}", after=heading)
+        assert predicted[0] < lower[0]
+        assert predicted[2] > upper[2]
+    check_picture(folder, "plot_weibull_calibration")
+
+
+def check_ties_strata_entry(printed: str, folder: Path) -> None:
+    """Efron's ties lose less to rounding; without entry the effect and the predictions are off."""
+    exact = numbers(printed, "days        efron")[4]
+    for unit in ("months", "years", "5 years"):
+        efron, breslow = (numbers(printed, f"{unit:12}{ties}")[4] for ties in ("efron", "breslow"))
+        assert breslow < efron <= exact
+    with_entry = numbers(printed, "age, with entry")
+    ignored = numbers(printed, "age, entry ignored")
+    assert abs(with_entry[2] - exact) < 2 * with_entry[3]
+    assert ignored[2] < with_entry[2] / 2
+    heading = "survival over ten years"
+    lower, upper = (numbers(printed, f"  {end} end", after=heading) for end in ("lower", "upper"))
+    predicted = numbers(printed, "predicted, with entry", after=heading)
+    assert all(low < value < high for low, value, high in zip(lower, predicted, upper, strict=True))
+    too_high = numbers(printed, "predicted, entry ignored", after=heading)
+    assert all(value > high for value, high in zip(too_high[:3], upper[:3], strict=True))
+    check_picture(folder, "plot_ties_strata_entry")
+
+
+def check_time_varying(printed: str, folder: Path) -> None:
+    """Coefficients are R's; the naive analysis finds an effect that is not there."""
+    for name in ("age", "year", "surgery", "transplant"):
+        row = numbers(printed, name, after="(standard error)")
+        assert row[2] == row[4], name
+    naive = numbers(printed, "naive", after="hazard after a transplant")
+    right = numbers(printed, "start-stop", after="hazard after a transplant")
+    assert naive[2] < 0.5
+    assert right[1] < 1 < right[2]
+    assert "75.000 deaths expected, 75 observed" in printed
+    check_picture(folder, "plot_time_varying")
+
+
+CHECKS: dict[str, Callable[[str, Path], None]] = {
+    "plot_tuning": check_tuning,
+    "plot_weibull_calibration": check_weibull_calibration,
+    "plot_ties_strata_entry": check_ties_strata_entry,
+    "plot_time_varying": check_time_varying,
+}
