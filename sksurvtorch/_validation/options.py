@@ -38,7 +38,7 @@ def check_number(
     if not isinstance(value, abstract) or isinstance(value, bool):
         raise TypeError(f"`{name}` must be {word}, got {value!r} of type {type(value).__name__}.")
     number = float(value)
-    if not isfinite(number):
+    if not isfinite(number) and number != low:  # a bound may be -inf, and then is a value too
         raise ValueError(f"`{name}` must be finite, got {value!r}.")
     inside = low <= number if closed else low < number
     if not (inside and number < high):

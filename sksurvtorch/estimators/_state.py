@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -64,7 +63,7 @@ def get_state(estimator: SurvivalNetEstimator) -> Fitted:
         made_with=dict(estimator._made_with),
         learned={name: getattr(estimator, name) for name in names},
         weights=net.module_.state_dict(),
-        history=[{name: _plain(value) for name, value in epoch.items()} for epoch in history],
+        history=history,
         batch_size=net.batch_size,
         l2=net.l2,
         device=estimator.device_,
@@ -97,8 +96,3 @@ def from_state(kind: type[SurvivalNetEstimator], state: Fitted) -> SurvivalNetEs
     estimator._made_with = state.made_with
     estimator._identities = momentum.Identities()
     return estimator
-
-
-def _plain(value: Any) -> Any:
-    """Return a number of numpy as one of Python."""
-    return value.item() if isinstance(value, np.generic) else value

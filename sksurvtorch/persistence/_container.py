@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
+import secrets
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save as serialise
 from torch import Tensor
 
 from sksurvtorch.exceptions import ModelFileError
@@ -35,14 +34,13 @@ def write(path: Path, document: dict[str, Any], tensors: dict[str, Tensor]) -> N
     folder = path.parent
     if not folder.is_dir():
         raise FileNotFoundError(f"`path` must lie in a folder that exists, got {str(path)!r}.")
-    handle, name = tempfile.mkstemp(dir=folder, prefix=path.name, suffix=".part")
-    os.close(handle)
+    part = path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")
     try:
-        save_file(own, name, metadata)
-        Path(name).chmod(0o666 & ~_umask())
-        Path(name).replace(path)
+        # `save_file` would give the file to its owner alone.
+        part.write_bytes(serialise(own, metadata))
+        part.replace(path)
     except BaseException:
-        Path(name).unlink(missing_ok=True)
+        part.unlink(missing_ok=True)
         raise
 
 
@@ -101,10 +99,3 @@ def _checksum(text: str, tensors: dict[str, Tensor]) -> str:
         digest.update(f"\0{name}\0{tensor.dtype}\0{tuple(tensor.shape)}\0".encode())
         digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
-
-
-def _umask() -> int:
-    """Return the mask of new files, which can only be read by setting it."""
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -249,16 +249,23 @@ def test_only_fitted_estimators_of_this_package_are_saved(data, path):
 def test_a_file_is_written_as_a_whole_or_not_at_all(fitted, saved, monkeypatch):
     before = saved.read_bytes()
 
-    def fail(tensors, name, metadata):
-        with open(name, "wb") as file:
-            file.write(b"half")
+    def fail(path, content):
+        with path.open("wb") as file:
+            file.write(content[: len(content) // 2])
         raise OSError("no space left")
 
-    monkeypatch.setattr(container, "save_file", fail)
+    monkeypatch.setattr(container.Path, "write_bytes", fail)
     with pytest.raises(OSError, match="no space left"):
         save(fitted["weibull"], saved)
     assert saved.read_bytes() == before
     assert list(saved.parent.iterdir()) == [saved]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no such permissions")
+def test_a_file_can_be_read_by_those_who_can_read_a_new_one(saved):
+    other = saved.with_name("other")
+    other.touch()
+    assert saved.stat().st_mode == other.stat().st_mode
 
 
 def test_a_folder_or_file_that_is_missing_is_named(fitted, tmp_path):
