@@ -8,18 +8,21 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 import torch
 from sklearn.base import RegressorMixin
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 from sksurv.base import SurvivalAnalysisMixin
 from torch import Tensor
 
 from sksurvtorch import _validation as validation
+from sksurvtorch.estimators import _inputs as inputs
 from sksurvtorch.estimators import _momentum as momentum
 from sksurvtorch.estimators import _network as network
 from sksurvtorch.estimators._parameters import PrefixedParameters
 from sksurvtorch.exceptions import NoEventError, NonFiniteLossError
 from sksurvtorch.metrics import concordance_index_censored
-from sksurvtorch.nets.loader import SurvivalDataset, as_tensor, information, is_mapped
+from sksurvtorch.nets.dataset import Inputs, SurvivalDataset, information
+from sksurvtorch.nets.modules import MLP
 from sksurvtorch.nets.random import RandomStream
+from sksurvtorch.nets.rows import StoredRows
 
 if TYPE_CHECKING:
     from sksurvtorch.nets import SurvivalNet
@@ -70,8 +73,8 @@ class SurvivalNetEstimator(SurvivalAnalysisMixin, RegressorMixin, PrefixedParame
         """Learn from the data what the target needs."""
 
     @abstractmethod
-    def _dataset(self, X: Tensor, columns: Columns, *, in_file: bool) -> SurvivalDataset:
-        """Return the rows with their target, in an order of its own unless they lie in a file."""
+    def _dataset(self, X: Inputs, columns: Columns) -> SurvivalDataset:
+        """Return the rows with their target, in an order of its own unless they are stored."""
 
     @abstractmethod
     def _finish(self, dataset: SurvivalDataset, output: Tensor) -> None:
@@ -130,7 +133,7 @@ class SurvivalNetEstimator(SurvivalAnalysisMixin, RegressorMixin, PrefixedParame
             self._seed = network.draw_seed(self.random_state)
             self._identities = momentum.Identities()
             self._start(columns)
-        dataset = self._dataset(as_tensor(rows), columns, in_file=is_mapped(rows))
+        dataset = self._dataset(rows, columns)
         self._train(dataset, go_on=go_on, n_epochs=n_epochs)
         self.unique_times_ = np.unique(columns["time"].numpy())
         self._finish(dataset, self._finite_output(dataset.X))
@@ -164,7 +167,7 @@ class SurvivalNetEstimator(SurvivalAnalysisMixin, RegressorMixin, PrefixedParame
 
     def _check_data(
         self, X: Any, y: Any, sample_weight: Any, *, reset: bool, **others: Any
-    ) -> tuple[np.ndarray, Columns]:
+    ) -> tuple[Inputs, Columns]:
         """Return the rows that count and their columns, event, time and so on."""
         X = self._check_X(X, reset=reset)
         event, time = validation.check_survival_y(
@@ -189,7 +192,8 @@ class SurvivalNetEstimator(SurvivalAnalysisMixin, RegressorMixin, PrefixedParame
             # A row of weight 0 counts as absent, in batches and standardisation too.
             counts = columns["weight"] > 0
             if not counts.all():
-                X = X[counts.numpy()]
+                rows = counts.nonzero().squeeze(1)
+                X = X.select(rows) if isinstance(X, StoredRows) else X.index_select(0, rows)
                 columns = {name: column[counts] for name, column in columns.items()}
         if reset and not columns["event"].any():
             raise NoEventError(
@@ -197,31 +201,21 @@ class SurvivalNetEstimator(SurvivalAnalysisMixin, RegressorMixin, PrefixedParame
             )
         return X, columns
 
-    def _check_X(self, X: Any, *, reset: bool) -> np.ndarray:
-        """Return X as an array that the network can take."""
+    def _check_X(self, X: Any, *, reset: bool) -> Inputs:
+        """Return X as rows that the network can take; what is stored stays there."""
         own = self.module is not None
         if reset:  # an earlier fit may have had another kind of network
             for name in ("input_shape_", "n_features_in_"):
                 self.__dict__.pop(name, None)
-        dtypes = [str(network.resolve_dtype(self)).removeprefix("torch.")]
-        if network.is_linear(self):
-            dtypes.append("float32")  # which the linear model widens piece by piece
-        checked: np.ndarray = validate_data(
-            self, X, reset=reset, dtype=dtypes, order="C", ensure_2d=not own, allow_nd=own
-        )
-        if reset and not own:
-            network.warn_of_lost_precision(X, checked, network.resolve_dtype(self))
-        if own:
-            if reset:
-                self.input_shape_ = checked.shape[1:]
-            elif checked.shape[1:] != self.input_shape_:
-                raise ValueError(
-                    f"A sample of X must have shape {self.input_shape_}, as in `fit`, "
-                    f"got {checked.shape[1:]}."
-                )
-        if own and not checked.flags.writeable:
-            return checked.copy()  # a network of the user may write to its input
-        return checked
+        rows = inputs.check(self, X, reset=reset)
+        if own and reset:
+            self.input_shape_ = tuple(rows.shape[1:])
+        elif own and tuple(rows.shape[1:]) != self.input_shape_:
+            raise ValueError(
+                f"A sample of X must have shape {self.input_shape_}, as in `fit`, "
+                f"got {tuple(rows.shape[1:])}."
+            )
+        return rows
 
     def _split(self, dataset: SurvivalDataset) -> tuple[SurvivalDataset, SurvivalDataset | None]:
         """Set validation rows aside for early stopping, with their share of the events."""
@@ -244,7 +238,7 @@ class SurvivalNetEstimator(SurvivalAnalysisMixin, RegressorMixin, PrefixedParame
                 "False for so few."
             )
         parts = (np.sort(np.concatenate(part)) for part in (train, valid))
-        train_set, valid_set = (SurvivalDataset(*dataset[order[rows]]) for rows in parts)
+        train_set, valid_set = (dataset.select(torch.from_numpy(order[rows])) for rows in parts)
         return train_set, valid_set
 
     def _make_net(self, train: SurvivalDataset, l2: float, batch_size: int) -> SurvivalNet:
@@ -252,15 +246,17 @@ class SurvivalNetEstimator(SurvivalAnalysisMixin, RegressorMixin, PrefixedParame
         stream = RandomStream(self._seed, self.device_)
         with stream:
             module = network.make_module(self, train.X.shape[1:])
-            if self.module is None:
-                network.standardise(module, train)
+            if isinstance(module, MLP) and self.module is None:
+                moments = inputs.Moments.of(train.X, train.weight)
+                module.standardise(moments.mean, moments.spread)
             module.to(self.device_, network.resolve_dtype(self))
             # The first call of a lazy module draws its weights.
-            network.check_output(module, train.X[:2].to(self.device_), self._n_outputs())
+            sample = inputs.head(train.X).to(self.device_)
+            network.check_output(module, sample, self._n_outputs())
         module = self._wrap(module).to(self.device_, network.resolve_dtype(self))
         self._made_with = network.made_with(self)
         if self.module is None and not (network.is_linear(self) and network.is_lbfgs(self)):
-            network.start_from_linear(self, module, train, l2)
+            network.start_from_linear(self, module, inputs.sample(train, self._seed), l2)
         return self._net_around(module, stream, batch_size)
 
     def _remake_net(self, batch_size: int) -> SurvivalNet:
@@ -301,10 +297,9 @@ class SurvivalNetEstimator(SurvivalAnalysisMixin, RegressorMixin, PrefixedParame
     def _output(self, X: Any) -> Tensor:
         """Return the output of the network for new samples, in float64."""
         check_is_fitted(self, "net_")
-        rows = as_tensor(self._check_X(X, reset=False))
-        return self._forward(rows)
+        return self._forward(self._check_X(X, reset=False)).double()
 
-    def _finite_output(self, rows: Tensor) -> Tensor:
+    def _finite_output(self, rows: Inputs) -> Tensor:
         """Return the output for the training rows, or raise if training has ruined it."""
         output = self._forward(rows)
         if not output.isfinite().all():
@@ -315,6 +310,14 @@ class SurvivalNetEstimator(SurvivalAnalysisMixin, RegressorMixin, PrefixedParame
             )
         return output
 
-    def _forward(self, rows: Tensor) -> Tensor:
-        output: Tensor = self.net_.forward(rows).double()
-        return output.reshape(len(rows), -1)
+    def _forward(self, rows: Inputs) -> Tensor:
+        output: Tensor | None = None
+        start = 0
+        for piece in self.net_.forward_iter(rows):
+            piece = piece.reshape(len(piece), -1)
+            if output is None:
+                output = piece.new_empty((len(rows), piece.shape[1]))
+            output[start : start + len(piece)] = piece
+            start += len(piece)
+        assert output is not None
+        return output

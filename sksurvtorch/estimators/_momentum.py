@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from sksurvtorch import _validation as validation
 from sksurvtorch.estimators import _network as network
 from sksurvtorch.losses import MomentumLoss, MomentumNetwork
-from sksurvtorch.nets.loader import RiskSetTarget, SurvivalDataset
+from sksurvtorch.nets.dataset import RiskSetTarget, SurvivalDataset
 
 if TYPE_CHECKING:
     from sksurvtorch.nets import SurvivalNet
@@ -95,4 +95,4 @@ class Identities:
         if labels is not None:
             codes = [self._strata.setdefault(label, len(self._strata)) for label in labels.tolist()]
             columns["stratum"] = torch.tensor(codes)[columns["stratum"]]
-        return SurvivalDataset(dataset.X, columns, in_file=dataset.in_file)
+        return SurvivalDataset(dataset.X, columns, dataset.order)

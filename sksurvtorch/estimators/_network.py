@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,8 +11,7 @@ from sklearn.utils import check_random_state
 from torch import Tensor, nn
 
 from sksurvtorch import _validation as validation
-from sksurvtorch.exceptions import PrecisionWarning
-from sksurvtorch.nets.loader import SurvivalDataset
+from sksurvtorch.nets.dataset import SurvivalDataset
 from sksurvtorch.nets.modules import ACTIVATIONS, MLP, NORMS
 from sksurvtorch.nets.random import RandomStream
 
@@ -38,8 +36,6 @@ LBFGS_OPTIONS: dict[str, Any] = {
 # Rows that the built-in network takes at once where nothing is trained: few enough for the
 # processor's cache, and enough for a GPU.
 _CHUNK = 8_192
-# Rows whose moments are taken at once: their copy stays in the processor's cache.
-_PIECE = 2_048
 
 
 def check_parameters(estimator: Any) -> None:
@@ -151,46 +147,6 @@ def make_module(estimator: Any, sample_shape: tuple[int, ...]) -> nn.Module:
     return made
 
 
-def standardise(module: nn.Module, train: SurvivalDataset) -> None:
-    """Let the built-in network standardise its inputs by their moments in the training data."""
-    assert isinstance(module, MLP)
-    module.standardise(*moments(train.X, train.weight))
-
-
-def moments(X: Tensor, weight: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Return mean and standard deviation of each column, in float64."""
-    weight = torch.ones(len(X), dtype=torch.float64) if weight is None else weight.double()
-    share = weight / weight.sum()
-    # Piece by piece: a float64 copy of X would take more memory than all else.
-    pieces = list(zip(X.split(_PIECE), share.split(_PIECE), strict=True))
-    mean: Tensor = sum(part @ rows.double() for rows, part in pieces)
-    variance = sum(part @ (rows.double() - mean).square_() for rows, part in pieces)
-    # The rounded mean of equal numbers would leave a spread.
-    constant = X.amax(0) == X.amin(0)
-    spread = torch.where(constant, 0.0, variance.sqrt())
-    return mean, spread
-
-
-def warn_of_lost_precision(given: Any, X: np.ndarray, dtype: torch.dtype) -> None:
-    """Warn if columns of X that vary are nearly constant in the dtype of the network."""
-    lowest, highest = X.min(axis=0), X.max(axis=0)
-    coarse = torch.finfo(dtype).eps * np.maximum(abs(lowest), abs(highest))
-    near = np.flatnonzero(highest - lowest < 1000 * coarse)
-    if not len(near):
-        return
-    given = np.asarray(given)[:, near].astype(float)
-    lost = near[np.ptp(given, axis=0) > 0]
-    if len(lost):
-        name = str(dtype).removeprefix("torch.")
-        warnings.warn(
-            f"{len(lost)} columns of X (the first is number {lost[0]}) vary so little around their "
-            f"mean that {name} hardly tells their values apart. Subtract the mean before `fit`, "
-            "or set dtype='float64'.",
-            PrecisionWarning,
-            stacklevel=2,
-        )
-
-
 def check_output(module: nn.Module, X: Tensor, width: int) -> None:
     """Raise unless a network of the user returns what the model needs."""
     module.eval()
@@ -297,6 +253,7 @@ def make_net(
         batch_size=batch_size,
         random_stream=stream,
         iterator_valid__batch_size=_CHUNK if estimator.module is None else max(batch_size, 256),
+        iterator_valid__num_workers=iterator.get("num_workers", 0),
         verbose=max(0, int(estimator.verbose) - 1),
         device=estimator.device_,
         compile=estimator.compile,

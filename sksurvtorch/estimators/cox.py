@@ -14,9 +14,11 @@ from sksurvtorch.estimators import _network as network
 from sksurvtorch.estimators._base import Columns, SurvivalNetEstimator
 from sksurvtorch.estimators._functions import BaselineStepFunction, check_times, pieces
 from sksurvtorch.functional import BreslowBaseline, RiskSets, breslow_baseline
+from sksurvtorch.functional._risk_set import checked_columns
 from sksurvtorch.losses import CoxPHLoss
 from sksurvtorch.nets import stratum_codes
-from sksurvtorch.nets.loader import RiskSetTarget, SurvivalDataset
+from sksurvtorch.nets.dataset import Inputs, RiskSetTarget, SurvivalDataset, UnsortedTarget
+from sksurvtorch.nets.rows import StoredRows
 
 
 class CoxNNRegressor(SurvivalNetEstimator):
@@ -436,17 +438,22 @@ class CoxNNRegressor(SurvivalNetEstimator):
     def _start(self, columns: Columns) -> None:
         """Nothing: the partial likelihood does not depend on the unit of time."""
 
-    def _dataset(self, X: Tensor, columns: Columns, *, in_file: bool) -> SurvivalDataset:
+    def _dataset(self, X: Inputs, columns: Columns) -> SurvivalDataset:
         """Return the rows in order of time, so that batches need no sort."""
+        if isinstance(X, StoredRows):
+            return SurvivalDataset(X, UnsortedTarget(checked_columns(**columns), self.ties))
         risk_sets = RiskSets(**columns, ties=self.ties)
-        if not in_file and risk_sets.order is not None:
+        if risk_sets.order is not None:
             X, risk_sets = X.index_select(0, risk_sets.order), risk_sets.take(risk_sets.order)
-        return SurvivalDataset(X, RiskSetTarget(risk_sets), in_file=in_file)
+        return SurvivalDataset(X, RiskSetTarget(risk_sets))
 
     def _finish(self, dataset: SurvivalDataset, output: Tensor) -> None:
-        assert isinstance(dataset.y, RiskSetTarget)
         self.strata_ = self._labels
-        baseline = breslow_baseline(output, risk_sets=dataset.y.risk_sets)
+        y = dataset.y
+        assert isinstance(y, RiskSetTarget)
+        unsorted = isinstance(y, UnsortedTarget) and "entry" not in y
+        given: dict[str, Any] = y.columns if unsorted else {"risk_sets": y.risk_sets}
+        baseline = breslow_baseline(output, **given)
         self.log_baseline_cumulative_hazard_ = self._on_grid(baseline)
 
     def _codes(self, stratum: Any, y: Any) -> np.ndarray | None:
@@ -460,15 +467,12 @@ class CoxNNRegressor(SurvivalNetEstimator):
 
     def _on_grid(self, baseline: BreslowBaseline) -> np.ndarray:
         """Return the log baseline of each stratum at `unique_times_`, -inf before its events."""
-        times, values = baseline.times.numpy(), baseline.log_cumulative_hazard.numpy()
-        stratum = np.zeros(len(times)) if baseline.stratum is None else baseline.stratum.numpy()
         n_strata = 1 if self.strata_ is None else len(self.strata_)
         grid = np.full((n_strata, len(self.unique_times_)), -np.inf)
-        for code in range(n_strata):
-            of_code = stratum == code
-            position = np.searchsorted(times[of_code], self.unique_times_, side="right")
-            grid[code] = np.append(-np.inf, values[of_code])[position]
-        return grid
+        row = 0 if baseline.stratum is None else baseline.stratum.numpy()
+        at_events = np.searchsorted(self.unique_times_, baseline.times.numpy())
+        grid[row, at_events] = baseline.log_cumulative_hazard.numpy()
+        return np.maximum.accumulate(grid, axis=1, out=grid)  # it stays between events
 
     def _over_time(self, X: Any, stratum: Any, times: Any, *, survival: bool) -> np.ndarray:
         """Return survival or cumulative hazard of each sample, at `unique_times_` or `times`."""

@@ -25,7 +25,7 @@ from sksurvtorch.functional import (
 )
 from sksurvtorch.losses import WeibullAFTLoss
 from sksurvtorch.nets import SharedShape
-from sksurvtorch.nets.loader import SurvivalDataset
+from sksurvtorch.nets.dataset import Inputs, SurvivalDataset
 
 SHAPES = ("shared", "per_sample")
 # Largest distance of a log time from their mean, in the scale that the network is trained on.
@@ -456,7 +456,7 @@ class WeibullAFTRegressor(SurvivalNetEstimator):
         spread = max(spread, farthest / _FARTHEST)
         self.log_time_spread_ = spread if spread > 0 else 1.0
 
-    def _dataset(self, X: Tensor, columns: Columns, *, in_file: bool) -> SurvivalDataset:
+    def _dataset(self, X: Inputs, columns: Columns) -> SurvivalDataset:
         columns = dict(columns, time=self._scaled(columns["time"]))
         if "entry" in columns:
             entry = columns["entry"].double()
@@ -465,7 +465,7 @@ class WeibullAFTRegressor(SurvivalNetEstimator):
             # Rounding may not make an entry that is just before the time equal to it.
             before = torch.nextafter(columns["time"], torch.zeros(()).double())
             columns["entry"] = torch.where(positive, torch.minimum(scaled, before), 0.0)
-        return SurvivalDataset(X, columns, in_file=in_file)
+        return SurvivalDataset(X, columns)
 
     def _scaled(self, time: Tensor) -> Tensor:
         """Return times with log times of mean 0 and standard deviation 1."""

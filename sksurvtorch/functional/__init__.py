@@ -1,11 +1,8 @@
 """Mathematics of the losses on tensors: pure functions that need torch alone."""
 
 from sksurvtorch.functional._risk_set import RiskSets
-from sksurvtorch.functional.cox import (
-    BreslowBaseline,
-    breslow_baseline,
-    cox_neg_partial_log_likelihood,
-)
+from sksurvtorch.functional.breslow import BreslowBaseline, breslow_baseline
+from sksurvtorch.functional.cox import cox_neg_partial_log_likelihood
 from sksurvtorch.functional.segmentation import (
     affinities_terms,
     hot_distance_terms,

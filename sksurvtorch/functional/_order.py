@@ -89,6 +89,7 @@ def keys(
     if 2 * n_strata * (high - low + 2) < 2**63:
         n_levels = high - low + 1
         level = ordinal - low
+        del ordinal
         if before is not None:
             before = before.clamp(min=low - 1) - low
     else:  # too far apart for a key

@@ -1,8 +1,8 @@
-"""Cox proportional hazards: negative log partial likelihood and Breslow baseline hazard."""
+"""Cox proportional hazards: negative log partial likelihood."""
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,12 +11,11 @@ from sksurvtorch._validation import REDUCTIONS, TIES, check_option, check_predic
 from sksurvtorch.functional._arithmetic import Arithmetic, Linear, Log, widest
 from sksurvtorch.functional._autograd import refuse_second_derivative
 from sksurvtorch.functional._risk_set import RiskSets
-from sksurvtorch.functional._sums import RunningSums
 
 # A float64 reaches from exp(-708) to exp(709). Hazard ratios within exp(-600) and exp(600) leave
 # room for their sums and inverses; beyond that range sums are taken in logarithms, which keep 1e-13
 # relative to a log hazard ratio of 1000.
-_LINEAR_RANGE = 1200.0
+LINEAR_RANGE = 1200.0
 
 
 def cox_neg_partial_log_likelihood(
@@ -110,116 +109,15 @@ def cox_neg_partial_log_likelihood(
     if risk_sets is None:
         risk_sets = RiskSets(event, time, entry=entry, stratum=stratum, weight=weight, ties=ties)
     else:
-        _check_alone(risk_sets, event, time, entry, stratum, weight)
-    eta = _check_log_hazard_ratio(log_hazard_ratio, risk_sets)
+        check_alone(risk_sets, event, time, entry, stratum, weight)
+    eta = check_log_hazard_ratio(log_hazard_ratio, risk_sets.n_samples, risk_sets.device)
     if reduction != "none":
         loss: Tensor = _Loss.apply(eta, risk_sets, reduction)  # type: ignore[no-untyped-call]
         return loss
     return _loss_by_row(eta, risk_sets).to(eta.dtype)
 
 
-class BreslowBaseline(NamedTuple):
-    """Baseline cumulative hazard at the event times, as `breslow_baseline` gives it.
-
-    Attributes
-    ----------
-    stratum : int tensor of shape (n_times,), or None
-        Stratum of each entry, ascending; None without strata.
-    times : tensor of shape (n_times,)
-        The distinct event times of each stratum, ascending.
-    log_cumulative_hazard : tensor of shape (n_times,)
-        Logarithm of the baseline cumulative hazard at `times`; it is 0 before the first of them.
-    """
-
-    stratum: Tensor | None
-    times: Tensor
-    log_cumulative_hazard: Tensor
-
-
-def breslow_baseline(
-    log_hazard_ratio: Tensor,
-    event: Tensor | None = None,
-    time: Tensor | None = None,
-    *,
-    entry: Tensor | None = None,
-    stratum: Tensor | None = None,
-    weight: Tensor | None = None,
-    risk_sets: RiskSets | None = None,
-) -> BreslowBaseline:
-    r"""Breslow estimate of the baseline cumulative hazard of a Cox model.
-
-    :math:`H_0(t)` is the sum over the event times up to t, of this stratum, of
-    :math:`\sum_{i \in D} w_i / \sum_{j \in R} w_j e^{\eta_j}`, and a row's survival is
-    :math:`\exp(-H_0(t) e^\eta)`. The estimate is the same for both ways to treat ties.
-
-    Parameters
-    ----------
-    log_hazard_ratio : tensor of shape (n_samples,) or (n_samples, 1)
-        Output of the network for the rows it was fitted on.
-    event, time, entry, stratum, weight : tensor of shape (n_samples,), optional
-        As for `cox_neg_partial_log_likelihood`.
-    risk_sets : RiskSets, optional
-        Given in place of them.
-
-    Returns
-    -------
-    BreslowBaseline
-        `stratum`, `times` and `log_cumulative_hazard`, in float64 where the device has it.
-
-    Raises
-    ------
-    NoEventError
-        If there is no event of positive weight.
-    ValueError, TypeError
-        If an argument has the wrong kind, shape or content.
-
-    Notes
-    -----
-    Computed in logarithms: adding a constant to `log_hazard_ratio` subtracts it from the result.
-    No gradient is offered.
-
-    References
-    ----------
-    .. [1] N. Breslow, discussion of D. R. Cox, "Regression models and life-tables", JRSS B 34,
-       1972, doi:10.1111/j.2517-6161.1972.tb00899.x.
-
-    Examples
-    --------
-    >>> import torch
-    >>> from sksurvtorch.functional import breslow_baseline
-    >>> event, time = torch.tensor([True, True, False]), torch.tensor([1.0, 2.0, 3.0])
-    >>> breslow_baseline(torch.zeros(3), event, time).log_cumulative_hazard.exp()  # 1/3, 1/3 + 1/2
-    tensor([0.3333, 0.8333], dtype=torch.float64)
-    """
-    if risk_sets is None:
-        risk_sets = RiskSets(event, time, entry=entry, stratum=stratum, weight=weight)
-    else:
-        _check_alone(risk_sets, event, time, entry, stratum, weight)
-    eta = _check_log_hazard_ratio(log_hazard_ratio, risk_sets).detach()
-    groups, segments = risk_sets.groups()
-    eta = eta.to(widest(eta.device), copy=True)
-    v = risk_sets.in_order(_log_weighted_(eta, risk_sets))
-    log_risk = risk_sets.plan.denominators(Log, v)
-    if len(log_risk) > len(groups.start):
-        # The first denominator of tied events is the sum over all at risk.
-        log_risk = log_risk.index_select(0, groups.start)
-    log_hazard = risk_sets.group_weight(groups).log() - log_risk
-    lengths = None
-    if segments is not None and groups.segment is not None:
-        of_group = groups.segment.index_select(0, groups.start)
-        lengths = torch.bincount(of_group, minlength=len(segments.number))
-    sums = RunningSums(lengths, from_end=True)
-    log_cumulative_hazard = sums.up_to_each(Log, log_hazard).flip(0)
-    row = risk_sets.row(groups.last).flip(0)
-    columns = risk_sets.columns
-    times = columns["time"].index_select(0, row)
-    if segments is None:
-        return BreslowBaseline(None, times, log_cumulative_hazard)
-    stratum, order = columns["stratum"].index_select(0, row).sort(stable=True)
-    return BreslowBaseline(stratum, times[order], log_cumulative_hazard[order])
-
-
-def _check_alone(risk_sets: RiskSets, *others: object) -> None:
+def check_alone(risk_sets: RiskSets, *others: object) -> None:
     """Raise if what `risk_sets` holds is given a second time."""
     if any(other is not None for other in others):
         raise TypeError(
@@ -228,25 +126,27 @@ def _check_alone(risk_sets: RiskSets, *others: object) -> None:
         )
 
 
-def _check_log_hazard_ratio(log_hazard_ratio: Tensor, risk_sets: RiskSets) -> Tensor:
+def check_log_hazard_ratio(
+    log_hazard_ratio: Tensor, n_samples: int, device: torch.device
+) -> Tensor:
     """Return the log hazard ratio with shape (n_samples,)."""
     eta = check_prediction("log_hazard_ratio", log_hazard_ratio, (1,))
     # A vector as it came has a shorter graph.
     eta = log_hazard_ratio if log_hazard_ratio.ndim == 1 else eta.squeeze(1)
-    if len(eta) != risk_sets.n_samples:
+    if len(eta) != n_samples:
         raise ValueError(
-            f"`log_hazard_ratio` must have {risk_sets.n_samples} rows, got {len(eta)}: "
+            f"`log_hazard_ratio` must have {n_samples} rows, got {len(eta)}: "
             "one for each row of `event` and `time`."
         )
-    if eta.device != risk_sets.device:
+    if eta.device != device:
         raise ValueError(
             f"`risk_sets` must be on the device of the log hazard ratio, {eta.device}, got "
-            f"{risk_sets.device}. Move them once, by risk_sets.to({str(eta.device)!r})."
+            f"{device}. Move them once, by risk_sets.to({str(eta.device)!r})."
         )
     return eta
 
 
-def _log_weighted_(eta: Tensor, risk_sets: RiskSets) -> Tensor:
+def log_weighted_(eta: Tensor, risk_sets: RiskSets) -> Tensor:
     """Add the logarithms of the weights."""
     return eta if risk_sets.log_weight is None else eta.add_(risk_sets.log_weight)
 
@@ -256,7 +156,7 @@ def _arithmetic(eta: Tensor, risk_sets: RiskSets) -> tuple[Arithmetic, float]:
     if eta.device.type != "cpu":  # looking at the range would stop the stream
         return Log, 0.0
     lowest, highest = (bound.item() for bound in eta.aminmax())
-    if highest - lowest + risk_sets.log_weight_range <= _LINEAR_RANGE:
+    if highest - lowest + risk_sets.log_weight_range <= LINEAR_RANGE:
         return Linear, (lowest + highest) / 2 + risk_sets.log_weight_middle
     return Log, 0.0
 
@@ -279,7 +179,7 @@ class _Loss(torch.autograd.Function):
         arithmetic, log_scale = _arithmetic(wide, risk_sets)
         centred = wide - log_scale
         of_events = centred @ risk_sets.event_weight
-        v = arithmetic.from_log_(risk_sets.in_order(_log_weighted_(centred, risk_sets)))
+        v = arithmetic.from_log_(risk_sets.in_order(log_weighted_(centred, risk_sets)))
         risk = risk_sets.plan.denominators(arithmetic, v)
         divisor = risk_sets.total_event_weight if reduction == "mean" else None
         if ctx.needs_input_grad[0]:
@@ -320,7 +220,7 @@ class _LogDenominators(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, eta: Tensor, risk_sets: RiskSets) -> Tensor:
         arithmetic, log_scale = _arithmetic(eta, risk_sets)
-        v = risk_sets.in_order(_log_weighted_(eta - log_scale, risk_sets))
+        v = risk_sets.in_order(log_weighted_(eta - log_scale, risk_sets))
         v = arithmetic.from_log_(v)
         risk = risk_sets.plan.denominators(arithmetic, v)
         ctx.save_for_backward(v, risk)

@@ -1,11 +1,10 @@
-"""Batches of tensors that lie in memory, in place of a row-wise collate."""
+"""Batches of rows, in place of a row-wise collate."""
 
 from __future__ import annotations
 
-import mmap
 import pickle
-from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from collections import deque
+from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
 
@@ -14,139 +13,16 @@ import torch
 from torch import Tensor
 
 from sksurvtorch.functional import RiskSets
-from sksurvtorch.functional._arithmetic import widest
+from sksurvtorch.nets.dataset import RiskSetTarget, SurvivalDataset, Target, take, take_rows
+from sksurvtorch.nets.rows import StoredRows
 
-
-class RiskSetTarget(Mapping[str, Tensor]):
-    """Target of a Cox net: reads as a mapping of columns, and carries their risk sets.
-
-    Parameters
-    ----------
-    risk_sets : RiskSets
-        Risk sets of the rows.
-    """
-
-    def __init__(self, risk_sets: RiskSets) -> None:
-        self.risk_sets = risk_sets
-
-    def __getitem__(self, name: str) -> Tensor:
-        return self.risk_sets.columns[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.risk_sets.columns)
-
-    def __len__(self) -> int:
-        return len(self.risk_sets.columns)
-
-
-Target = Mapping[str, Tensor] | None
+_Batch = tuple[Tensor, Target]
 # The generator's state before, pickled, and after; and the rows and risk sets of the batches.
 _Epoch = tuple[bytes, Any, list[tuple[Tensor, RiskSets]]]
 # So many rows are laid out at once if an epoch has fewer.
 _ROWS_AT_ONCE = 8_192
-
-
-class SurvivalDataset(torch.utils.data.Dataset[Any]):
-    """Rows of X with their target.
-
-    Parameters
-    ----------
-    X : tensor of shape (n_samples, ...)
-        Input of the network.
-    y : mapping of tensors of shape (n_samples,), or None
-        Target: event, time and so on; a `RiskSetTarget` for a Cox model.
-    in_file : bool, default=False
-        Whether X is a map of a file, and so may be larger than the memory.
-    """
-
-    def __init__(self, X: Tensor, y: Target = None, *, in_file: bool = False) -> None:
-        self.X = X
-        self.y = y
-        self.in_file = in_file
-
-    def __len__(self) -> int:
-        return len(self.X)
-
-    def __getitem__(self, index: Any) -> tuple[Tensor, Target]:
-        rows = torch.as_tensor(index)
-        return self.X[rows.to(self.X.device)], take(self.y, rows)
-
-    def to(self, device: torch.device) -> SurvivalDataset:
-        """Return these rows, with what is better moved once than batch by batch on `device`."""
-        # A file stays where it is, and so do rows that do not fit. A bank keeps plain targets on
-        # the CPU, and batches with late entry or strata are laid out there, as are all batches for
-        # a device without float64.
-        X, y = self.X, self.y
-        if not self.in_file:
-            with suppress(torch.OutOfMemoryError):
-                X = X.to(device)
-        stays = {"entry", "stratum"} & set(y or ()) or widest(device) != torch.float64
-        if isinstance(y, RiskSetTarget) and not stays:
-            y = RiskSetTarget(y.risk_sets.to(device))
-        return SurvivalDataset(X, y, in_file=self.in_file)
-
-    @property
-    def event(self) -> np.ndarray:
-        """Which rows have an event, on the CPU."""
-        if self.y is None:
-            return np.zeros(len(self), dtype=bool)
-        event: np.ndarray = self.y["event"].cpu().numpy()
-        return event
-
-    @property
-    def order(self) -> np.ndarray | None:
-        """Rows in the order of their risk sets; None if they lie so, or have none."""
-        order = self.y.risk_sets.order if isinstance(self.y, RiskSetTarget) else None
-        return None if order is None else order.cpu().numpy()
-
-    @property
-    def weight(self) -> Tensor | None:
-        """Weight of the rows, if they have one."""
-        return None if self.y is None else self.y.get("weight")
-
-
-class _Unlocked:
-    """The memory of an array, without its mark that it must not be written to."""
-
-    def __init__(self, array: np.ndarray) -> None:
-        self.array = array  # kept alive
-        address, _ = array.__array_interface__["data"]
-        self.__array_interface__ = {**array.__array_interface__, "data": (address, False)}
-
-
-def as_tensor(array: np.ndarray) -> Tensor:
-    """Return a tensor on the memory of an array, which the caller only reads."""
-    # torch warns of arrays that must not be written to, such as memory maps opened to read.
-    return torch.from_numpy(array if array.flags.writeable else np.asarray(_Unlocked(array)))
-
-
-def is_mapped(array: np.ndarray) -> bool:
-    """Whether an array lies in a file rather than in memory."""
-    base: Any = array
-    while isinstance(base, np.ndarray):
-        base = base.base
-    return isinstance(base, mmap.mmap)
-
-
-def take_rows(x: Tensor, rows: Tensor) -> Tensor:
-    """Return some rows of a tensor, wherever it is."""
-    return x.index_select(0, rows.to(x.device, non_blocking=True))
-
-
-def take(y: Target, rows: Tensor) -> Target:
-    """Return some rows of a target."""
-    if y is None:
-        return None
-    if isinstance(y, RiskSetTarget):
-        return RiskSetTarget(y.risk_sets.take(rows))
-    return {name: column[rows.to(column.device)] for name, column in y.items()}
-
-
-def information(y: Mapping[str, Tensor]) -> Tensor:
-    """Return what the mean loss of some rows is divided by: events for Cox, else rows, weighted."""
-    if isinstance(y, RiskSetTarget):
-        return y.risk_sets.total_event_weight
-    return y["weight"].sum() if "weight" in y else torch.tensor(float(len(y["event"])))
+# Stored rows that lie together are read together: a block has so many bytes.
+_BLOCK = 2**20
 
 
 class BatchLoader:
@@ -156,6 +32,10 @@ class BatchLoader:
     short batch comes last, but where there is no target and no shuffle. With `shuffle` the events
     are spread evenly over the batches. For a Cox model a batch without an event is left out, since
     the partial likelihood is not defined there; `n_skipped` counts them.
+
+    Rows that are stored, and take more than `window_bytes`, are shuffled window by window: blocks
+    of neighbouring rows come in random order, as many of them as a window holds are read together,
+    and their rows are dealt to the batches of that window at random.
 
     Parameters
     ----------
@@ -167,6 +47,10 @@ class BatchLoader:
         Draw the rows in random order, another one in each epoch.
     generator : numpy.random.Generator, optional
         Source of the random order.
+    window_bytes : int, default=2**27
+        Size of the rows among which stored rows are shuffled.
+    num_workers : int, default=0
+        Number of processes that read the rows of a torch dataset ahead.
     """
 
     def __init__(
@@ -176,11 +60,15 @@ class BatchLoader:
         *,
         shuffle: bool = False,
         generator: np.random.Generator | None = None,
+        window_bytes: int = 2**27,
+        num_workers: int = 0,
     ) -> None:
         self.dataset = dataset
         self.batch_size = batch_size
         self.shuffle = shuffle
         self.generator = np.random.default_rng() if generator is None else generator
+        self.window_bytes = window_bytes
+        self.num_workers = num_workers
         self.n_skipped = 0
         self._drawn: list[_Epoch] = []
         self._n_epochs = 0
@@ -188,21 +76,108 @@ class BatchLoader:
     def __len__(self) -> int:
         return max(1, -(-len(self.dataset) // self.batch_size))
 
-    def __iter__(self) -> Iterator[tuple[Tensor, Target]]:
+    def __iter__(self) -> Iterator[_Batch]:
         if len(self) == 1:
-            yield self.dataset.X, self.dataset.y
+            X = self.dataset.X
+            yield X if isinstance(X, Tensor) else X.whole(), self.dataset.y
         elif self.dataset.y is None and not self.shuffle:
             yield from ((X, None) for X in self.inputs())
-        elif isinstance(self.dataset.y, RiskSetTarget):
-            for rows, risk_sets in self._next_epoch(self.dataset.y.risk_sets):
-                yield take_rows(self.dataset.X, rows), RiskSetTarget(risk_sets)
         else:
-            drawn = np.array_split(self._order(self.dataset.event), len(self))
-            yield from (self.dataset[rows] for rows in drawn)
+            yield from self._read(self._batches())
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out epochs that can be drawn again: each of their views would bring all rows."""
         return vars(self) | {"_drawn": []}
+
+    def inputs(self) -> Iterator[Tensor]:
+        """Iterate over the inputs of all rows, as they lie."""
+        X = self.dataset.X
+        if isinstance(X, Tensor):
+            yield from X.split(self.batch_size)
+        else:
+            yield from X.split(self.batch_size, self.num_workers)
+
+    def window(self) -> Tensor:
+        """Return the rows of a first window: all of them if they fit in one."""
+        return torch.from_numpy(next(self._windows())[0]).sort().values
+
+    def _read(self, batches: Iterator[_Batch]) -> Iterator[_Batch]:
+        """Iterate over inputs and targets of batches given by their rows and targets."""
+        X = self.dataset.X
+        if isinstance(X, Tensor):
+            for rows, y in batches:
+                yield take_rows(X, rows), y
+            return
+        targets: deque[Target] = deque()  # the rows may be asked for some batches ahead
+
+        def all_rows() -> Iterator[Tensor]:
+            for rows, y in batches:
+                targets.append(y)
+                yield rows
+
+        for inputs in X.read(all_rows(), self.num_workers):
+            yield inputs, targets.popleft()
+
+    def _batches(self) -> Iterator[_Batch]:
+        """Iterate over the rows and the targets of the batches."""
+        y = self.dataset.y
+        if self._per_window == len(self) and isinstance(y, RiskSetTarget):
+            yield from ((rows, RiskSetTarget(r)) for rows, r in self._next_epoch(y.risk_sets))
+            return
+        for rows, n_batches in self._windows():
+            if isinstance(y, RiskSetTarget):
+                yield from self._sorted(rows, n_batches, y)
+            else:
+                event = self.dataset.event[rows]
+                for places in np.array_split(self._order(event), n_batches):
+                    drawn = torch.from_numpy(rows[places])
+                    yield drawn, take(y, drawn)
+            if isinstance(self.dataset.X, StoredRows):
+                self.dataset.X.release()
+
+    @property
+    def _per_window(self) -> int:
+        """Number of batches that are drawn from a window."""
+        if not isinstance(self.dataset.X, StoredRows):
+            return len(self)
+        n_rows = self.window_bytes // self.dataset.X.row_bytes
+        return min(len(self), max(1, n_rows * len(self) // len(self.dataset)))
+
+    def _windows(self) -> Iterator[tuple[np.ndarray, int]]:
+        """Iterate over the rows of each window, and its number of batches."""
+        n_rows, n_batches, per_window = len(self.dataset), len(self), self._per_window
+        if per_window == n_batches:
+            order = self.dataset.order if self.shuffle else None
+            yield np.arange(n_rows) if order is None else order, n_batches
+            return
+        assert isinstance(self.dataset.X, StoredRows)
+        n_blocks = -(-n_rows * self.dataset.X.row_bytes // _BLOCK)
+        bounds = np.arange(n_blocks + 1) * n_rows // n_blocks
+        blocks = self.generator.permutation(n_blocks) if self.shuffle else np.arange(n_blocks)
+        # Where each block ends when they follow each other in this order.
+        ends = np.diff(bounds)[blocks].cumsum()
+        shift = bounds[blocks + 1] - ends
+        for first in range(0, n_batches, per_window):
+            last = min(first + per_window, n_batches)
+            places = np.arange(first * n_rows // n_batches, last * n_rows // n_batches)
+            yield places + shift[np.searchsorted(ends, places, side="right")], last - first
+
+    def _sorted(self, rows: np.ndarray, n_batches: int, y: RiskSetTarget) -> Iterator[_Batch]:
+        """Iterate over the batches of a window, with their risk sets."""
+        in_window = y.take(torch.from_numpy(rows))
+        if in_window.order is not None:
+            rows = rows[in_window.order.numpy()]
+            in_window = y.take(torch.from_numpy(rows))
+        event = in_window["event"].numpy()
+        if not event.any():
+            self.n_skipped += n_batches
+            return
+        drawn = np.array_split(self._order(event), n_batches)
+        batches = [torch.from_numpy(np.sort(places)) for places in drawn if event[places].any()]
+        self.n_skipped += n_batches - len(batches)
+        split = in_window.risk_sets.split(torch.cat(batches), [len(batch) for batch in batches])
+        for places, risk_sets in zip(batches, split, strict=True):
+            yield torch.from_numpy(rows)[places], RiskSetTarget(risk_sets)
 
     def _next_epoch(self, risk_sets: RiskSets) -> list[tuple[Tensor, RiskSets]]:
         """Return rows and risk sets of the batches of an epoch.
@@ -240,12 +215,9 @@ class BatchLoader:
             for (before, after), epoch in zip(pairwise(states), epochs, strict=True)
         ]
 
-    def inputs(self) -> Iterator[Tensor]:
-        """Iterate over the inputs of all rows, as they lie in memory."""
-        yield from self.dataset.X.split(self.batch_size)
-
     def _order(self, event: np.ndarray) -> np.ndarray:
-        n = len(self.dataset)
+        """Return the places of rows in the order in which they are dealt to batches."""
+        n = len(event)
         if not self.shuffle:
             return np.arange(n)
         # Each kind of row gets its places at even distances, from a random start.

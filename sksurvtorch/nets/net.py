@@ -17,11 +17,14 @@ from torch import Tensor
 
 from sksurvtorch.exceptions import SkippedBatchWarning
 from sksurvtorch.functional import RiskSets
+from sksurvtorch.functional._risk_set import checked_columns
 from sksurvtorch.losses import CoxPHLoss, MomentumLoss, MomentumNetwork
 from sksurvtorch.nets.callbacks import FiniteLoss, PrintedLog
-from sksurvtorch.nets.loader import BatchLoader, RiskSetTarget, SurvivalDataset, information
+from sksurvtorch.nets.dataset import RiskSetTarget, SurvivalDataset, UnsortedTarget, information
+from sksurvtorch.nets.loader import BatchLoader
 from sksurvtorch.nets.modules import SquaredWeights
 from sksurvtorch.nets.random import RandomStream
+from sksurvtorch.nets.rows import DatasetRows, MappedRows, StoredRows, is_mapped
 from sksurvtorch.nets.target import survival_target
 
 _TAME = 1e6
@@ -158,22 +161,38 @@ class SurvivalNet(NeuralNet):
         return super().torch_compile(module, name)
 
     def get_dataset(self, X: Any, y: Any = None) -> Any:
-        """Return a dataset of tensors; the target of a Cox model becomes risk sets."""
-        if isinstance(X, torch.utils.data.Dataset):
+        """Return a dataset of tensors; the target of a Cox model becomes risk sets.
+
+        A memory map and a torch dataset of rows stay where they are.
+        """
+        if isinstance(X, SurvivalDataset):
             return X
         if isinstance(X, (Mapping, tuple)):
             raise TypeError(
                 f"X must be one array or tensor, got {type(X).__name__}. For a network of several "
                 "inputs use skorch.NeuralNet with the same criterion."
             )
-        X = to_tensor(X, device="cpu")
+        if isinstance(X, torch.utils.data.Dataset):
+            if y is None and not issubclass(self.iterator_train, BatchLoader):
+                return X  # which has a target of its own
+            X = DatasetRows(X)
+        elif is_mapped(X):
+            X = MappedRows(X, torch.from_numpy(X[:0].copy()).dtype)
+        elif not isinstance(X, StoredRows):
+            X = to_tensor(X, device="cpu")
         if getattr(getattr(y, "dtype", None), "names", None) is not None:
             y = survival_target(y)
         if isinstance(y, Mapping):
             y = {name: torch.as_tensor(column) for name, column in y.items()}
             if isinstance(self.criterion_, CoxPHLoss):
-                y = RiskSetTarget(RiskSets(**y, ties=self.criterion_.ties))
+                y = self._with_risk_sets(y, stored=isinstance(X, StoredRows))
         return self.dataset(X, y)
+
+    def _with_risk_sets(self, y: Mapping[str, Tensor], *, stored: bool) -> RiskSetTarget:
+        """Return the target of a Cox model; of stored rows it is sorted part by part."""
+        if stored:
+            return UnsortedTarget(checked_columns(**y), self.criterion_.ties)
+        return RiskSetTarget(RiskSets(**y, ties=self.criterion_.ties))
 
     def infer(self, x: Any, **fit_params: Any) -> Any:
         """Return the output of the network for a batch."""
@@ -224,11 +243,11 @@ class SurvivalNet(NeuralNet):
     def run_single_epoch(
         self, iterator: Any, training: bool, prefix: str, step_fn: Any, **fit_params: Any
     ) -> None:
-        """Run one epoch; losses are read once at its end, so that no batch waits for the device."""
+        """Run one epoch; losses are read at its end where a batch would wait for the device."""
         if iterator is None:
             return
         batches = iterator if training else [(iterator.dataset.X, iterator.dataset.y)]
-        losses: list[Tensor] = []
+        losses: list[Any] = []
         for batch in batches:
             self.notify("on_batch_begin", batch=batch, training=training)
             if training:
@@ -236,10 +255,14 @@ class SurvivalNet(NeuralNet):
             else:
                 step = self._validate(iterator, **fit_params)
             self.history.record_batch(prefix + "_batch_size", len(batch[0]))
-            losses.append(step["loss"].detach())
+            loss = step["loss"].detach()
+            # Small tensors kept between large ones would hold on to the memory of these.
+            losses.append(loss.item() if loss.device.type == "cpu" else loss)
             self.notify("on_batch_end", batch=batch, training=training, **step)
         rows = self.history[-1]["batches"][-len(losses) :]
-        for row, loss in zip(rows, torch.stack(losses).tolist(), strict=True):
+        if isinstance(losses[0], Tensor):
+            losses = torch.stack(losses).tolist()
+        for row, loss in zip(rows, losses, strict=True):
             row[prefix + "_loss"] = loss
         self.history.record(prefix + "_batch_count", len(losses))
 
@@ -259,7 +282,8 @@ class SurvivalNet(NeuralNet):
     def get_iterator(self, dataset: Any, training: bool = False) -> Any:
         """Return the batches of a dataset."""
         if isinstance(dataset, torch.utils.data.Subset):  # as skorch's ValidSplit makes them
-            dataset = SurvivalDataset(*dataset.dataset[np.sort(dataset.indices)])
+            whole: Any = dataset.dataset
+            dataset = whole.select(torch.from_numpy(np.sort(dataset.indices)))
         iterator = super().get_iterator(dataset, training=training)
         if training:
             self.train_batches_ = iterator

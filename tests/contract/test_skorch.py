@@ -33,7 +33,8 @@ from sksurvtorch import CoxNNRegressor, CoxPHLoss, WeibullAFTLoss, WeibullAFTReg
 from sksurvtorch.exceptions import NonFiniteLossError, NonFiniteLossWarning, SkippedBatchWarning
 from sksurvtorch.nets import SurvivalNet, survival_target
 from sksurvtorch.nets import loader as loader_module
-from sksurvtorch.nets.loader import BatchLoader, SurvivalDataset
+from sksurvtorch.nets.dataset import SurvivalDataset
+from sksurvtorch.nets.loader import BatchLoader
 
 KINDS = (CoxNNRegressor, WeibullAFTRegressor)
 LOSSES = (CoxPHLoss, WeibullAFTLoss)

@@ -1,0 +1,171 @@
+"""X as the network takes it: in memory or stored, and what is to be known of its columns."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.utils.validation import validate_data
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from sksurvtorch.estimators import _network as network
+from sksurvtorch.exceptions import PrecisionWarning
+from sksurvtorch.nets.dataset import Inputs, SurvivalDataset, take
+from sksurvtorch.nets.loader import BatchLoader
+from sksurvtorch.nets.rows import DatasetRows, MappedRows, as_tensor, is_mapped
+
+# Rows of a table that are looked at together: their copy stays in the processor's cache.
+_PIECE = 2_048
+# The same of stored rows, which are copied once more.
+_STORED_PIECE = 65_536
+# Rows that a sample has at least, if there are so many.
+_AT_ONCE = 4_096
+
+
+def check(estimator: Any, X: Any, *, reset: bool) -> Inputs:
+    """Return X as rows that the network can take; what is stored stays there."""
+    own = estimator.module is not None
+    dtype = network.resolve_dtype(estimator)
+    dtypes = [str(dtype).removeprefix("torch.")]
+    if network.is_linear(estimator):
+        dtypes.append("float32")  # which the linear model widens piece by piece
+    shape: dict[str, Any] = {"reset": reset, "ensure_2d": not own, "allow_nd": own}
+    if is_mapped(X) and X.dtype.kind in "fiub" and len(X):
+        kept = X.dtype if X.dtype in dtypes else dtypes[0]
+        rows: Inputs = MappedRows(X, getattr(torch, str(np.dtype(kept))), copies=own)
+    elif isinstance(X, Dataset):
+        rows = DatasetRows(X, dtype)
+    else:
+        checked = validate_data(estimator, X, dtype=dtypes, order="C", **shape)
+        if reset and not own:
+            _warn_of_lost_precision(X, as_tensor(checked), dtype)
+        if own and not checked.flags.writeable:
+            checked = checked.copy()  # a network of the user may write to its input
+        return as_tensor(checked)
+    validate_data(estimator, head(rows).numpy(), **shape)
+    if reset and not own:
+        _warn_of_lost_precision(X, rows, dtype)
+    return rows
+
+
+def head(X: Inputs) -> Tensor:
+    """Return the first two rows."""
+    return X[:2] if isinstance(X, Tensor) else X.index_select(0, torch.arange(min(2, len(X))))
+
+
+def sample(dataset: SurvivalDataset, seed: int) -> SurvivalDataset:
+    """Return rows that fit into memory: all of them if they are there or do."""
+    if isinstance(dataset.X, Tensor):
+        return dataset
+    loader = BatchLoader(dataset, _AT_ONCE, shuffle=True, generator=np.random.default_rng(seed))
+    rows = loader.window()
+    X = torch.empty((len(rows), *dataset.X.shape[1:]), dtype=dataset.X.dtype)
+    for part, piece in zip(
+        X.split(_STORED_PIECE), dataset.X.read(rows.split(_STORED_PIECE)), strict=True
+    ):
+        part.copy_(piece)
+    return SurvivalDataset(X, take(dataset.y, rows))
+
+
+@dataclass
+class Moments:
+    """Weight, mean, sum of squared differences from it, and range of each column, in float64."""
+
+    total: Tensor
+    mean: Tensor
+    squares: Tensor
+    lowest: Tensor
+    highest: Tensor
+
+    @classmethod
+    def of(cls, X: Inputs, weight: Tensor | None = None) -> Moments:
+        """Return those of all rows, piece by piece: a copy would take more memory than all else."""
+        pieces = _pieces(X, weight)
+        moments = cls._of_piece(*next(pieces))
+        for piece in pieces:
+            moments = moments.merged(cls._of_piece(*piece))
+        return moments
+
+    @classmethod
+    def _of_piece(cls, X: Tensor, weight: Tensor) -> Moments:
+        wide, total = X.double(), weight.sum()
+        mean = weight @ wide / total
+        return cls(total, mean, weight @ (wide - mean).square_(), wide.amin(0), wide.amax(0))
+
+    def merged(self, other: Moments) -> Moments:
+        """Return those of the rows of both."""
+        # After T. Chan, G. Golub, R. LeVeque, "Updating formulae and a pairwise algorithm for
+        # computing sample variances", COMPSTAT 1982, doi:10.1007/978-3-642-51461-6_3.
+        total = self.total + other.total
+        step, share = other.mean - self.mean, other.total / total
+        return Moments(
+            total,
+            self.mean + step * share,
+            self.squares + other.squares + step.square() * (self.total * share),
+            torch.minimum(self.lowest, other.lowest),
+            torch.maximum(self.highest, other.highest),
+        )
+
+    @property
+    def spread(self) -> Tensor:
+        """Standard deviations."""
+        # The rounded mean of equal numbers would leave one.
+        constant = self.lowest == self.highest
+        return torch.where(constant, 0.0, (self.squares / self.total).sqrt())
+
+
+def _pieces(X: Inputs, weight: Tensor | None) -> Iterator[tuple[Tensor, Tensor]]:
+    """Iterate over pieces of rows with their weights."""
+    start = 0
+    for rows in X.split(_PIECE if isinstance(X, Tensor) else _STORED_PIECE):
+        stop = start + len(rows)
+        ones = torch.ones(len(rows), dtype=torch.float64)
+        yield rows, ones if weight is None else weight[start:stop].double()
+        start = stop
+
+
+def _warn_of_lost_precision(given: Any, X: Inputs, dtype: torch.dtype) -> None:
+    """Warn if columns of X that vary are nearly constant in the dtype of the network."""
+    lowest, highest = _range(X)
+    coarse = torch.finfo(dtype).eps * torch.maximum(lowest.abs(), highest.abs())
+    near = np.flatnonzero(highest - lowest < 1000 * coarse)
+    if not len(near):
+        return
+    lost = near[_range_as_given(given, X, near) > 0]
+    if len(lost):
+        name = str(dtype).removeprefix("torch.")
+        warnings.warn(
+            f"{len(lost)} columns of X (the first is number {lost[0]}) vary so little around their "
+            f"mean that {name} hardly tells their values apart. Subtract the mean before `fit`, "
+            "or set dtype='float64'.",
+            PrecisionWarning,
+            stacklevel=2,
+        )
+
+
+def _range(X: Inputs) -> tuple[Tensor, Tensor]:
+    """Return the least and the largest value of each column."""
+    if isinstance(X, Tensor):
+        return X.amin(0), X.amax(0)
+    first = head(X)
+    lowest, highest = first.amin(0), first.amax(0)
+    for piece in X.split(_STORED_PIECE):
+        # In place: small results between large pieces would keep the memory of these from use.
+        torch.minimum(lowest, piece.amin(0), out=lowest)
+        torch.maximum(highest, piece.amax(0), out=highest)
+    return lowest, highest
+
+
+def _range_as_given(given: Any, X: Inputs, columns: np.ndarray) -> np.ndarray:
+    """Return the largest differences in some columns, in the precision in which X came."""
+    if not isinstance(X, Tensor):
+        # A dataset is not asked for more precision than the network has.
+        lowest, highest = _range(MappedRows(given, torch.float64) if is_mapped(given) else X)
+        return (highest - lowest)[columns].numpy()
+    difference: np.ndarray = np.ptp(np.asarray(given)[:, columns].astype(float), axis=0)
+    return difference

@@ -1,0 +1,248 @@
+"""Rows of X that stay in a file or a dataset, and are read when a batch needs them."""
+
+from __future__ import annotations
+
+import copy
+import mmap
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Self
+
+import numpy as np
+import torch
+from sklearn.utils import assert_all_finite
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, default_collate
+
+# What is read of a map before its pages are given back.
+_RESIDENT = 2**26
+# Rows of a dataset that are read at once to look at them all.
+_AT_ONCE = 1024
+
+
+class StoredRows(ABC):
+    """Rows of X that are stored elsewhere; of a tensor it has what batches are made with.
+
+    Attributes
+    ----------
+    dtype : torch.dtype
+        Of the rows that are read.
+    """
+
+    dtype: torch.dtype
+    device = torch.device("cpu")
+    _sample_shape: tuple[int, ...]
+    _n_stored: int
+    _subset: Tensor | None = None
+
+    @abstractmethod
+    def _read(self, batches: Iterable[Tensor], num_workers: int) -> Iterator[Tensor]:
+        """Iterate over batches of rows, given by their places in the store."""
+
+    def release(self) -> None:  # noqa: B027, nothing is held by default
+        """Give memory back that holds what was read."""
+
+    def __len__(self) -> int:
+        return self._n_stored if self._subset is None else len(self._subset)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Number of rows, and shape of a row."""
+        return len(self), *self._sample_shape
+
+    @property
+    def row_bytes(self) -> int:
+        """Size of a row."""
+        return int(np.prod(self._sample_shape)) * self.dtype.itemsize
+
+    def select(self, rows: Tensor) -> Self:
+        """Return some rows, which stay where they are."""
+        chosen = copy.copy(self)
+        chosen._subset = rows if self._subset is None else self._subset[rows]
+        return chosen
+
+    def read(self, batches: Iterable[Tensor], num_workers: int = 0) -> Iterator[Tensor]:
+        """Iterate over batches, each given by its rows; other processes may read ahead."""
+        subset = self._subset
+        places = batches if subset is None else (subset[rows] for rows in batches)
+        for batch in self._read(places, num_workers):
+            if not batch.isfinite().all():
+                assert_all_finite(batch.numpy(), input_name="X")  # whose sentence is known
+            yield batch
+
+    def index_select(self, dim: int, rows: Tensor) -> Tensor:
+        """Return some rows."""
+        assert dim == 0
+        (batch,) = self.read([rows])
+        return batch
+
+    def whole(self) -> Tensor:
+        """Return all rows."""
+        return self.index_select(0, torch.arange(len(self)))
+
+    def split(self, size: int, num_workers: int = 0) -> Iterator[Tensor]:
+        """Iterate over all rows in pieces."""
+        starts = range(0, len(self), size)
+        pieces = (torch.arange(start, min(start + size, len(self))) for start in starts)
+        return self.read(pieces, num_workers)
+
+
+class MappedRows(StoredRows):
+    """Rows of an array that is the map of a file.
+
+    Parameters
+    ----------
+    array : array of shape (n_samples, ...)
+        The map.
+    dtype : torch.dtype
+        Dtype of the rows that are read.
+    copies : bool, default=True
+        Whether all rows are copied when they come at once: a network may write to its input.
+    """
+
+    def __init__(self, array: np.ndarray, dtype: torch.dtype, *, copies: bool = True) -> None:
+        self.array = array
+        self.copies = copies
+        self.dtype = dtype
+        self._sample_shape = array.shape[1:]
+        self._n_stored = len(array)
+        self._numpy_dtype = np.dtype(str(dtype).removeprefix("torch."))
+
+    def _read(self, batches: Iterable[Tensor], num_workers: int) -> Iterator[Tensor]:
+        kept = 0
+        for rows in batches:
+            part = self.array[_places(rows.numpy())]
+            yield torch.from_numpy(np.array(part, dtype=self._numpy_dtype, order="C"))
+            kept += len(rows) * self.row_bytes
+            if kept > _RESIDENT:
+                self.release()
+                kept = 0
+
+    def whole(self) -> Tensor:
+        """Return all rows."""
+        as_they_lie = self._subset is None and self.array.dtype == self._numpy_dtype
+        if self.copies or not as_they_lie or not self.array.flags.c_contiguous:
+            return super().whole()
+        return as_tensor(self.array)
+
+    def release(self) -> None:
+        """Give the pages of the file back; they stay in the cache of the system if it has room."""
+        base = _map_below(self.array)
+        # What a private map has changed is nowhere else.
+        if base is not None and not _is_private(self.array) and hasattr(mmap, "MADV_DONTNEED"):
+            base.madvise(mmap.MADV_DONTNEED)
+
+
+class DatasetRows(StoredRows):
+    """Rows of a torch dataset, read by a `torch.utils.data.DataLoader`.
+
+    Parameters
+    ----------
+    dataset : torch.utils.data.Dataset
+        Its items are rows. One with `__getitems__` is asked for all rows of a batch at once, and
+        may return them as one array.
+    dtype : torch.dtype, optional
+        Dtype of the rows that are read; that of the first row if left out.
+    """
+
+    def __init__(self, dataset: Dataset[Any], dtype: torch.dtype | None = None) -> None:
+        self.dataset = dataset
+        self._n_stored = _n_rows(dataset)
+        first = _Stack(dtype)([dataset[0]])
+        self.dtype = first.dtype
+        self._sample_shape = first.shape[1:]
+
+    def _read(self, batches: Iterable[Tensor], num_workers: int) -> Iterator[Tensor]:
+        loader = DataLoader(
+            self.dataset,
+            batch_sampler=(rows.tolist() for rows in batches),
+            num_workers=num_workers,
+            collate_fn=_Stack(self.dtype),
+            generator=torch.Generator(),  # it would draw from the global one
+        )
+        yield from loader
+
+    def split(self, size: int, num_workers: int = 0) -> Iterator[Tensor]:
+        """Iterate over all rows in pieces."""
+        return super().split(min(size, _AT_ONCE), num_workers)
+
+
+class _Stack:
+    """Make a batch of the items of a dataset, and look whether it can be one.
+
+    Parameters
+    ----------
+    dtype : torch.dtype, optional
+        Dtype of the batch; that of the items if left out.
+    """
+
+    def __init__(self, dtype: torch.dtype | None) -> None:
+        self.dtype = dtype
+
+    def __call__(self, items: Any) -> Tensor:
+        """Return the batch; a dataset with `__getitems__` may have made it already."""
+        if isinstance(items, Sequence) and isinstance(items[0], (tuple, list, dict, str)):
+            raise TypeError(
+                "An item of X must be one array or tensor, the features of a sample, got "
+                f"{type(items[0]).__name__}. Event and time are given as `y`."
+            )
+        batch = items if isinstance(items, (np.ndarray, Tensor)) else default_collate(items)
+        batch = torch.as_tensor(batch)
+        return batch if self.dtype is None else batch.to(self.dtype)
+
+
+def _n_rows(dataset: Any) -> int:
+    """Return the number of rows of a dataset, or raise unless it can be asked for any of them."""
+    if not (hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__")):
+        raise TypeError(
+            "X must be a dataset with `__len__` and `__getitem__`, got "
+            f"{type(dataset).__name__}. Each epoch takes the rows in another order."
+        )
+    if not len(dataset):
+        raise ValueError("X must have rows, got a dataset of length 0.")
+    return len(dataset)
+
+
+class _Unlocked:
+    """The memory of an array, without its mark that it must not be written to."""
+
+    def __init__(self, array: np.ndarray) -> None:
+        self.array = array  # kept alive
+        address, _ = array.__array_interface__["data"]
+        self.__array_interface__ = {**array.__array_interface__, "data": (address, False)}
+
+
+def as_tensor(array: np.ndarray) -> Tensor:
+    """Return a tensor on the memory of an array, which the caller only reads."""
+    # torch warns of arrays that must not be written to, such as memory maps opened to read.
+    return torch.from_numpy(array if array.flags.writeable else np.asarray(_Unlocked(array)))
+
+
+def is_mapped(X: Any) -> bool:
+    """Whether X is an array that lies in a file rather than in memory."""
+    return isinstance(X, np.ndarray) and _map_below(X) is not None
+
+
+def _map_below(array: np.ndarray) -> mmap.mmap | None:
+    """Return the map of a file that an array lies in, or None."""
+    base: Any = array
+    while isinstance(base, np.ndarray):
+        base = base.base
+    return base if isinstance(base, mmap.mmap) else None
+
+
+def _places(rows: np.ndarray) -> np.ndarray | slice:
+    """Return rows that follow each other as a slice, which is read faster."""
+    if len(rows) and (np.diff(rows) == 1).all():
+        return slice(rows[0], rows[-1] + 1)
+    return rows
+
+
+def _is_private(array: np.ndarray) -> bool:
+    """Whether changes of a map stay in memory, as far as is known."""
+    base: Any = array
+    while isinstance(base, np.ndarray):
+        if isinstance(base, np.memmap):
+            return bool(base.mode == "c")
+        base = base.base
+    return True
