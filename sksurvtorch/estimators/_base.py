@@ -13,16 +13,19 @@ from sksurv.base import SurvivalAnalysisMixin
 from torch import Tensor
 
 from sksurvtorch import _validation as validation
+from sksurvtorch.estimators import _accelerate as accelerate
 from sksurvtorch.estimators import _inputs as inputs
 from sksurvtorch.estimators import _momentum as momentum
 from sksurvtorch.estimators import _network as network
 from sksurvtorch.estimators._parameters import PrefixedParameters
 from sksurvtorch.exceptions import NoEventError, NonFiniteLossError
+from sksurvtorch.functional import _processes as processes
 from sksurvtorch.metrics import concordance_index_censored
 from sksurvtorch.nets.dataset import Inputs, SurvivalDataset, information
 from sksurvtorch.nets.modules import MLP
 from sksurvtorch.nets.random import RandomStream
 from sksurvtorch.nets.rows import StoredRows
+from sksurvtorch.nets.shares import SharedRows, share
 
 if TYPE_CHECKING:
     from sksurvtorch.nets import SurvivalNet
@@ -49,6 +52,7 @@ class SurvivalNetEstimator(SurvivalAnalysisMixin, RegressorMixin, PrefixedParame
 
     dropout: float
     momentum: bool
+    accelerator: Any
     net_: SurvivalNet
     device_: torch.device
 
@@ -125,29 +129,47 @@ class SurvivalNetEstimator(SurvivalAnalysisMixin, RegressorMixin, PrefixedParame
         go_on = go_on and hasattr(self, "net_")
         if go_on:
             network.check_goes_on(self)
+        accelerator = accelerate.resolve(self)
         # A model that was trained on another machine can predict here, but not always train.
-        self.device_ = validation.resolve_device(self.device_ if go_on else self.device)
-        rows, columns = self._check_data(X, y, sample_weight, reset=not go_on, **others)
+        device = validation.resolve_device(self.device_ if go_on else self.device)
+        self.device_ = device if accelerator is None else accelerator.device
+        with accelerate.together(accelerator):
+            rows, columns = self._check_data(X, y, sample_weight, reset=not go_on, **others)
+        if accelerator is not None and accelerator.num_processes > 1:
+            rows, columns = self._share(rows, columns)
+        n_samples = len(columns["event"]) if _is_shared(rows) else len(y)
+        self._check_enough(n_samples, columns, reset=not go_on)
         if not go_on:
             self.__dict__.pop("net_", None)  # a fit that fails leaves no old network behind
-            self._seed = network.draw_seed(self.random_state)
+            seed = network.draw_seed(self.random_state)
+            self._seed = int(processes.of_first(torch.tensor(seed))) if _is_shared(rows) else seed
             self._identities = momentum.Identities()
             self._start(columns)
         dataset = self._dataset(rows, columns)
-        self._train(dataset, go_on=go_on, n_epochs=n_epochs)
+        self._train(dataset, accelerator, go_on=go_on, n_epochs=n_epochs)
         self.unique_times_ = np.unique(columns["time"].numpy())
         self._finish(dataset, self._finite_output(dataset.X))
         return self
 
-    def _train(self, dataset: SurvivalDataset, *, go_on: bool, n_epochs: int | None) -> None:
+    def _share(self, rows: Inputs, columns: Columns) -> tuple[Inputs, Columns]:
+        """Return the rows of all processes, and their columns."""
+        accelerate.check_alike(self)
+        if "stratum" in columns and self._labels is not None:
+            self._labels, codes = accelerate.merge_labels(self._labels, columns["stratum"])
+            columns = columns | {"stratum": codes}
+        return share(rows, columns)
+
+    def _train(
+        self, dataset: SurvivalDataset, accelerator: Any, *, go_on: bool, n_epochs: int | None
+    ) -> None:
         """Train for a number of epochs, or for as many as the parameters say."""
         train, valid = self._split(dataset)
         assert train.y is not None
         informative = float(information(train.y))
         l2 = network.resolve_alpha(self) / informative
-        batch_size = network.resolve_batch_size(self, len(train))
+        batch_size = network.resolve_batch_size(self, len(train), accelerator)
         n_batches = -(-len(train) // batch_size)
-        net = self.net_ if go_on else self._make_net(train, l2, batch_size)
+        net = self.net_ if go_on else self._make_net(train, l2, batch_size, accelerator)
         net.l2, net.batch_size = l2, batch_size
         weighted = "weight" in train.y and n_batches > 1
         net.mean_information = informative / n_batches if weighted else None
@@ -161,7 +183,8 @@ class SurvivalNetEstimator(SurvivalAnalysisMixin, RegressorMixin, PrefixedParame
             n_epochs = network.n_epochs(self)
             n_steps = n_epochs * n_batches
         callbacks = network.make_callbacks(self, n_steps)
-        net.train(train, valid, n_epochs, callbacks, lr=network.resolve_lr(self))
+        trainer = network.trainer(net, accelerator)
+        trainer.train(train, valid, n_epochs, callbacks, lr=network.resolve_lr(self))
         self.net_ = net
         self.n_iter_ = len(net.history)
 
@@ -176,8 +199,6 @@ class SurvivalNetEstimator(SurvivalAnalysisMixin, RegressorMixin, PrefixedParame
         n_samples = len(X)
         if len(event) != n_samples:
             raise ValueError(f"`y` must have one row for each of X, {n_samples}, got {len(event)}.")
-        if n_samples < 2:
-            raise ValueError(f"X must have at least 2 samples to fit, got n_samples = {n_samples}.")
         columns = {"event": torch.from_numpy(event), "time": torch.from_numpy(time)}
         for name, value in others.items():
             if value is not None:
@@ -195,11 +216,16 @@ class SurvivalNetEstimator(SurvivalAnalysisMixin, RegressorMixin, PrefixedParame
                 rows = counts.nonzero().squeeze(1)
                 X = X.select(rows) if isinstance(X, StoredRows) else X.index_select(0, rows)
                 columns = {name: column[counts] for name, column in columns.items()}
+        return X, columns
+
+    def _check_enough(self, n_samples: int, columns: Columns, *, reset: bool) -> None:
+        """Raise unless there are rows and events to learn from."""
+        if n_samples < 2:
+            raise ValueError(f"X must have at least 2 samples to fit, got n_samples = {n_samples}.")
         if reset and not columns["event"].any():
             raise NoEventError(
                 f"`y` must have an event, got {n_samples} rows that are censored or of weight 0."
             )
-        return X, columns
 
     def _check_X(self, X: Any, *, reset: bool) -> Inputs:
         """Return X as rows that the network can take; what is stored stays there."""
@@ -241,7 +267,9 @@ class SurvivalNetEstimator(SurvivalAnalysisMixin, RegressorMixin, PrefixedParame
         train_set, valid_set = (dataset.select(torch.from_numpy(order[rows])) for rows in parts)
         return train_set, valid_set
 
-    def _make_net(self, train: SurvivalDataset, l2: float, batch_size: int) -> SurvivalNet:
+    def _make_net(
+        self, train: SurvivalDataset, l2: float, batch_size: int, accelerator: Any
+    ) -> SurvivalNet:
         """Make the network and the net around it."""
         stream = RandomStream(self._seed, self.device_)
         with stream:
@@ -253,10 +281,15 @@ class SurvivalNetEstimator(SurvivalAnalysisMixin, RegressorMixin, PrefixedParame
             # The first call of a lazy module draws its weights.
             sample = inputs.head(train.X).to(self.device_)
             network.check_output(module, sample, self._n_outputs())
+        if _is_shared(train.X):
+            module = accelerate.synchronised(module, self.device_)
         module = self._wrap(module).to(self.device_, network.resolve_dtype(self))
         self._made_with = network.made_with(self)
         if self.module is None and not (network.is_linear(self) and network.is_lbfgs(self)):
-            network.start_from_linear(self, module, inputs.sample(train, self._seed), l2)
+            part = inputs.sample(train, self._seed)
+            network.start_from_linear(self, module, part, l2, accelerator)
+        if processes.rank() > 0 and _is_shared(train.X):  # dropout of its own
+            stream = RandomStream(self._seed + processes.rank(), self.device_)
         return self._net_around(module, stream, batch_size)
 
     def _remake_net(self, batch_size: int) -> SurvivalNet:
@@ -302,6 +335,8 @@ class SurvivalNetEstimator(SurvivalAnalysisMixin, RegressorMixin, PrefixedParame
     def _finite_output(self, rows: Inputs) -> Tensor:
         """Return the output for the training rows, or raise if training has ruined it."""
         output = self._forward(rows)
+        if isinstance(rows, SharedRows):
+            output = rows.spread().gather(output)
         if not output.isfinite().all():
             del self.net_
             raise NonFiniteLossError(
@@ -312,12 +347,17 @@ class SurvivalNetEstimator(SurvivalAnalysisMixin, RegressorMixin, PrefixedParame
 
     def _forward(self, rows: Inputs) -> Tensor:
         output: Tensor | None = None
-        start = 0
+        n_rows, start = rows.n_held if isinstance(rows, StoredRows) else len(rows), 0
         for piece in self.net_.forward_iter(rows):
             piece = piece.reshape(len(piece), -1)
             if output is None:
-                output = piece.new_empty((len(rows), piece.shape[1]))
+                output = piece.new_empty((n_rows, piece.shape[1]))
             output[start : start + len(piece)] = piece
             start += len(piece)
         assert output is not None
         return output
+
+
+def _is_shared(rows: Inputs) -> bool:
+    """Whether other processes hold rows, too."""
+    return isinstance(rows, SharedRows)

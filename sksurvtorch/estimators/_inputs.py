@@ -15,9 +15,11 @@ from torch.utils.data import Dataset
 
 from sksurvtorch.estimators import _network as network
 from sksurvtorch.exceptions import PrecisionWarning
+from sksurvtorch.functional import _processes as processes
 from sksurvtorch.nets.dataset import Inputs, SurvivalDataset, take
 from sksurvtorch.nets.loader import BatchLoader
 from sksurvtorch.nets.rows import DatasetRows, MappedRows, as_tensor, is_mapped
+from sksurvtorch.nets.shares import SharedRows
 
 # Rows of a table that are looked at together: their copy stays in the processor's cache.
 _PIECE = 2_048
@@ -55,20 +57,26 @@ def check(estimator: Any, X: Any, *, reset: bool) -> Inputs:
 
 def head(X: Inputs) -> Tensor:
     """Return the first two rows."""
+    if isinstance(X, SharedRows):
+        return head(X.held)
     return X[:2] if isinstance(X, Tensor) else X.index_select(0, torch.arange(min(2, len(X))))
 
 
 def sample(dataset: SurvivalDataset, seed: int) -> SurvivalDataset:
     """Return rows that fit into memory: all of them if they are there or do."""
-    if isinstance(dataset.X, Tensor):
+    if isinstance(dataset.X, Tensor) or not dataset.X.row_bytes:
         return dataset
     loader = BatchLoader(dataset, _AT_ONCE, shuffle=True, generator=np.random.default_rng(seed))
     rows = loader.window()
-    X = torch.empty((len(rows), *dataset.X.shape[1:]), dtype=dataset.X.dtype)
-    for part, piece in zip(
-        X.split(_STORED_PIECE), dataset.X.read(rows.split(_STORED_PIECE)), strict=True
-    ):
-        part.copy_(piece)
+    chosen = dataset.X.select(rows)
+    in_memory = torch.empty((chosen.n_held, *chosen.shape[1:]), dtype=chosen.dtype)
+    start = 0
+    for piece in chosen.split(_STORED_PIECE):
+        in_memory[start : start + len(piece)] = piece
+        start += len(piece)
+    X: Inputs = in_memory
+    if isinstance(chosen, SharedRows):
+        X = SharedRows(in_memory, chosen.spread().counts, stored=False)
     return SurvivalDataset(X, take(dataset.y, rows))
 
 
@@ -85,11 +93,23 @@ class Moments:
     @classmethod
     def of(cls, X: Inputs, weight: Tensor | None = None) -> Moments:
         """Return those of all rows, piece by piece: a copy would take more memory than all else."""
-        pieces = _pieces(X, weight)
-        moments = cls._of_piece(*next(pieces))
-        for piece in pieces:
+        moments = cls.of_none(X.shape[1])
+        for piece in _pieces(X, weight):
             moments = moments.merged(cls._of_piece(*piece))
-        return moments
+        return moments.over_processes() if isinstance(X, SharedRows) else moments
+
+    @classmethod
+    def of_none(cls, n_features: int) -> Moments:
+        """Return those of no rows."""
+        zero = torch.zeros(n_features, dtype=torch.float64)
+        return cls(zero[:1].sum(), zero, zero.clone(), zero + torch.inf, zero - torch.inf)
+
+    def over_processes(self) -> Moments:
+        """Return those of the rows of all processes."""
+        merged = Moments.of_none(len(self.mean))
+        for others in processes.exchange(vars(self)):
+            merged = merged.merged(Moments(**others))
+        return merged
 
     @classmethod
     def _of_piece(cls, X: Tensor, weight: Tensor) -> Moments:
@@ -102,6 +122,8 @@ class Moments:
         # After T. Chan, G. Golub, R. LeVeque, "Updating formulae and a pairwise algorithm for
         # computing sample variances", COMPSTAT 1982, doi:10.1007/978-3-642-51461-6_3.
         total = self.total + other.total
+        if not self.total or not other.total:
+            return self if self.total else other
         step, share = other.mean - self.mean, other.total / total
         return Moments(
             total,
@@ -122,7 +144,11 @@ class Moments:
 def _pieces(X: Inputs, weight: Tensor | None) -> Iterator[tuple[Tensor, Tensor]]:
     """Iterate over pieces of rows with their weights."""
     start = 0
+    if isinstance(X, SharedRows) and weight is not None:
+        weight = weight[X.is_held()]
     for rows in X.split(_PIECE if isinstance(X, Tensor) else _STORED_PIECE):
+        if not len(rows):
+            continue  # none is held here
         stop = start + len(rows)
         ones = torch.ones(len(rows), dtype=torch.float64)
         yield rows, ones if weight is None else weight[start:stop].double()

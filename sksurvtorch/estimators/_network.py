@@ -11,6 +11,7 @@ from sklearn.utils import check_random_state
 from torch import Tensor, nn
 
 from sksurvtorch import _validation as validation
+from sksurvtorch.functional import _processes as processes
 from sksurvtorch.nets.dataset import SurvivalDataset
 from sksurvtorch.nets.modules import ACTIVATIONS, MLP, NORMS
 from sksurvtorch.nets.random import RandomStream
@@ -176,10 +177,21 @@ def is_linear(estimator: Any) -> bool:
     return estimator.module is None and not layer_sizes(estimator)
 
 
-def resolve_batch_size(estimator: Any, n_rows: int) -> int:
-    """Return the number of rows in a batch: all of them for a whole-data optimizer."""
+def resolve_batch_size(estimator: Any, n_rows: int, accelerator: Any) -> int:
+    """Return the number of rows in a batch of all processes: all for a whole-data optimizer."""
     asked = asked_batch_size(estimator)
-    return n_rows if asked is None or is_lbfgs(estimator) else asked
+    if asked is None or is_lbfgs(estimator):
+        return n_rows
+    return asked if accelerator is None else asked * int(accelerator.num_processes)
+
+
+def trainer(net: SurvivalNet, accelerator: Any) -> SurvivalNet:
+    """Return the net itself, or one that trains its network by accelerate."""
+    if accelerator is None:
+        return net
+    from sksurvtorch.nets import AcceleratedSurvivalNet
+
+    return AcceleratedSurvivalNet.around(net, accelerator)
 
 
 def asked_batch_size(estimator: Any) -> int | None:
@@ -264,7 +276,9 @@ def make_net(
     return net
 
 
-def start_from_linear(estimator: Any, module: nn.Module, train: SurvivalDataset, l2: float) -> None:
+def start_from_linear(
+    estimator: Any, module: nn.Module, train: SurvivalDataset, l2: float, accelerator: Any
+) -> None:
     """Set the linear part of the built-in network to the optimum of the linear model.
 
     The small steps of a short training could not bring it there, and the hidden layers would learn
@@ -274,7 +288,7 @@ def start_from_linear(estimator: Any, module: nn.Module, train: SurvivalDataset,
 
     mlp = next(part for part in module.modules() if isinstance(part, MLP))
     hidden, mlp.hidden = mlp.hidden, None
-    net = SurvivalNet(
+    linear = SurvivalNet(
         module,
         **estimator._criterion(),
         optimizer=torch.optim.LBFGS,
@@ -285,6 +299,7 @@ def start_from_linear(estimator: Any, module: nn.Module, train: SurvivalDataset,
         callbacks__finite_loss=None,
         **{f"optimizer__{name}": value for name, value in LBFGS_OPTIONS.items()},
     )
+    net = trainer(linear.initialize(), accelerator)
     start = copy.deepcopy(module.state_dict())
     converged = callbacks.Converged(1e-6)
     n_epochs = 5
@@ -316,7 +331,7 @@ def make_callbacks(estimator: Any, n_steps: int | None) -> list[Any]:
     if estimator.early_stopping:
         stopping = callbacks.early_stopping(estimator.n_iter_no_change, estimator.tol)
         made.append(("early_stopping", stopping))
-    if estimator.verbose == 1:
+    if estimator.verbose == 1 and processes.rank() == 0:
         made.append(("progress_bar", callbacks.TrainingBar()))
     given = estimator.callbacks or []
     # A callback keeps what it has seen, so the fit works on copies.

@@ -92,6 +92,12 @@ class CoxNNRegressor(SurvivalNetEstimator):
         float32 otherwise.
     compile : bool, default=False
         Compile the network by `torch.compile`.
+    accelerator : None, "auto" or accelerate.Accelerator, default=None
+        Train by Hugging Face accelerate: in several processes, of which each passes its own rows to
+        `fit`, or in mixed precision. ``"auto"`` takes part in what ``torchrun`` or ``accelerate
+        launch`` have started on the kind of `device`, and waits 10 minutes for other processes.
+        `batch_size` is then that of each process, and all of them get the model that one process
+        with all rows and with batches of that many times `batch_size` would get.
     callbacks : list of skorch callbacks, default=None
         Further callbacks, or pairs of a name and a callback, whose options are given as
         ``callbacks__name__option``. Copies of them are used.
@@ -180,6 +186,7 @@ class CoxNNRegressor(SurvivalNetEstimator):
         device: Any = "cpu",
         dtype: str = "auto",
         compile: bool = False,
+        accelerator: Any = None,
         callbacks: Any = None,
         verbose: int = 0,
         warm_start: bool = False,
@@ -209,6 +216,7 @@ class CoxNNRegressor(SurvivalNetEstimator):
         self.device = device
         self.dtype = dtype
         self.compile = compile
+        self.accelerator = accelerator
         self.callbacks = callbacks
         self.verbose = verbose
         self.warm_start = warm_start

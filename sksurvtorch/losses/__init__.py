@@ -1,6 +1,7 @@
 """Criteria: modules that bind the options of a loss."""
 
 from sksurvtorch.losses.dense import Loss
+from sksurvtorch.losses.gathered import GatheredLoss
 from sksurvtorch.losses.momentum import Momentum
 from sksurvtorch.losses.momentum_loss import MomentumLoss
 from sksurvtorch.losses.momentum_network import MomentumNetwork
@@ -16,6 +17,7 @@ __all__ = [
     "AffinitiesLoss",
     "CoxPHLoss",
     "DummyLoss",
+    "GatheredLoss",
     "HotDistanceLoss",
     "Loss",
     "MSELoss",

@@ -7,14 +7,24 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from sksurvtorch.nets.accelerated import AcceleratedSurvivalNet
     from sksurvtorch.nets.callbacks import LossTerms
     from sksurvtorch.nets.modules import MLP, SharedShape
     from sksurvtorch.nets.net import SurvivalNet
     from sksurvtorch.nets.target import stratum_codes, survival_target
 
-__all__ = ["MLP", "LossTerms", "SharedShape", "SurvivalNet", "stratum_codes", "survival_target"]
+__all__ = [
+    "MLP",
+    "AcceleratedSurvivalNet",
+    "LossTerms",
+    "SharedShape",
+    "SurvivalNet",
+    "stratum_codes",
+    "survival_target",
+]
 
 _MODULES = {
+    "AcceleratedSurvivalNet": "accelerated",
     "MLP": "modules",
     "LossTerms": "callbacks",
     "SharedShape": "modules",

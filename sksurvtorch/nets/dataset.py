@@ -14,6 +14,7 @@ from sksurvtorch.functional import RiskSets
 from sksurvtorch.functional._arithmetic import widest
 from sksurvtorch.functional._order import ascends, keys, sort
 from sksurvtorch.nets.rows import StoredRows
+from sksurvtorch.nets.shares import SharedRows, SpreadTarget
 
 Columns = dict[str, Tensor]
 Inputs = Tensor | StoredRows
@@ -152,6 +153,13 @@ class SurvivalDataset(torch.utils.data.Dataset[tuple[Tensor, Target]]):
         if isinstance(y, RiskSetTarget) and not stays:
             y = y.to(device)
         return SurvivalDataset(X, y, self._order)
+
+    @property
+    def target(self) -> Target:
+        """Target of all rows; it says where they are if each process holds a share."""
+        if self.y is None or not isinstance(self.X, SharedRows):
+            return self.y
+        return SpreadTarget(self.y, self.X.spread())
 
     @property
     def event(self) -> np.ndarray:

@@ -15,6 +15,7 @@ from torch import Tensor
 from sksurvtorch.functional import RiskSets
 from sksurvtorch.nets.dataset import RiskSetTarget, SurvivalDataset, Target, take, take_rows
 from sksurvtorch.nets.rows import StoredRows
+from sksurvtorch.nets.shares import SharedRows, SpreadTarget
 
 _Batch = tuple[Tensor, Target]
 # The generator's state before, pickled, and after; and the rows and risk sets of the batches.
@@ -79,7 +80,7 @@ class BatchLoader:
     def __iter__(self) -> Iterator[_Batch]:
         if len(self) == 1:
             X = self.dataset.X
-            yield X if isinstance(X, Tensor) else X.whole(), self.dataset.y
+            yield X if isinstance(X, Tensor) else X.whole(), self.dataset.target
         elif self.dataset.y is None and not self.shuffle:
             yield from ((X, None) for X in self.inputs())
         else:
@@ -112,6 +113,8 @@ class BatchLoader:
 
         def all_rows() -> Iterator[Tensor]:
             for rows, y in batches:
+                if isinstance(X, SharedRows) and y is not None:
+                    y = SpreadTarget(y, X.spread(rows))
                 targets.append(y)
                 yield rows
 
@@ -138,7 +141,7 @@ class BatchLoader:
     @property
     def _per_window(self) -> int:
         """Number of batches that are drawn from a window."""
-        if not isinstance(self.dataset.X, StoredRows):
+        if not (isinstance(self.dataset.X, StoredRows) and self.dataset.X.row_bytes):
             return len(self)
         n_rows = self.window_bytes // self.dataset.X.row_bytes
         return min(len(self), max(1, n_rows * len(self) // len(self.dataset)))

@@ -25,6 +25,7 @@ from sksurvtorch.nets.loader import BatchLoader
 from sksurvtorch.nets.modules import SquaredWeights
 from sksurvtorch.nets.random import RandomStream
 from sksurvtorch.nets.rows import DatasetRows, MappedRows, StoredRows, is_mapped
+from sksurvtorch.nets.shares import SpreadTarget
 from sksurvtorch.nets.target import survival_target
 
 _TAME = 1e6
@@ -204,6 +205,11 @@ class SurvivalNet(NeuralNet):
     def get_loss(self, y_pred: Any, y_true: Any, X: Any = None, training: bool = False) -> Tensor:
         """Return the loss of a batch, with the penalty when training."""
         loss: Tensor
+        if isinstance(y_true, SpreadTarget):
+            outputs = y_pred if isinstance(y_pred, tuple) else (y_pred,)
+            gathered = tuple(map(y_true.spread.gather, outputs))
+            y_pred = gathered if isinstance(y_pred, tuple) else gathered[0]
+            y_true = y_true.target
         if isinstance(self.criterion_, MomentumLoss) and not isinstance(y_true, RiskSetTarget):
             loss = self.criterion_(y_pred, y_true)
         else:
@@ -216,8 +222,16 @@ class SurvivalNet(NeuralNet):
 
     def _find_weights(self) -> SquaredWeights:
         """Return what the penalty is of: with momentum the network that is trained."""
-        module = self.module_
+        module = self._network
         return SquaredWeights(module.online if isinstance(module, MomentumNetwork) else module)
+
+    @property
+    def _network(self) -> torch.nn.Module:
+        """The network, without what accelerate has put around it."""
+        module: Any = self.module_
+        wrapped = isinstance(module, torch.nn.parallel.DistributedDataParallel)
+        bare: torch.nn.Module = module.module if wrapped else module
+        return bare
 
     def _batch_loss(self, y_pred: Any, y_true: Any, training: bool) -> Tensor:
         """Return the loss of the rows of a batch alone."""
@@ -246,7 +260,7 @@ class SurvivalNet(NeuralNet):
         """Run one epoch; losses are read at its end where a batch would wait for the device."""
         if iterator is None:
             return
-        batches = iterator if training else [(iterator.dataset.X, iterator.dataset.y)]
+        batches = iterator if training else [(iterator.dataset.X, iterator.dataset.target)]
         losses: list[Any] = []
         for batch in batches:
             self.notify("on_batch_begin", batch=batch, training=training)
@@ -254,7 +268,7 @@ class SurvivalNet(NeuralNet):
                 step = step_fn(batch, **fit_params)
             else:
                 step = self._validate(iterator, **fit_params)
-            self.history.record_batch(prefix + "_batch_size", len(batch[0]))
+            self.history.record_batch(prefix + "_batch_size", _n_rows(batch))
             loss = step["loss"].detach()
             # Small tensors kept between large ones would hold on to the memory of these.
             losses.append(loss.item() if loss.device.type == "cpu" else loss)
@@ -276,7 +290,7 @@ class SurvivalNet(NeuralNet):
                 else (unpack_data(batch)[0] for batch in iterator)
             )
             y_pred = torch.cat([self.infer(X, **fit_params) for X in inputs])
-            loss = self.get_loss(y_pred, iterator.dataset.y, training=False)
+            loss = self.get_loss(y_pred, iterator.dataset.target, training=False)
         return {"loss": loss, "y_pred": y_pred}
 
     def get_iterator(self, dataset: Any, training: bool = False) -> Any:
@@ -307,6 +321,12 @@ class SurvivalNet(NeuralNet):
                 SkippedBatchWarning,
                 stacklevel=2,
             )
+
+
+def _n_rows(batch: Any) -> int:
+    """Return the number of rows of a batch, in all processes together."""
+    X, y = batch
+    return len(y["event"]) if isinstance(y, SpreadTarget) else len(X)
 
 
 def _tamed(loss: Tensor) -> Tensor:

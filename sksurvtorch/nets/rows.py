@@ -46,6 +46,11 @@ class StoredRows(ABC):
         return self._n_stored if self._subset is None else len(self._subset)
 
     @property
+    def n_held(self) -> int:
+        """Number of the rows that this process can read."""
+        return len(self)
+
+    @property
     def shape(self) -> tuple[int, ...]:
         """Number of rows, and shape of a row."""
         return len(self), *self._sample_shape

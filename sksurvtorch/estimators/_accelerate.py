@@ -1,0 +1,113 @@
+"""Training in several processes: who takes part, and what they agree on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from sksurvtorch import _validation as validation
+from sksurvtorch.functional import _processes as processes
+
+#: How long a process waits for the others, unless the accelerator is the user's own.
+TIMEOUT = timedelta(minutes=10)
+_SIMPLE = (bool, int, float, str, tuple, type(None))
+
+
+def resolve(estimator: Any) -> Any:
+    """Return the accelerator of a fit, or None."""
+    given = estimator.accelerator
+    if given is None:
+        return None
+    if isinstance(given, str):
+        validation.check_option("accelerator", given, ("auto",))
+        given = _made(estimator)
+    elif not (hasattr(given, "prepare") and hasattr(given, "num_processes")):
+        raise TypeError(
+            "`accelerator` must be None, 'auto' or an accelerate.Accelerator, got "
+            f"{validation.describe(given)}."
+        )
+    if processes.n_processes() != given.num_processes:
+        raise ValueError(
+            f"`accelerator` must know all {processes.n_processes()} processes, got one of "
+            f"{given.num_processes}. On a CPU make it as accelerate.Accelerator(cpu=True)."
+        )
+    return given
+
+
+def _made(estimator: Any) -> Any:
+    """Return an accelerator as the launcher of this process has it."""
+    try:
+        from accelerate import Accelerator
+        from accelerate.utils import InitProcessGroupKwargs
+    except ImportError as error:
+        raise ImportError(
+            "`accelerator` needs the package accelerate. Install it by pip install accelerate."
+        ) from error
+    device = validation.resolve_device(estimator.device)
+    if device.index is not None:
+        raise ValueError(
+            f"`device` must have no number where an accelerator gives each process its own, got "
+            f"{str(device)!r}. Set it to {device.type!r}."
+        )
+    patience = InitProcessGroupKwargs(timeout=TIMEOUT)
+    return Accelerator(cpu=device.type == "cpu", kwargs_handlers=[patience])
+
+
+@contextmanager
+def together(accelerator: Any) -> Iterator[None]:
+    """Let all processes fail if one does, rather than wait for it."""
+    if accelerator is None or accelerator.num_processes == 1:
+        yield
+        return
+    trouble: Exception | None = None
+    try:
+        yield
+    except Exception as error:
+        trouble = error
+    said = processes.exchange(None if trouble is None else f"{type(trouble).__name__}: {trouble}")
+    if trouble is not None:
+        raise trouble
+    for number, what in enumerate(said):
+        if what is not None:
+            raise RuntimeError(
+                f"The fit ends because process {number} of {len(said)} could not go on. {what}"
+            )
+
+
+def check_alike(estimator: Any) -> None:
+    """Raise unless the parameters are the same in all processes, as far as they can be compared."""
+    known = estimator.get_params(deep=False)
+    ours = {k: v for k, v in known.items() if isinstance(v, _SIMPLE) and k != "random_state"}
+    said = processes.exchange(ours)
+    for number, theirs in enumerate(said):
+        for name, value in said[0].items():
+            if theirs.get(name) != value:
+                raise ValueError(
+                    f"`{name}` must be the same in all processes, got {value!r} in process 0 and "
+                    f"{theirs.get(name)!r} in process {number}."
+                )
+
+
+def merge_labels(labels: np.ndarray, codes: Tensor) -> tuple[np.ndarray, Tensor]:
+    """Return the labels of the strata of all processes, and the codes of the rows held here."""
+    merged = np.unique(np.concatenate(processes.exchange(labels)))
+    return merged, torch.from_numpy(np.searchsorted(merged, labels))[codes]
+
+
+def synchronised(module: nn.Module, device: torch.device) -> nn.Module:
+    """Return a network whose batch normalisation spans all processes."""
+    if not any(isinstance(part, nn.modules.batchnorm._BatchNorm) for part in module.modules()):
+        return module
+    if device.type != "cuda":
+        raise ValueError(
+            "Batch normalisation over several processes must be on GPUs, where torch has it, got "
+            f"the device {str(device)!r}. Use norm='layer'."
+        )
+    made: nn.Module = nn.SyncBatchNorm.convert_sync_batchnorm(module)
+    return made

@@ -1,0 +1,95 @@
+"""What the processes of one training exchange, by torch.distributed.
+
+All processes call these functions at the same point, or none goes on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+
+def n_processes() -> int:
+    """Return the number of processes that train together."""
+    return int(dist.get_world_size()) if dist.is_available() and dist.is_initialized() else 1
+
+
+def rank() -> int:
+    """Return the number of this process, from 0 on."""
+    return int(dist.get_rank()) if n_processes() > 1 else 0
+
+
+def exchange(what: Any) -> list[Any]:
+    """Return what each process has to say."""
+    said: list[Any] = [None] * n_processes()
+    dist.all_gather_object(said, what)
+    return said
+
+
+def exchange_numbers(numbers: Sequence[int], device: torch.device) -> list[list[int]]:
+    """Return the integers that each process gives; faster than `exchange`."""
+    ours = torch.tensor(numbers, device=_carrier(device))
+    all_of_them = [torch.empty_like(ours) for _ in range(n_processes())]
+    dist.all_gather(all_of_them, ours)
+    given: list[list[int]] = torch.stack(all_of_them).tolist()
+    return given
+
+
+def gather(x: Tensor, counts: Sequence[int]) -> Tensor:
+    """Return the rows of all processes, whatever their dtype, those of the first process first."""
+    most, n_rows = max(counts), len(x)
+    # As bytes: no backend takes all dtypes, and none may round.
+    raw = x.detach().reshape(n_rows, -1).contiguous().view(torch.uint8)
+    raw = raw.to(_carrier(x.device))
+    if n_rows < most:  # all have to be of one length
+        raw = torch.cat([raw, raw.new_zeros((most - n_rows, raw.shape[1]))])
+    everyone = [torch.empty_like(raw) for _ in counts]
+    dist.all_gather(everyone, raw)
+    rows = torch.cat([part[:count] for part, count in zip(everyone, counts, strict=True)])
+    return rows.to(x.device).view(x.dtype).reshape(-1, *x.shape[1:])
+
+
+def gather_with_gradient(x: Tensor, counts: Sequence[int]) -> Tensor:
+    """Return the rows of all processes, for a loss that all of them compute alike.
+
+    The gradient of the rows of this process is multiplied by the number of processes: then the mean
+    over them, as `torch.nn.parallel.DistributedDataParallel` takes it, is the gradient of the loss.
+    """
+    gathered: Tensor = _Gathered.apply(x, counts)  # type: ignore[no-untyped-call]
+    return gathered
+
+
+class _Gathered(torch.autograd.Function):
+    """Gather; on the way back each process keeps its own rows, so that nothing has to be sent."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, counts: Sequence[int]) -> Tensor:
+        start = sum(counts[: rank()])
+        ctx.own = slice(start, start + len(x))
+        ctx.factor = len(counts)
+        return gather(x, counts)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        return grad[ctx.own] * ctx.factor, None
+
+
+def of_first(x: Tensor) -> Tensor:
+    """Return what the first process has in place of `x`."""
+    carried = x.detach().to(_carrier(x.device)).contiguous().clone()
+    dist.broadcast(carried, 0)
+    return carried.to(x.device)
+
+
+def _carrier(device: torch.device) -> torch.device:
+    """Return the device on which the backend carries what is on `device`."""
+    backend = str(dist.get_backend())
+    if device.type == "cpu" and backend == "nccl":
+        return torch.device("cuda", torch.cuda.current_device())
+    if device.type != "cpu" and backend == "gloo":
+        return torch.device("cpu")
+    return device

@@ -1,0 +1,156 @@
+"""A survival net that is driven by Hugging Face accelerate, in one process or several."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Self
+
+import torch
+from skorch import NeuralNet
+from skorch.hf import AccelerateMixin
+
+from sksurvtorch.functional import _processes as processes
+from sksurvtorch.nets.dataset import RiskSetTarget, SurvivalDataset, UnsortedTarget
+from sksurvtorch.nets.modules import MLP
+from sksurvtorch.nets.net import SurvivalNet
+from sksurvtorch.nets.shares import SharedRows, share
+
+
+class AcceleratedSurvivalNet(AccelerateMixin, SurvivalNet):
+    """`SurvivalNet` with mixed precision, and with data-parallel training.
+
+    In several processes, as ``torchrun`` or ``accelerate launch`` start them, each passes its own
+    rows to `fit`. A step takes `batch_size` rows of all processes together, the loss is that of all
+    of them with risk sets that span the processes, and so the training is that of one process that
+    has all rows. Every process ends with the same network.
+
+    Parameters
+    ----------
+    module : torch.nn.Module class or instance
+        Network.
+    *args
+        As for `SurvivalNet`.
+    accelerator : accelerate.Accelerator
+        How and where to train.
+    **kwargs
+        As for `SurvivalNet`; `device` is the accelerator's.
+    """
+
+    def __init__(self, module: Any, *args: Any, accelerator: Any, **kwargs: Any) -> None:
+        kwargs.setdefault("device", accelerator.device)
+        kwargs.setdefault("unwrap_after_train", False)  # it is done here, when all has ended
+        kwargs.setdefault(
+            "callbacks__print_log__sink", _sink(kwargs.get("verbose", 1), accelerator)
+        )
+        super().__init__(module, *args, accelerator=accelerator, **kwargs)
+
+    @classmethod
+    def around(cls, net: SurvivalNet, accelerator: Any) -> Self:
+        """Return a net that trains the network of another one, with its optimizer and history."""
+        made = cls.__new__(cls)
+        made.__dict__.update(vars(net))
+        made.accelerator = accelerator
+        made.unwrap_after_train = False
+        made.callbacks__print_log__sink = _sink(net.verbose, accelerator)
+        made._wrapped_with_accelerator = False
+        return made
+
+    def _validate_params(self) -> None:
+        """Let the device be that of the accelerator, where skorch wants None."""
+        super(AccelerateMixin, self)._validate_params()
+
+    def initialize(self) -> Self:
+        """Initialise the net; accelerate takes it over when a training begins."""
+        super().initialize()
+        self._unwrap_accelerator()
+        return self
+
+    def _initialize_accelerator(self) -> Self:
+        """Let accelerate take over the modules and optimizers."""
+        if vars(self)["_wrapped_with_accelerator"]:
+            return self
+        # A criterion without weights is nothing to accelerate, and an error on several CPUs.
+        with_weights = [n for n in self._criteria if any(True for _ in self._weights(n))]
+        for context, names in (
+            ("module", self._modules),
+            ("criterion", with_weights),
+            ("optimizer", self._optimizers),
+        ):
+            with self._current_init_context(context):
+                for name in names:
+                    part = getattr(self, f"{name}_")
+                    setattr(self, f"{name}_", self.accelerator.prepare(part))
+        if self.module_ is not self._network and _buffers_stay_equal(self._network):
+            self.module_.broadcast_buffers = False  # it would cost as much as the gradient
+        self._wrapped_with_accelerator = True
+        return self
+
+    def _weights(self, name: str) -> Iterator[torch.nn.Parameter]:
+        """Iterate over the weights of a module or criterion."""
+        part = getattr(self, f"{name}_")
+        return part.parameters() if isinstance(part, torch.nn.Module) else iter(())
+
+    def get_dataset(self, X: Any, y: Any = None) -> Any:
+        """Return a dataset of tensors; in several processes one of all their rows."""
+        dataset = super().get_dataset(X, y)
+        several = processes.n_processes() > 1 and isinstance(dataset, SurvivalDataset)
+        if not several or dataset.y is None or isinstance(dataset.X, SharedRows):
+            return dataset
+        X, columns = share(dataset.X, dict(dataset.y))
+        if isinstance(dataset.y, RiskSetTarget):
+            return SurvivalDataset(X, UnsortedTarget(columns, self.criterion_.ties))
+        return SurvivalDataset(X, columns)
+
+    def partial_fit(self, X: Any, y: Any = None, *args: Any, **kwargs: Any) -> Any:
+        """Train on; at the end all processes have the network of the first."""
+        if not self.initialized_:
+            self.initialize()
+        self._initialize_accelerator()
+        try:
+            return super().partial_fit(X, y, *args, **kwargs)
+        finally:
+            self._unwrap_accelerator()
+            optimizer = vars(self)["optimizer_"]
+            self.optimizer_ = getattr(optimizer, "optimizer", optimizer)
+
+    def infer(self, x: Any, **fit_params: Any) -> Any:
+        """Return the output of the network; to predict, a process does not wait for the others."""
+        if self.module_.training:
+            return super().infer(x, **fit_params)
+        wrapped = self.module_
+        self.__dict__["module_"] = self.accelerator.unwrap_model(wrapped)
+        try:
+            return super().infer(x, **fit_params)
+        finally:
+            self.__dict__["module_"] = wrapped
+
+    def evaluation_step(self, batch: Any, training: bool = False) -> Any:
+        """Return the output for a batch of this process."""
+        return NeuralNet.evaluation_step(self, batch, training=training)
+
+    def _step_optimizer(self, step_fn: Any) -> None:
+        """Let a whole-data optimizer evaluate the loss as often as it wants."""
+        if isinstance(getattr(self.optimizer_, "optimizer", None), torch.optim.LBFGS):
+            NeuralNet._step_optimizer(self, step_fn)
+        else:
+            super()._step_optimizer(step_fn)
+
+    def on_train_end(self, net: Any, X: Any = None, y: Any = None, **kwargs: Any) -> None:
+        """Let all processes have the network of the first, to the last bit."""
+        super().on_train_end(net, X=X, y=y, **kwargs)
+        if processes.n_processes() > 1:
+            for weight in self._network.state_dict().values():
+                if isinstance(weight, torch.Tensor):
+                    weight.copy_(processes.of_first(weight))
+
+
+def _sink(verbose: int, accelerator: Any) -> Any:
+    """Return where the log is printed: in the first process, and only if it is."""
+    return accelerator.print if verbose else print
+
+
+def _buffers_stay_equal(module: torch.nn.Module) -> bool:
+    """Whether no buffer of a network depends on the rows that a process holds."""
+    equal = MLP, torch.nn.SyncBatchNorm
+    with_buffers = [part for part in module.modules() if any(True for _ in part.buffers(False))]
+    return all(isinstance(part, equal) for part in with_buffers)
