@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from sksurvtorch.nets.accelerated import AcceleratedSurvivalNet
     from sksurvtorch.nets.callbacks import LossTerms
+    from sksurvtorch.nets.checkpoint import TrainingCheckpoint
     from sksurvtorch.nets.modules import MLP, SharedShape
     from sksurvtorch.nets.net import SurvivalNet
     from sksurvtorch.nets.target import stratum_codes, survival_target
@@ -19,6 +20,7 @@ __all__ = [
     "LossTerms",
     "SharedShape",
     "SurvivalNet",
+    "TrainingCheckpoint",
     "stratum_codes",
     "survival_target",
 ]
@@ -29,6 +31,7 @@ _MODULES = {
     "LossTerms": "callbacks",
     "SharedShape": "modules",
     "SurvivalNet": "net",
+    "TrainingCheckpoint": "checkpoint",
     "stratum_codes": "target",
     "survival_target": "target",
 }

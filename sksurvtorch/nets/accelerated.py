@@ -78,12 +78,19 @@ class AcceleratedSurvivalNet(AccelerateMixin, SurvivalNet):
         ):
             with self._current_init_context(context):
                 for name in names:
-                    part = getattr(self, f"{name}_")
-                    setattr(self, f"{name}_", self.accelerator.prepare(part))
+                    setattr(self, f"{name}_", self._prepared(getattr(self, f"{name}_")))
         if self.module_ is not self._network and _buffers_stay_equal(self._network):
             self.module_.broadcast_buffers = False  # it would cost as much as the gradient
         self._wrapped_with_accelerator = True
         return self
+
+    def _prepared(self, part: Any) -> Any:
+        """Return a module or optimizer as it takes part."""
+        if not self._takes_all_rows:
+            return self.accelerator.prepare(part)
+        # A line search needs the loss in full precision.
+        several = processes.n_processes() > 1 and isinstance(part, torch.nn.Module)
+        return torch.nn.parallel.DistributedDataParallel(part) if several else part
 
     def _weights(self, name: str) -> Iterator[torch.nn.Parameter]:
         """Iterate over the weights of a module or criterion."""
@@ -113,6 +120,28 @@ class AcceleratedSurvivalNet(AccelerateMixin, SurvivalNet):
             optimizer = vars(self)["optimizer_"]
             self.optimizer_ = getattr(optimizer, "optimizer", optimizer)
 
+    def train_step_single(self, batch: Any, **fit_params: Any) -> Any:
+        """Compute gradients; a line search goes by the loss of the first process in all of them."""
+        if not self._takes_all_rows:
+            return super().train_step_single(batch, **fit_params)
+        step = NeuralNet.train_step_single(self, batch, **fit_params)
+        if processes.n_processes() > 1:
+            step["loss"] = processes.of_first(step["loss"])
+        return step
+
+    def run_single_epoch(
+        self, iterator: Any, training: bool, prefix: str, step_fn: Any, **fit_params: Any
+    ) -> None:
+        """Run one epoch; callbacks decide by the losses of the first process in all of them."""
+        super().run_single_epoch(iterator, training, prefix, step_fn, **fit_params)
+        if iterator is None or processes.n_processes() == 1:
+            return
+        name = f"{prefix}_loss"
+        rows = [row for row in self.history[-1]["batches"] if name in row]
+        losses = torch.tensor([row[name] for row in rows], dtype=torch.float64)
+        for row, loss in zip(rows, processes.of_first(losses).tolist(), strict=True):
+            row[name] = loss
+
     def infer(self, x: Any, **fit_params: Any) -> Any:
         """Return the output of the network; to predict, a process does not wait for the others."""
         if self.module_.training:
@@ -130,10 +159,15 @@ class AcceleratedSurvivalNet(AccelerateMixin, SurvivalNet):
 
     def _step_optimizer(self, step_fn: Any) -> None:
         """Let a whole-data optimizer evaluate the loss as often as it wants."""
-        if isinstance(getattr(self.optimizer_, "optimizer", None), torch.optim.LBFGS):
+        if self._takes_all_rows:
             NeuralNet._step_optimizer(self, step_fn)
         else:
             super()._step_optimizer(step_fn)
+
+    @property
+    def _takes_all_rows(self) -> bool:
+        """Whether the optimizer evaluates the loss as often as it wants."""
+        return isinstance(self.optimizer_, torch.optim.LBFGS)
 
     def on_train_end(self, net: Any, X: Any = None, y: Any = None, **kwargs: Any) -> None:
         """Let all processes have the network of the first, to the last bit."""

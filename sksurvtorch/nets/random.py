@@ -28,6 +28,14 @@ class RandomStream:
         self.device = device
         self._states = [torch.Generator(d).manual_seed(seed).get_state() for d in self._devices()]
 
+    def get_states(self) -> list[Tensor]:
+        """Return where the stream is, on each device."""
+        return [state.clone() for state in self._states]
+
+    def set_states(self, states: list[Tensor]) -> None:
+        """Go to a place that `get_states` has returned."""
+        self._states = [state.clone() for state in states]
+
     def _devices(self) -> list[torch.device]:
         cpu = torch.device("cpu")
         return [cpu] if self.device.type == "cpu" else [cpu, self.device]
