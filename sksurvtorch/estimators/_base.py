@@ -182,7 +182,7 @@ class SurvivalNetEstimator(SurvivalAnalysisMixin, RegressorMixin, PrefixedParame
         if n_epochs is None:
             n_epochs = network.n_epochs(self)
             n_steps = n_epochs * n_batches
-        callbacks = network.make_callbacks(self, n_steps)
+        callbacks = network.make_callbacks(self, n_steps, accelerator)
         trainer = network.trainer(net, accelerator)
         trainer.train(train, valid, n_epochs, callbacks, lr=network.resolve_lr(self))
         self.net_ = net

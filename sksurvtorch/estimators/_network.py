@@ -11,7 +11,6 @@ from sklearn.utils import check_random_state
 from torch import Tensor, nn
 
 from sksurvtorch import _validation as validation
-from sksurvtorch.functional import _processes as processes
 from sksurvtorch.nets.dataset import SurvivalDataset
 from sksurvtorch.nets.modules import ACTIVATIONS, MLP, NORMS
 from sksurvtorch.nets.random import RandomStream
@@ -319,7 +318,7 @@ def n_epochs(estimator: Any) -> int:
     return 200 if is_lbfgs(estimator) else 100
 
 
-def make_callbacks(estimator: Any, n_steps: int | None) -> list[Any]:
+def make_callbacks(estimator: Any, n_steps: int | None, accelerator: Any) -> list[Any]:
     """Return the callbacks of a training of so many steps, or of one that may go on (None)."""
     from sksurvtorch.nets import callbacks
 
@@ -331,7 +330,7 @@ def make_callbacks(estimator: Any, n_steps: int | None) -> list[Any]:
     if estimator.early_stopping:
         stopping = callbacks.early_stopping(estimator.n_iter_no_change, estimator.tol)
         made.append(("early_stopping", stopping))
-    if estimator.verbose == 1 and processes.rank() == 0:
+    if estimator.verbose == 1 and (accelerator is None or accelerator.is_main_process):
         made.append(("progress_bar", callbacks.TrainingBar()))
     given = estimator.callbacks or []
     # A callback keeps what it has seen, so the fit works on copies.

@@ -55,6 +55,16 @@ class AcceleratedSurvivalNet(AccelerateMixin, SurvivalNet):
         made._wrapped_with_accelerator = False
         return made
 
+    @property
+    def n_processes(self) -> int:  # type: ignore[override]
+        """Number of processes that train this net together."""
+        return int(self.accelerator.num_processes)
+
+    @property
+    def rank(self) -> int:  # type: ignore[override]
+        """Number of this process, from 0 on."""
+        return int(self.accelerator.process_index)
+
     def _validate_params(self) -> None:
         """Let the device be that of the accelerator, where skorch wants None."""
         super(AccelerateMixin, self)._validate_params()
@@ -89,7 +99,7 @@ class AcceleratedSurvivalNet(AccelerateMixin, SurvivalNet):
         if not self._takes_all_rows:
             return self.accelerator.prepare(part)
         # A line search needs the loss in full precision.
-        several = processes.n_processes() > 1 and isinstance(part, torch.nn.Module)
+        several = self.n_processes > 1 and isinstance(part, torch.nn.Module)
         return torch.nn.parallel.DistributedDataParallel(part) if several else part
 
     def _weights(self, name: str) -> Iterator[torch.nn.Parameter]:
@@ -100,7 +110,7 @@ class AcceleratedSurvivalNet(AccelerateMixin, SurvivalNet):
     def get_dataset(self, X: Any, y: Any = None) -> Any:
         """Return a dataset of tensors; in several processes one of all their rows."""
         dataset = super().get_dataset(X, y)
-        several = processes.n_processes() > 1 and isinstance(dataset, SurvivalDataset)
+        several = self.n_processes > 1 and isinstance(dataset, SurvivalDataset)
         if not several or dataset.y is None or isinstance(dataset.X, SharedRows):
             return dataset
         X, columns = share(dataset.X, dict(dataset.y))
@@ -125,7 +135,7 @@ class AcceleratedSurvivalNet(AccelerateMixin, SurvivalNet):
         if not self._takes_all_rows:
             return super().train_step_single(batch, **fit_params)
         step = NeuralNet.train_step_single(self, batch, **fit_params)
-        if processes.n_processes() > 1:
+        if self.n_processes > 1:
             step["loss"] = processes.of_first(step["loss"])
         return step
 
@@ -134,7 +144,7 @@ class AcceleratedSurvivalNet(AccelerateMixin, SurvivalNet):
     ) -> None:
         """Run one epoch; callbacks decide by the losses of the first process in all of them."""
         super().run_single_epoch(iterator, training, prefix, step_fn, **fit_params)
-        if iterator is None or processes.n_processes() == 1:
+        if iterator is None or self.n_processes == 1:
             return
         name = f"{prefix}_loss"
         rows = [row for row in self.history[-1]["batches"] if name in row]
@@ -172,7 +182,7 @@ class AcceleratedSurvivalNet(AccelerateMixin, SurvivalNet):
     def on_train_end(self, net: Any, X: Any = None, y: Any = None, **kwargs: Any) -> None:
         """Let all processes have the network of the first, to the last bit."""
         super().on_train_end(net, X=X, y=y, **kwargs)
-        if processes.n_processes() > 1:
+        if self.n_processes > 1:
             for weight in self._network.state_dict().values():
                 if isinstance(weight, torch.Tensor):
                     weight.copy_(processes.of_first(weight))

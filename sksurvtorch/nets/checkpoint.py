@@ -80,7 +80,7 @@ class TrainingCheckpoint(Callback):
         self._kind = _fingerprint(net, X)
         self._before = len(net.history)
         self._callbacks: dict[str, Any] | None = None
-        state = self._read()
+        state = self._read(net)
         if state is None:
             return
         _restore(net, state)
@@ -109,9 +109,9 @@ class TrainingCheckpoint(Callback):
             "history": [_plain(epoch) for epoch in net.history[self._before :]],
             "callbacks": {name: _state_of(callback) for name, callback in net.callbacks_},
             "generator": None if order is None else order.bit_generator.state,
-            "streams": processes.exchange(streams) if processes.n_processes() > 1 else [streams],
+            "streams": processes.exchange(streams) if net.n_processes > 1 else [streams],
         }
-        if processes.rank() == 0:
+        if net.rank == 0:
             self._write(state)
 
     def _write(self, state: dict[str, Any]) -> None:
@@ -123,17 +123,17 @@ class TrainingCheckpoint(Callback):
             os.fsync(file.fileno())
         os.replace(unfinished, path)
 
-    def _read(self) -> dict[str, Any] | None:
+    def _read(self, net: Any) -> dict[str, Any] | None:
         """Return what the file of the first process has, or None without one."""
         state: dict[str, Any] | None = None
         trouble: Exception | None = None
-        if processes.rank() == 0 and Path(self.path).exists():
+        if net.rank == 0 and Path(self.path).exists():
             try:
                 state = torch.load(self.path, map_location="cpu", weights_only=True)
                 self._check(state["kind"])
             except Exception as error:
                 trouble = error
-        if processes.n_processes() > 1:
+        if net.n_processes > 1:
             state, said = processes.exchange((state, trouble and str(trouble)))[0]
             if said and trouble is None:
                 trouble = RuntimeError(f"The fit ends because process 0 could not go on. {said}")
@@ -153,8 +153,13 @@ class TrainingCheckpoint(Callback):
 
 def _fingerprint(net: Any, X: Any) -> dict[str, Any]:
     """Return what tells this training from others."""
+    kind: dict[str, Any] = {}
+    if isinstance(X, SurvivalDataset) and X.y is not None:
+        kind["number of rows"] = len(X)
+        kind["digest of the targets"] = _digest(*(column for _, column in sorted(X.y.items())))
+        kind["digest of the first rows"] = _digest(_first_rows(X.X))
     weights = {name: tuple(x.shape) for name, x in net._network.named_parameters()}
-    kind: dict[str, Any] = {
+    return kind | {
         "network": str(weights),
         "optimizer": type(getattr(net.optimizer_, "optimizer", net.optimizer_)).__name__,
         "lr": [group["lr"] for group in net.optimizer_.param_groups],
@@ -164,11 +169,6 @@ def _fingerprint(net: Any, X: Any) -> dict[str, Any]:
         "batch_size": net.batch_size,
         "epochs before": len(net.history),
     }
-    if isinstance(X, SurvivalDataset) and X.y is not None:
-        kind["number of rows"] = len(X)
-        kind["digest of the targets"] = _digest(*(column for _, column in sorted(X.y.items())))
-        kind["digest of the first rows"] = _digest(_first_rows(X.X))
-    return kind
 
 
 def _digest(*tensors: Tensor) -> str:
@@ -195,8 +195,8 @@ def _restore(net: Any, state: dict[str, Any]) -> None:
     if state["generator"] is not None:
         _generator(net).bit_generator.state = state["generator"]
     streams = state["streams"]
-    if net.random_stream is not None and len(streams) == processes.n_processes():
-        net.random_stream.set_states(streams[processes.rank()])
+    if net.random_stream is not None and len(streams) == net.n_processes:
+        net.random_stream.set_states(streams[net.rank])
 
 
 def _generator(net: Any) -> Any:

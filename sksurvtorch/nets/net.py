@@ -55,6 +55,10 @@ class SurvivalNet(NeuralNet):
         Further parameters of `skorch.NeuralNet`.
     """
 
+    #: Number of processes that train this net together, and which of them this one is.
+    n_processes: int = 1
+    rank: int = 0
+
     def __init__(
         self,
         module: Any,

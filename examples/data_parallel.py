@@ -1,0 +1,50 @@
+"""
+Data-parallel training
+======================
+
+Does a fit in several processes, each of which holds a part of the rows, give the model of one
+process? Run it alone, and then in two processes::
+
+    python data_parallel.py
+    torchrun --nproc_per_node 2 data_parallel.py
+
+On machines with GPUs give the estimator ``device="cuda"``; every process then has its own.
+"""
+
+import os
+
+import numpy as np
+import pandas as pd
+from sklearn.model_selection import train_test_split
+from sksurv.datasets import load_flchain
+
+from sksurvtorch import CoxNNRegressor
+
+# What torchrun tells each process.
+n_processes, rank = int(os.environ.get("WORLD_SIZE", 1)), int(os.environ.get("RANK", 0))
+
+# %%
+# Each process would read a part of its own; here all read the same file and keep their share.
+X, y = load_flchain()
+X = pd.get_dummies(X.drop(columns="chapter"), dtype=float)
+X_train, X_test, y_train, y_test = train_test_split(X, y, random_state=0)
+X_train, X_test = (part.fillna(X_train.median()) for part in (X_train, X_test))
+share = np.array_split(np.arange(len(X_train)), n_processes)[rank]
+X_share, y_share = X_train.iloc[share], y_train[share]
+
+# %%
+# `batch_size` is that of a process. With 512 rows in all of them the model does not depend on their
+# number, up to rounding.
+model = CoxNNRegressor(
+    accelerator="auto", batch_size=512 // n_processes, max_epochs=20, random_state=0
+)
+model.fit(X_share, y_share)
+
+# %%
+# Every process now has the same model, with the baseline hazard of all rows.
+survival = model.predict_survival_function(X_test, times=[3650.0]).mean()
+print(
+    f"process {rank} of {n_processes}: held {len(X_share)} of {len(X_train)} rows, "
+    f"concordance {model.score(X_test, y_test):.4f}, "
+    f"mean survival after ten years {survival:.4f}"
+)

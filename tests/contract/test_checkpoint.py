@@ -1,0 +1,254 @@
+"""A fit that was cut off goes on from its checkpoint as if nothing had happened."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from skorch import NeuralNet
+from skorch.callbacks import Callback, LRScheduler
+from sksurv.datasets import load_whas500
+
+from sksurvtorch import CoxNNRegressor, WeibullAFTRegressor
+from sksurvtorch.losses import CoxPHLoss
+from sksurvtorch.nets import MLP, SurvivalNet, TrainingCheckpoint, survival_target
+
+BASE = {"hidden_layer_sizes": (8,), "max_epochs": 8, "batch_size": 64, "random_state": 0}
+OPTIONS = {
+    "plain": {},
+    "dropout": {"dropout": 0.3},
+    "momentum": {"momentum": True},
+    "early_stopping": {"early_stopping": True, "n_iter_no_change": 2, "lr": 0.03},
+    "sgd": {"optimizer": "sgd", "lr_schedule": "constant", "optimizer__momentum": 0.9},
+    "lbfgs": {"hidden_layer_sizes": (), "optimizer": "lbfgs"},
+    "all": {"dropout": 0.2, "momentum": True, "early_stopping": True, "norm": "batch"},
+}
+both = pytest.mark.parametrize("kind", [CoxNNRegressor, WeibullAFTRegressor])
+
+
+class Accident(Callback):
+    """Ends the training after an epoch."""
+
+    def __init__(self, epoch):
+        self.epoch = epoch
+
+    def on_epoch_end(self, net, **kwargs):
+        if net.history[-1, "epoch"] == self.epoch:
+            raise OSError("the machine is gone")
+
+
+@pytest.fixture(scope="module")
+def patients():
+    X, y = load_whas500()
+    return X.to_numpy(dtype="float32"), y
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "fit.pt"
+
+
+def weights(model):
+    return torch.cat([x.flatten() for x in model.net_.module_.state_dict().values() if x.ndim])
+
+
+def cut_off(model, data, path, epoch, **options):
+    """Fit until an epoch after which all is lost but the file."""
+    model.set_params(callbacks=[TrainingCheckpoint(path, **options), Accident(epoch)])
+    with pytest.raises(OSError, match="gone"):
+        model.fit(*data)
+
+
+@both
+@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
+def test_a_fit_resumes_to_the_bit(kind, options, patients, path):
+    whole = kind(**BASE | options).fit(*patients)
+    cut_off(kind(**BASE | options), patients, path, 1)
+    cut_off(kind(**BASE | options), patients, path, 2)  # a second time
+    seen = []
+
+    class Count(Callback):
+        def on_epoch_begin(self, net, **kwargs):
+            seen.append(net.history[-1, "epoch"])
+
+    resumed = kind(**BASE | options, callbacks=[TrainingCheckpoint(path), Count()]).fit(*patients)
+    assert whole.n_iter_ > 2  # there was something left to do
+    assert seen == list(range(3, whole.n_iter_ + 1))
+    assert torch.equal(weights(whole), weights(resumed))
+    assert resumed.n_iter_ == whole.n_iter_
+    assert resumed.net_.history[:, "train_loss"] == whole.net_.history[:, "train_loss"]
+    np.testing.assert_array_equal(resumed.predict(patients[0]), whole.predict(patients[0]))
+
+
+def test_a_fit_that_had_ended_reads_its_result(patients, path):
+    model = CoxNNRegressor(**BASE, callbacks=[TrainingCheckpoint(path)])
+    first = weights(model.fit(*patients))
+    model.set_params(callbacks=[TrainingCheckpoint(path), Accident(epoch=8)])
+    assert torch.equal(weights(model.fit(*patients)), first)  # no epoch, so no accident
+
+
+def test_some_epochs_may_be_lost(patients, path):
+    whole = CoxNNRegressor(**BASE).fit(*patients)
+    cut_off(CoxNNRegressor(**BASE), patients, path, 5, every=3)
+    assert len(torch.load(path, weights_only=True)["history"]) == 3
+    resumed = CoxNNRegressor(**BASE, callbacks=[TrainingCheckpoint(path, every=3)]).fit(*patients)
+    assert torch.equal(weights(whole), weights(resumed))
+    assert len(torch.load(path, weights_only=True)["history"]) == 8  # the last is always there
+
+
+def test_callbacks_that_come_later_are_set_back(patients, path):
+    def with_scheduler(*others):
+        scheduler = LRScheduler("StepLR", step_size=3, gamma=0.1)
+        return CoxNNRegressor(**BASE, lr_schedule="constant", callbacks=[*others, scheduler])
+
+    whole = with_scheduler().fit(*patients)
+    with pytest.raises(OSError, match="gone"):
+        # After the scheduler's step, as all callbacks see the end of an epoch before the file.
+        with_scheduler().set_params(
+            callbacks=[
+                LRScheduler("StepLR", step_size=3, gamma=0.1),
+                TrainingCheckpoint(path),
+                Accident(4),
+            ]
+        ).fit(*patients)
+    resumed = with_scheduler().set_params(
+        callbacks=[LRScheduler("StepLR", step_size=3, gamma=0.1), TrainingCheckpoint(path)]
+    )
+    assert torch.equal(weights(whole), weights(resumed.fit(*patients)))
+
+
+@pytest.mark.parametrize(
+    ("options", "name"),
+    [
+        ({"batch_size": 32}, "batch_size"),
+        ({"max_epochs": 9}, "max_epochs"),
+        ({"lr": 0.1}, "lr"),
+        ({"alpha": 1.0}, "l2"),
+        ({"ties": "breslow"}, "criterion"),
+        ({"hidden_layer_sizes": (9,)}, "network"),
+        ({"optimizer": "sgd"}, "optimizer"),
+    ],
+    ids=str,
+)
+def test_a_file_of_other_parameters_is_refused(options, name, patients, path):
+    cut_off(CoxNNRegressor(**BASE), patients, path, 2)
+    model = CoxNNRegressor(**BASE | options, callbacks=[TrainingCheckpoint(path)])
+    with pytest.raises(ValueError, match=rf"`path` must be of this training.* whose {name} was"):
+        model.fit(*patients)
+
+
+@pytest.mark.parametrize("change", ["rows", "targets", "X"])
+def test_a_file_of_other_data_is_refused(change, patients, path):
+    cut_off(CoxNNRegressor(**BASE), patients, path, 2)
+    X, y = patients[0].copy(), patients[1].copy()
+    if change == "rows":
+        X, y = X[:-1], y[:-1]
+    elif change == "targets":
+        y[y.dtype.names[1]][7] += 1
+    else:
+        X += 1
+    model = CoxNNRegressor(**BASE, callbacks=[TrainingCheckpoint(path)])
+    with pytest.raises(ValueError, match=r"one whose (number of rows|digest)"):
+        model.fit(X, y)
+
+
+def test_a_file_that_is_none_is_refused(patients, path):
+    path.write_bytes(b"no checkpoint")
+    with pytest.raises(Exception, match=r"weights_only|magic|pickle|invalid"):
+        CoxNNRegressor(**BASE, callbacks=[TrainingCheckpoint(path)]).fit(*patients)
+
+
+def test_wrong_use_is_refused(patients, path):
+    with pytest.raises(ValueError, match="`every` must be at least 1"):
+        CoxNNRegressor(**BASE, callbacks=[TrainingCheckpoint(path, every=0)]).fit(*patients)
+    net = NeuralNet(
+        MLP,
+        CoxPHLoss,
+        module__n_features=patients[0].shape[1],
+        module__n_outputs=1,
+        callbacks=[TrainingCheckpoint(path)],
+    )
+    with pytest.raises(TypeError, match="must be a SurvivalNet, got NeuralNet"):
+        net.fit(patients[0], survival_target(patients[1]))
+
+
+def test_a_net_of_ones_own_resumes(patients, path):
+    def net(*callbacks):
+        torch.manual_seed(0)
+        return SurvivalNet(
+            MLP,
+            module__n_features=patients[0].shape[1],
+            module__n_outputs=1,
+            train_split=None,
+            max_epochs=4,
+            verbose=0,
+            batch_size=64,
+            iterator_train__shuffle=True,
+            iterator_train__generator=np.random.default_rng(0),
+            callbacks=list(callbacks),
+        )
+
+    whole = net().fit(*patients)
+    with pytest.raises(OSError, match="gone"):
+        net(TrainingCheckpoint(path), Accident(2)).fit(*patients)
+    resumed = net(TrainingCheckpoint(path)).fit(*patients)
+    np.testing.assert_array_equal(whole.predict(patients[0]), resumed.predict(patients[0]))
+
+
+PROCESS = """
+import os, signal, sys
+import numpy as np
+from skorch.callbacks import Callback
+from sksurv.datasets import load_whas500
+from sksurvtorch import CoxNNRegressor
+from sksurvtorch.nets import TrainingCheckpoint
+
+path, epoch = sys.argv[1], int(sys.argv[2])
+rank = int(os.environ["RANK"])
+
+class Accident(Callback):
+    def on_epoch_end(self, net, **kwargs):
+        if rank == 1 and net.history[-1, "epoch"] == epoch:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+X, y = load_whas500()
+X = X.to_numpy(dtype="float64")
+share = np.array_split(np.arange(len(X)), 2)[rank]
+callbacks = [TrainingCheckpoint(path), Accident()]
+model = CoxNNRegressor(
+    hidden_layer_sizes=(8,), dropout=0.3, dtype="float64", max_epochs=8, batch_size=32,
+    random_state=0, accelerator="auto", callbacks=callbacks,
+).fit(X[share], y[share])
+if rank == 0:
+    np.save(path + ".npy", model.predict(X))
+"""
+
+
+def run_two_processes(path, epoch):
+    """Fit in two processes, of which one is killed after an epoch."""
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    return subprocess.run(
+        [*launcher, "--nproc_per_node=2", path.with_name("process.py"), str(path), str(epoch)],
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def test_two_processes_resume_when_one_was_killed(path):
+    path.with_name("process.py").write_text(PROCESS)
+    whole = run_two_processes(path.with_name("other.pt"), 99)
+    assert whole.returncode == 0, whole.stderr
+    killed = run_two_processes(path, 3)
+    assert killed.returncode != 0
+    assert f"Signal {int(signal.SIGKILL)}" in killed.stderr
+    assert not path.with_name("fit.pt.npy").exists()
+    resumed = run_two_processes(path, 99)
+    assert resumed.returncode == 0, resumed.stderr
+    risks = [np.load(path.with_name(name)) for name in ("other.pt.npy", "fit.pt.npy")]
+    np.testing.assert_array_equal(*risks)
