@@ -349,7 +349,7 @@ class SurvivalNetEstimator(SurvivalAnalysisMixin, RegressorMixin, PrefixedParame
         output: Tensor | None = None
         n_rows, start = rows.n_held if isinstance(rows, StoredRows) else len(rows), 0
         for piece in self.net_.forward_iter(rows):
-            piece = piece.reshape(len(piece), -1)
+            piece = piece.unsqueeze(1) if piece.ndim == 1 else piece
             if output is None:
                 output = piece.new_empty((n_rows, piece.shape[1]))
             output[start : start + len(piece)] = piece

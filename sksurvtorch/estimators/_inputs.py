@@ -76,7 +76,8 @@ def sample(dataset: SurvivalDataset, seed: int) -> SurvivalDataset:
         start += len(piece)
     X: Inputs = in_memory
     if isinstance(chosen, SharedRows):
-        X = SharedRows(in_memory, chosen.spread().counts, stored=False)
+        spread = chosen.spread()
+        X = SharedRows(in_memory, spread.counts, stored=False).select(spread.place)
     return SurvivalDataset(X, take(dataset.y, rows))
 
 

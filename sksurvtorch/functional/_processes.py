@@ -5,6 +5,7 @@ All processes call these functions at the same point, or none goes on.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -43,7 +44,8 @@ def gather(x: Tensor, counts: Sequence[int]) -> Tensor:
     """Return the rows of all processes, whatever their dtype, those of the first process first."""
     most, n_rows = max(counts), len(x)
     # As bytes: no backend takes all dtypes, and none may round.
-    raw = x.detach().reshape(n_rows, -1).contiguous().view(torch.uint8)
+    width = math.prod(x.shape[1:])  # -1 says nothing of no rows
+    raw = x.detach().reshape(n_rows, width).contiguous().view(torch.uint8)
     raw = raw.to(_carrier(x.device))
     if n_rows < most:  # all have to be of one length
         raw = torch.cat([raw, raw.new_zeros((most - n_rows, raw.shape[1]))])

@@ -219,5 +219,5 @@ class SharedShape(nn.Module):
     def forward(self, X: Tensor) -> Tensor:
         """Return log scale and log shape, of shape (n_samples, 2)."""
         n_samples = X.shape[0]  # an export would take len(X) for a constant
-        log_scale = self.module(X).reshape(n_samples, -1)
+        log_scale = self.module(X).reshape(n_samples, 1)
         return torch.cat([log_scale, self.log_shape.expand(n_samples, 1)], dim=1)
