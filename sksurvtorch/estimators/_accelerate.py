@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import atexit
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from sksurvtorch import _validation as validation
+from sksurvtorch.estimators import _network as network
 from sksurvtorch.functional import _processes as processes
 
 #: How long a process waits for the others, unless the accelerator is the user's own.
@@ -56,7 +59,15 @@ def _made(estimator: Any) -> Any:
             f"{str(device)!r}. Set it to {device.type!r}."
         )
     patience = InitProcessGroupKwargs(timeout=TIMEOUT)
-    return Accelerator(cpu=device.type == "cpu", kwargs_handlers=[patience])
+    made = Accelerator(cpu=device.type == "cpu", kwargs_handlers=[patience])
+    _leave_at_exit()
+    return made
+
+
+@cache
+def _leave_at_exit() -> None:
+    """Let this process leave the others before it ends: torch may abort it otherwise."""
+    atexit.register(processes.leave)
 
 
 @contextmanager
@@ -80,17 +91,25 @@ def together(accelerator: Any) -> Iterator[None]:
             )
 
 
-def check_alike(estimator: Any) -> None:
-    """Raise unless the parameters are the same in all processes, as far as they can be compared."""
+def check_alike(estimator: Any, columns: Mapping[str, Tensor], *, go_on: bool) -> None:
+    """Raise unless the calls in all processes are alike, as far as they can be compared."""
     known = estimator.get_params(deep=False)
-    ours = {k: v for k, v in known.items() if isinstance(v, _SIMPLE) and k != "random_state"}
+    ours: dict[str, Any] = {
+        k: v for k, v in known.items() if isinstance(v, _SIMPLE) and k != "random_state"
+    }
+    ours["hidden_layer_sizes"] = network.layer_sizes(estimator)
+    # What fit is given, and whether it trains a network on that there is.
+    ours |= {"y and so on": sorted(columns), "net_": "trained" if go_on else "new"}
+    names = getattr(estimator, "feature_names_in_", None)
+    ours["feature_names_in_"] = None if names is None else names.tolist()
     said = processes.exchange(ours)
     for number, theirs in enumerate(said):
-        for name, value in said[0].items():
-            if theirs.get(name) != value:
+        for name in said[0] | theirs:
+            first, other = said[0].get(name), theirs.get(name)
+            if first != other:
                 raise ValueError(
-                    f"`{name}` must be the same in all processes, got {value!r} in process 0 and "
-                    f"{theirs.get(name)!r} in process {number}."
+                    f"`{name}` must be the same in all processes, got {first!r} in process 0 and "
+                    f"{other!r} in process {number}."
                 )
 
 

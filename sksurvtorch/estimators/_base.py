@@ -123,19 +123,21 @@ class SurvivalNetEstimator(SurvivalAnalysisMixin, RegressorMixin, PrefixedParame
         **others: Any,
     ) -> Self:
         """Train a new net, or go on with the one there is."""
-        network.check_parameters(self)
-        momentum.check_parameters(self)
-        self._check_own_parameters()
         go_on = go_on and hasattr(self, "net_")
-        if go_on:
-            network.check_goes_on(self)
         accelerator = accelerate.resolve(self)
+        with accelerate.together(accelerator):
+            network.check_parameters(self)
+            momentum.check_parameters(self)
+            self._check_own_parameters()
+            if go_on:
+                network.check_goes_on(self)
         # A model that was trained on another machine can predict here, but not always train.
         device = validation.resolve_device(self.device_ if go_on else self.device)
-        self.device_ = device if accelerator is None else accelerator.device
+        self.device_ = device if accelerator is None else processes.device_of(accelerator)
         with accelerate.together(accelerator):
             rows, columns = self._check_data(X, y, sample_weight, reset=not go_on, **others)
         if accelerator is not None and accelerator.num_processes > 1:
+            accelerate.check_alike(self, columns, go_on=go_on)
             rows, columns = self._share(rows, columns)
         n_samples = len(columns["event"]) if _is_shared(rows) else len(y)
         self._check_enough(n_samples, columns, reset=not go_on)
@@ -153,7 +155,6 @@ class SurvivalNetEstimator(SurvivalAnalysisMixin, RegressorMixin, PrefixedParame
 
     def _share(self, rows: Inputs, columns: Columns) -> tuple[Inputs, Columns]:
         """Return the rows of all processes, and their columns."""
-        accelerate.check_alike(self)
         if "stratum" in columns and self._labels is not None:
             self._labels, codes = accelerate.merge_labels(self._labels, columns["stratum"])
             columns = columns | {"stratum": codes}
@@ -185,6 +186,7 @@ class SurvivalNetEstimator(SurvivalAnalysisMixin, RegressorMixin, PrefixedParame
         callbacks = network.make_callbacks(self, n_steps, accelerator)
         trainer = network.trainer(net, accelerator)
         trainer.train(train, valid, n_epochs, callbacks, lr=network.resolve_lr(self))
+        net.callbacks_ = trainer.callbacks_
         self.net_ = net
         self.n_iter_ = len(net.history)
 
@@ -207,9 +209,15 @@ class SurvivalNetEstimator(SurvivalAnalysisMixin, RegressorMixin, PrefixedParame
             validation.check_entry(columns["entry"], columns["time"])
         if sample_weight is not None:
             weight = _check_sample_weight(
-                sample_weight, X, dtype=np.float64, ensure_non_negative=True
+                sample_weight,
+                X,
+                dtype=np.float64,
+                ensure_non_negative=True,
+                allow_all_zero_weights=processes.n_processes() > 1,
             )
-            columns["weight"] = validation.check_weight(weight, n_samples)
+            columns["weight"] = validation.check_weight(
+                weight, n_samples, may_vanish=processes.n_processes() > 1
+            )
             # A row of weight 0 counts as absent, in batches and standardisation too.
             counts = columns["weight"] > 0
             if not counts.all():
@@ -263,8 +271,10 @@ class SurvivalNetEstimator(SurvivalAnalysisMixin, RegressorMixin, PrefixedParame
                 f"{self.validation_fraction} of {event.sum()} events. Set `early_stopping` to "
                 "False for so few."
             )
-        parts = (np.sort(np.concatenate(part)) for part in (train, valid))
-        train_set, valid_set = (dataset.select(torch.from_numpy(order[rows])) for rows in parts)
+        parts = [order[np.sort(np.concatenate(part))] for part in (train, valid)]
+        if isinstance(dataset.X, StoredRows):
+            parts = [np.sort(rows) for rows in parts]  # neighbours are read together
+        train_set, valid_set = (dataset.select(torch.from_numpy(rows)) for rows in parts)
         return train_set, valid_set
 
     def _make_net(

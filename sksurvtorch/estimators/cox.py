@@ -251,7 +251,7 @@ class CoxNNRegressor(SurvivalNetEstimator):
         self
             The fitted estimator.
         """
-        columns = {"entry": entry, "stratum": self._codes(stratum, y)}
+        columns = {"entry": entry, "stratum": stratum}
         return self._fit(X, y, sample_weight, go_on=self.warm_start, n_epochs=None, **columns)
 
     def partial_fit(
@@ -273,7 +273,7 @@ class CoxNNRegressor(SurvivalNetEstimator):
         self
             The fitted estimator.
         """
-        columns = {"entry": entry, "stratum": self._codes(stratum, y)}
+        columns = {"entry": entry, "stratum": stratum}
         return self._fit(X, y, sample_weight, go_on=True, n_epochs=1, **columns)
 
     def predict(self, X: Any) -> np.ndarray:
@@ -463,6 +463,12 @@ class CoxNNRegressor(SurvivalNetEstimator):
         given: dict[str, Any] = y.columns if unsorted else {"risk_sets": y.risk_sets}
         baseline = breslow_baseline(output, **given)
         self.log_baseline_cumulative_hazard_ = self._on_grid(baseline)
+
+    def _check_data(
+        self, X: Any, y: Any, sample_weight: Any, *, reset: bool, stratum: Any = None, **others: Any
+    ) -> tuple[Inputs, Columns]:
+        codes = self._codes(stratum, y)
+        return super()._check_data(X, y, sample_weight, reset=reset, stratum=codes, **others)
 
     def _codes(self, stratum: Any, y: Any) -> np.ndarray | None:
         """Return codes of the strata, and keep their labels for the baseline hazards."""

@@ -5,6 +5,7 @@ All processes call these functions at the same point, or none goes on.
 
 from __future__ import annotations
 
+import gc
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -22,6 +23,19 @@ def n_processes() -> int:
 def rank() -> int:
     """Return the number of this process, from 0 on."""
     return int(dist.get_rank()) if n_processes() > 1 else 0
+
+
+def device_of(accelerator: Any) -> torch.device:
+    """Return where an accelerator computes; it gives the CPU a number, which torch cannot load."""
+    device: torch.device = accelerator.device
+    return torch.device("cpu") if device.type == "cpu" else device
+
+
+def leave() -> None:
+    """Leave the other processes, if there are any."""
+    if dist.is_available() and dist.is_initialized():
+        dist.destroy_process_group()
+        gc.collect()  # what a network of torch.nn.parallel still holds of it
 
 
 def exchange(what: Any) -> list[Any]:

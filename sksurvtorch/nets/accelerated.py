@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Self
 
 import torch
 from skorch import NeuralNet
 from skorch.hf import AccelerateMixin
+from skorch.utils import noop
+from torch import Tensor
 
 from sksurvtorch.functional import _processes as processes
 from sksurvtorch.nets.dataset import RiskSetTarget, SurvivalDataset, UnsortedTarget
+from sksurvtorch.nets.loader import BatchLoader
 from sksurvtorch.nets.modules import MLP
 from sksurvtorch.nets.net import SurvivalNet
 from sksurvtorch.nets.shares import SharedRows, share
@@ -37,7 +40,7 @@ class AcceleratedSurvivalNet(AccelerateMixin, SurvivalNet):
     """
 
     def __init__(self, module: Any, *args: Any, accelerator: Any, **kwargs: Any) -> None:
-        kwargs.setdefault("device", accelerator.device)
+        kwargs.setdefault("device", processes.device_of(accelerator))
         kwargs.setdefault("unwrap_after_train", False)  # it is done here, when all has ended
         kwargs.setdefault(
             "callbacks__print_log__sink", _sink(kwargs.get("verbose", 1), accelerator)
@@ -118,6 +121,25 @@ class AcceleratedSurvivalNet(AccelerateMixin, SurvivalNet):
             return SurvivalDataset(X, UnsortedTarget(columns, self.criterion_.ties))
         return SurvivalDataset(X, columns)
 
+    def _with_risk_sets(self, y: Mapping[str, Tensor], *, stored: bool) -> RiskSetTarget:
+        """Return the target of a Cox model; the events may all be in other processes."""
+        return super()._with_risk_sets(y, stored=stored or self.n_processes > 1)
+
+    def get_split_datasets(self, X: Any, y: Any = None, **fit_params: Any) -> Any:
+        """Return the rows to train on and those to validate with, of all processes."""
+        dataset = self.get_dataset(X, y)
+        if isinstance(dataset, SurvivalDataset) and isinstance(dataset.X, SharedRows):
+            y = None  # which is of the rows that are held here
+        return super().get_split_datasets(dataset, y, **fit_params)
+
+    def get_iterator(self, dataset: Any, training: bool = False) -> Any:
+        """Return the batches of a dataset; all processes draw them as the first one would."""
+        iterator = super().get_iterator(dataset, training=training)
+        if training and self.n_processes > 1 and isinstance(iterator, BatchLoader):
+            source = iterator.generator.bit_generator
+            source.state = processes.exchange(source.state)[0]
+        return iterator
+
     def partial_fit(self, X: Any, y: Any = None, *args: Any, **kwargs: Any) -> Any:
         """Train on; at the end all processes have the network of the first."""
         if not self.initialized_:
@@ -126,9 +148,13 @@ class AcceleratedSurvivalNet(AccelerateMixin, SurvivalNet):
         try:
             return super().partial_fit(X, y, *args, **kwargs)
         finally:
+            wrapped = vars(self)["module_"], vars(self)["optimizer_"]
             self._unwrap_accelerator()
-            optimizer = vars(self)["optimizer_"]
-            self.optimizer_ = getattr(optimizer, "optimizer", optimizer)
+            self.optimizer_ = getattr(wrapped[1], "optimizer", wrapped[1])
+            # It would keep them for ever, and could not be pickled with them.
+            for name in ("_models", "_optimizers"):
+                kept = getattr(self.accelerator, name, [])
+                kept[:] = [part for part in kept if all(part is not ours for ours in wrapped)]
 
     def train_step_single(self, batch: Any, **fit_params: Any) -> Any:
         """Compute gradients; a line search goes by the loss of the first process in all of them."""
@@ -190,7 +216,7 @@ class AcceleratedSurvivalNet(AccelerateMixin, SurvivalNet):
 
 def _sink(verbose: int, accelerator: Any) -> Any:
     """Return where the log is printed: in the first process, and only if it is."""
-    return accelerator.print if verbose else print
+    return noop if verbose and not accelerator.is_main_process else print
 
 
 def _buffers_stay_equal(module: torch.nn.Module) -> bool:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import copy
 import mmap
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Self
 
 import numpy as np
 import torch
 from sklearn.utils import assert_all_finite
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, default_collate
+from torch.utils.data import DataLoader, Dataset, IterableDataset, default_collate
 
 # What is read of a map before its pages are given back.
 _RESIDENT = 2**26
@@ -128,6 +129,7 @@ class MappedRows(StoredRows):
         as_they_lie = self._subset is None and self.array.dtype == self._numpy_dtype
         if self.copies or not as_they_lie or not self.array.flags.c_contiguous:
             return super().whole()
+        assert_all_finite(self.array, input_name="X")
         return as_tensor(self.array)
 
     def release(self) -> None:
@@ -158,14 +160,29 @@ class DatasetRows(StoredRows):
         self._sample_shape = first.shape[1:]
 
     def _read(self, batches: Iterable[Tensor], num_workers: int) -> Iterator[Tensor]:
+        asked: deque[int] = deque()  # workers may be asked for some batches ahead
+
+        def places() -> Iterator[list[int]]:
+            for rows in batches:
+                asked.append(len(rows))
+                yield rows.tolist() or [0]  # of no rows there would be no shape
+
         loader = DataLoader(
             self.dataset,
-            batch_sampler=(rows.tolist() for rows in batches),
+            batch_sampler=places(),
             num_workers=num_workers,
             collate_fn=_Stack(self.dtype),
             generator=torch.Generator(),  # it would draw from the global one
         )
-        yield from loader
+        for batch in loader:
+            n_rows = asked.popleft()
+            expected = max(1, n_rows), *self._sample_shape
+            if tuple(batch.shape) != expected:
+                raise ValueError(
+                    f"A batch of X must have the shape {expected}, got {tuple(batch.shape)}. "
+                    "`__getitems__` returns a row for each index, in their order."
+                )
+            yield batch[:n_rows]
 
     def split(self, size: int, num_workers: int = 0) -> Iterator[Tensor]:
         """Iterate over all rows in pieces."""
@@ -186,10 +203,12 @@ class _Stack:
 
     def __call__(self, items: Any) -> Tensor:
         """Return the batch; a dataset with `__getitems__` may have made it already."""
-        if isinstance(items, Sequence) and isinstance(items[0], (tuple, list, dict, str)):
+        # `__getitems__` may have made a pair or a dict of batches.
+        item = items[0] if isinstance(items, list) else items
+        if isinstance(item, (tuple, list, Mapping, str)):
             raise TypeError(
                 "An item of X must be one array or tensor, the features of a sample, got "
-                f"{type(items[0]).__name__}. Event and time are given as `y`."
+                f"{type(item).__name__}. Event and time are given as `y`."
             )
         batch = items if isinstance(items, (np.ndarray, Tensor)) else default_collate(items)
         batch = torch.as_tensor(batch)
@@ -198,7 +217,7 @@ class _Stack:
 
 def _n_rows(dataset: Any) -> int:
     """Return the number of rows of a dataset, or raise unless it can be asked for any of them."""
-    if not (hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__")):
+    if isinstance(dataset, IterableDataset) or not hasattr(dataset, "__len__"):
         raise TypeError(
             "X must be a dataset with `__len__` and `__getitem__`, got "
             f"{type(dataset).__name__}. Each epoch takes the rows in another order."

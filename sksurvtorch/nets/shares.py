@@ -133,7 +133,7 @@ def share(
     kinds = {name: str(column.dtype) for name, column in columns.items()}
     said = processes.exchange((len(X), stored, tuple(X.shape[1:]), kinds))
     for number, (_, _, shape, others) in enumerate(said):
-        if shape != said[0][2] or others.keys() != kinds.keys():
+        if shape != said[0][2] or others.keys() != said[0][3].keys():
             raise ValueError(
                 "X and what comes with it must be alike in all processes, got samples of shape "
                 f"{said[0][2]} with {sorted(said[0][3])} in process 0, and of shape {shape} with "
