@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,13 +19,13 @@ from sksurvtorch.exceptions import PrecisionWarning
 from sksurvtorch.functional import _processes as processes
 from sksurvtorch.nets.dataset import Inputs, SurvivalDataset, take
 from sksurvtorch.nets.loader import BatchLoader
-from sksurvtorch.nets.rows import DatasetRows, MappedRows, as_tensor, is_mapped
+from sksurvtorch.nets.rows import DatasetRows, MappedRows, StoredRows, as_tensor, is_mapped
 from sksurvtorch.nets.shares import SharedRows
 
 # Rows of a table that are looked at together: their copy stays in the processor's cache.
 _PIECE = 2_048
-# The same of stored rows, which are copied once more.
-_STORED_PIECE = 65_536
+# Bytes of stored rows that are looked at together, which are copied once more.
+_STORED_PIECE = 2**23
 # Rows that a sample has at least, if there are so many.
 _AT_ONCE = 4_096
 
@@ -71,7 +72,7 @@ def sample(dataset: SurvivalDataset, seed: int) -> SurvivalDataset:
     chosen = dataset.X.select(rows)
     in_memory = torch.empty((chosen.n_held, *chosen.shape[1:]), dtype=chosen.dtype)
     start = 0
-    for piece in chosen.split(_STORED_PIECE):
+    for piece in chosen.split(_stored_piece(chosen)):
         in_memory[start : start + len(piece)] = piece
         start += len(piece)
     X: Inputs = in_memory
@@ -147,13 +148,19 @@ def _pieces(X: Inputs, weight: Tensor | None) -> Iterator[tuple[Tensor, Tensor]]
     start = 0
     if isinstance(X, SharedRows) and weight is not None:
         weight = weight[X.is_held()]
-    for rows in X.split(_PIECE if isinstance(X, Tensor) else _STORED_PIECE):
+    for rows in X.split(_PIECE if isinstance(X, Tensor) else _stored_piece(X)):
         if not len(rows):
             continue  # none is held here
         stop = start + len(rows)
         ones = torch.ones(len(rows), dtype=torch.float64)
         yield rows, ones if weight is None else weight[start:stop].double()
         start = stop
+
+
+def _stored_piece(X: StoredRows) -> int:
+    """Return how many stored rows are looked at together."""
+    row_bytes = X.dtype.itemsize * math.prod(X.shape[1:])
+    return max(1, _STORED_PIECE // max(1, row_bytes))
 
 
 def _warn_of_lost_precision(given: Any, X: Inputs, dtype: torch.dtype) -> None:
@@ -181,7 +188,7 @@ def _range(X: Inputs) -> tuple[Tensor, Tensor]:
         return X.amin(0), X.amax(0)
     first = head(X)
     lowest, highest = first.amin(0), first.amax(0)
-    for piece in X.split(_STORED_PIECE):
+    for piece in X.split(_stored_piece(X)):
         # In place: small results between large pieces would keep the memory of these from use.
         torch.minimum(lowest, piece.amin(0), out=lowest)
         torch.maximum(highest, piece.amax(0), out=highest)

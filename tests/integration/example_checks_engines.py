@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+TORCHRUN = ("-m", "torch.distributed.run", "--standalone")
 ROW = re.compile(r"^([\w=]+) +(\d+\.\d) +(\d+) +(\d+) +(\d+)$", re.MULTILINE)
 
 
@@ -27,11 +31,28 @@ def check_search(printed: str, folder: Path, *, engine: str) -> None:
     assert not list(folder.iterdir())
 
 
+def check_data_parallel(printed: str, folder: Path) -> None:
+    """Two processes print what one prints, but for the rows that they hold."""
+    assert printed.startswith("process 0 of 1: held 5905 of 5905 rows, concordance 0.8")
+    script = Path(__file__).parents[2] / "examples" / "data_parallel.py"
+    two = subprocess.run(
+        [sys.executable, *TORCHRUN, "--nproc_per_node=2", script],
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=300,
+    )
+    found = printed[printed.index("concordance") :]
+    assert sorted(two.stdout.splitlines(keepends=True)) == [
+        f"process 0 of 2: held 2953 of 5905 rows, {found}",
+        f"process 1 of 2: held 2952 of 5905 rows, {found}",
+    ]
+
+
 CHECKS: dict[str, Callable[[str, Path], None]] = {
+    "data_parallel": check_data_parallel,
     "search_joblib": partial(check_search, engine="loky"),
     "search_dask": partial(check_search, engine="dask"),
     "search_ray": partial(check_search, engine="ray"),
 }
-
-#: What has to be installed besides, or else the example is skipped.
-NEEDS = {"search_dask": "distributed", "search_ray": "ray"}

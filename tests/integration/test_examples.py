@@ -8,7 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration import example_checks_networks, example_checks_tabular
+from tests.integration import (
+    example_checks_engines,
+    example_checks_large_data,
+    example_checks_networks,
+    example_checks_tabular,
+)
 
 # A module with a leading underscore is what examples share.
 SCRIPTS = sorted((Path(__file__).parents[2] / "examples").glob("[!_]*.py"))
@@ -72,6 +77,8 @@ def check_hot_distance(printed, folder):
 
 
 CHECKS = {
+    **example_checks_engines.CHECKS,
+    **example_checks_large_data.CHECKS,
     **example_checks_networks.CHECKS,
     **example_checks_tabular.CHECKS,
     "quickstart": check_quickstart,

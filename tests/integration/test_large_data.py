@@ -1,0 +1,102 @@
+"""A fit to rows in a file or a dataset does not take the memory that the rows would."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tests.integration.test_memory import printed, pytestmark  # noqa: F401, skips elsewhere
+
+# 600 MB: far more than the window that is shuffled and the pages that may be mapped.
+N, P = 500_000, 300
+FIT = """
+import numpy as np, torch
+from sksurvtorch import CoxNNRegressor, WeibullAFTRegressor
+
+rng = np.random.default_rng(0)
+
+def target(n):
+    y = np.empty(n, dtype=[("event", bool), ("time", float)])
+    y["event"], y["time"] = rng.random(n) < 0.5, rng.exponential(size=n)
+    return y
+
+class Made(torch.utils.data.Dataset):
+    '''Rows that are made when they are asked for.'''
+
+    def __init__(self, n, p):
+        self.n = n
+        self.table = rng.standard_normal((1009, p), dtype=np.float32)
+        self.factor = rng.random((997, 1), dtype=np.float32)
+
+    def __len__(self):
+        return self.n
+
+    def __getitem__(self, index):
+        return self.__getitems__([index])[0]
+
+    def __getitems__(self, indices):
+        rows = np.asarray(indices)
+        return self.table[rows % 1009] * self.factor[rows % 997]
+
+def extra(X, n):
+    '''Return the mebibytes by which a fit and a prediction raise the peak.'''
+    model = {model}
+    y = target(n)
+    weight = {weight}
+    small = np.asarray([X[i] for i in range(300)])
+    model.fit(small, y[:300], None if weight is None else weight[:300]).predict(small)
+    before = peak()
+    model.fit(X, y, weight).predict(X)
+    return peak() - before
+"""
+MODEL = "{kind}(hidden_layer_sizes=(8,), max_epochs=1, batch_size=4096, random_state=0{options})"
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
+    """A file of 600 MB."""
+    rng = np.random.default_rng(0)
+    path = tmp_path_factory.mktemp("large") / "X.npy"
+    X = np.lib.format.open_memmap(path, "w+", np.float32, (N, P))
+    for start in range(0, N, 10_000):
+        X[start : start + 10_000] = rng.standard_normal((10_000, P), dtype=np.float32)
+    X.flush()
+    yield path
+    path.unlink()
+
+
+def share_of_x(source, kind, options="", weight="None"):
+    """Return the memory that a fit takes, in units of X."""
+    code = FIT.format(model=MODEL.format(kind=kind, options=options), weight=weight)
+    return printed(code + f"print(extra({source}, {N}) / ({N * P * 4} / 2**20))")
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "weight"),
+    [
+        ("CoxNNRegressor", "", "None"),
+        ("CoxNNRegressor", ", early_stopping=True", "None"),
+        # Half of the rows count.
+        ("WeibullAFTRegressor", "", "rng.integers(0, 2, n).astype(float)"),
+    ],
+)
+def test_a_fit_to_a_memory_map_holds_no_more_than_a_part_of_it(kind, options, weight, path):
+    """A copy of X would add 1, and so would its pages if they stayed."""
+    assert share_of_x(f"np.load('{path}', mmap_mode='r')", kind, options, weight) < 0.9
+
+
+def test_so_does_one_to_a_dataset():
+    assert share_of_x(f"Made({N}, {P})", "CoxNNRegressor") < 0.5
+
+
+@pytest.mark.parametrize("kind", ["CoxNNRegressor", "WeibullAFTRegressor"])
+def test_a_row_takes_its_target_and_little_more(kind):
+    """Bytes for each further row, of which the target that is given, 9, is not counted.
+
+    The network is one's own, for which no part of the rows comes into memory to start from, and the
+    window is small, so that all of it is of the row itself.
+    """
+    options = ", module=torch.nn.Linear(5, 1), iterator_train__window_bytes=2**22"
+    code = FIT.format(model=MODEL.format(kind=kind, options=options), weight="None")
+    few, many = (printed(code + f"print(extra(Made({n}, 5), {n}))") for n in (10**6, 3 * 10**6))
+    assert (many - few) * 2**20 / 2e6 < 65
