@@ -166,10 +166,7 @@ class SurvivalNet(NeuralNet):
         return super().torch_compile(module, name)
 
     def get_dataset(self, X: Any, y: Any = None) -> Any:
-        """Return a dataset of tensors; the target of a Cox model becomes risk sets.
-
-        A memory map and a torch dataset of rows stay where they are.
-        """
+        """Return a dataset; what is stored stays there, and the target of a Cox model is sorted."""
         if isinstance(X, SurvivalDataset):
             return X
         if isinstance(X, (Mapping, tuple)):

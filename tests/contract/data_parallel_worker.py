@@ -280,7 +280,6 @@ def of_skorch(share, **options):
     with torch.random.fork_rng():
         torch.manual_seed(share.rank)
         module = perceptron().double()
-    module.register_buffer("constant", torch.ones(1))  # torch.nn.parallel would send it around
     net = kind(
         module,
         lr=0.1,
@@ -288,7 +287,7 @@ def of_skorch(share, **options):
         verbose=0,
         batch_size=BATCH,
         iterator_train__shuffle=True,
-        iterator_valid__batch_size=5,  # processes have other numbers of them
+        iterator_valid__batch_size=5,  # all of which the first process has
         **options,
     )
     columns = dict(zip(("entry", "stratum", "weight"), map(DATA.get, ALL), strict=True))
@@ -296,6 +295,7 @@ def of_skorch(share, **options):
     net.fit(DATA["X"][rows], survival_target(DATA["y"], **columns)[rows])
     return {
         "weights": torch.cat([w.detach().flatten() for w in net.module_.parameters()]).tolist(),
+        "names of weights": list(net.module_.state_dict()),
         "losses": net.history[:, ("train_loss", "valid_loss")],
         "predictions": net.predict(DATA["X"]),
     }
