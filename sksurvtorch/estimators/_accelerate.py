@@ -99,7 +99,7 @@ def check_alike(estimator: Any, columns: Mapping[str, Tensor], *, go_on: bool) -
     }
     ours["hidden_layer_sizes"] = network.layer_sizes(estimator)
     # What fit is given, and whether it trains a network on that there is.
-    ours |= {"y and so on": sorted(columns), "net_": "trained" if go_on else "new"}
+    ours |= {"columns of y": sorted(columns), "net_": "trained" if go_on else "new"}
     names = getattr(estimator, "feature_names_in_", None)
     ours["feature_names_in_"] = None if names is None else names.tolist()
     said = processes.exchange(ours)
@@ -115,7 +115,13 @@ def check_alike(estimator: Any, columns: Mapping[str, Tensor], *, go_on: bool) -
 
 def merge_labels(labels: np.ndarray, codes: Tensor) -> tuple[np.ndarray, Tensor]:
     """Return the labels of the strata of all processes, and the codes of the rows held here."""
-    merged = np.unique(np.concatenate(processes.exchange(labels)))
+    given = processes.exchange(labels)
+    kinds = sorted({theirs.dtype.kind for theirs in given})
+    if len(kinds) > 1:  # numpy would make strings of numbers
+        raise ValueError(
+            f"`stratum` must be of one kind in all processes, got the dtypes {', '.join(kinds)}."
+        )
+    merged = np.unique(np.concatenate(given))
     return merged, torch.from_numpy(np.searchsorted(merged, labels))[codes]
 
 

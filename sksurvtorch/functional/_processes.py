@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gc
 import math
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -36,6 +37,8 @@ def leave() -> None:
     if dist.is_available() and dist.is_initialized():
         dist.destroy_process_group()
         gc.collect()  # what a network of torch.nn.parallel still holds of it
+        # Threads of gloo drop their last tensors, for which they need the interpreter.
+        time.sleep(0.1)
 
 
 def exchange(what: Any) -> list[Any]:

@@ -348,7 +348,7 @@ EQUAL = {
     ),
     "X in a file in one process": lambda share: fit(share, last={"X": mapped(share)}),
     "X as a dataset": partial(fit, given={"X": Rows(DATA["X"])}, early_stopping=True),
-    "X as a dataset in one process": partial(fit, last={"X": Rows(DATA["X"])}),
+    "X as a dataset in one process": partial(fit, layout="few", last={"X": Rows(DATA["X"])}),
     "a seed in each process": lambda share: fit(
         share, random_state=share.rank, early_stopping=True
     ),
