@@ -212,6 +212,8 @@ class _Stack:
             )
         batch = items if isinstance(items, (np.ndarray, Tensor)) else default_collate(items)
         batch = torch.as_tensor(batch)
+        if batch.is_complex():  # of which a cast would drop half
+            raise ValueError(f"X must be real, got a dataset of {batch.dtype}.")
         return batch if self.dtype is None else batch.to(self.dtype)
 
 

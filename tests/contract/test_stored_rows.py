@@ -725,3 +725,10 @@ def test_a_mapped_subset_is_where_it_was(patients, tmp_path):
     assert some.shape == (2, 4)
     np.testing.assert_array_equal(some.whole().numpy(), X[[140, 5]])
     assert some.array is rows.array
+
+
+def test_a_dataset_of_complex_rows_is_refused(patients):
+    X, y = patients[:2]
+    rows = torch.as_tensor(np.asarray(X, dtype=float)).to(torch.complex64)
+    with pytest.raises(ValueError, match=r"X must be real, got a dataset of torch\.complex64"):
+        CoxNNRegressor(max_epochs=1).fit(Subset(rows, range(len(rows))), y)
