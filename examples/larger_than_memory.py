@@ -3,7 +3,7 @@ Data that are larger than memory: Parquet and .npy
 ==================================================
 
 Rows may stay in their file. Here they are written to a Parquet file, of which a small torch dataset
-reads the groups of rows that a batch needs, and to a `.npy` file, which is mapped into memory. One
+reads one group of rows after the other, and to a `.npy` file, which is mapped into memory. One
 epoch is trained with each, and with the same array in memory, and the peaks of memory are compared.
 
 pyarrow has to be installed. A number behind the name of the script is the number of rows, in place
@@ -27,7 +27,7 @@ from torch.utils.data import Dataset, Subset
 
 from sksurvtorch import CoxNNRegressor
 
-N_FEATURES, GROUP, N_TEST = 100, 2_500, 20_000
+N_FEATURES, GROUP, N_TEST = 100, 10_000, 20_000
 
 
 def write_parquet(path, n):
@@ -38,21 +38,21 @@ def write_parquet(path, n):
     fields = [(name, pa.float32()) for name in names]
     schema = pa.schema([*fields, ("event", pa.bool_()), ("time", pa.float64())])
     with pq.ParquetWriter(path, schema, use_dictionary=False, compression="none") as writer:
-        for start in range(0, n, 10 * GROUP):
-            X = rng.standard_normal((min(10 * GROUP, n - start), N_FEATURES), dtype=np.float32)
+        for start in range(0, n, GROUP):
+            X = rng.standard_normal((min(GROUP, n - start), N_FEATURES), dtype=np.float32)
             hazard = np.exp(X @ slope + X[:, 0] * X[:, 1] / 2)
             death, censoring = rng.exponential(size=(2, len(X))) / [hazard, np.ones(len(X))]
             columns = [*X.T.copy(), death <= censoring, np.minimum(death, censoring)]
-            writer.write_table(pa.table(columns, schema=schema), row_group_size=GROUP)
+            writer.write_table(pa.table(columns, schema=schema))
 
 
 class ParquetRows(Dataset):
-    """Features in a Parquet file; the groups of rows that were read last are kept."""
+    """Features in a Parquet file; the two groups of rows that were read last are kept."""
 
-    def __init__(self, path, n_kept):
+    def __init__(self, path):
         self.file = pq.ParquetFile(path)
         self.names = [name for name in self.file.schema_arrow.names if name.startswith("x")]
-        self.read_group = lru_cache(n_kept)(self.read_group)
+        self.read_group = lru_cache(2)(self.read_group)
 
     def read_group(self, group):
         """Return the features of a group of rows."""
@@ -66,7 +66,7 @@ class ParquetRows(Dataset):
         return self.__getitems__([index])[0]
 
     def __getitems__(self, indices):
-        """Return the rows of a batch as one array."""
+        """Return some rows as one array."""
         group, row = np.divmod(indices, GROUP)
         X = np.empty((len(row), len(self.names)), np.float32)
         for k in np.unique(group):
@@ -101,17 +101,19 @@ def fit(kind, folder):
     n_train = len(y) - N_TEST
     before, start = peak(), perf_counter()
     if kind == "Parquet":
-        # Rows are shuffled within a window of 32 MiB, whose groups find room among those kept.
-        rows = ParquetRows(folder / "rows.parquet", n_kept=80)
+        rows = ParquetRows(folder / "rows.parquet")
         X, X_test = (Subset(rows, part) for part in (range(n_train), range(n_train, len(y))))
     else:
         rows = np.load(folder / "rows.npy", mmap_mode=None if kind == "in memory" else "r")
         X, X_test = rows[:n_train], rows[n_train:]
+    # The rows of eight groups are shuffled together; they are read in the order of the file.
+    group_bytes = 4 * N_FEATURES * GROUP
     model = CoxNNRegressor(
         max_epochs=1,
         batch_size=1024,
         lr=5e-3,
-        iterator_train__window_bytes=2**25,
+        iterator_train__block_bytes=group_bytes,
+        iterator_train__window_bytes=8 * group_bytes,
         random_state=0,
     )
     model.fit(X, y[:n_train])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,13 +18,11 @@ from sksurvtorch.exceptions import PrecisionWarning
 from sksurvtorch.functional import _processes as processes
 from sksurvtorch.nets.dataset import Inputs, SurvivalDataset, take
 from sksurvtorch.nets.loader import BatchLoader
-from sksurvtorch.nets.rows import DatasetRows, MappedRows, StoredRows, as_tensor, is_mapped
+from sksurvtorch.nets.rows import DatasetRows, MappedRows, as_tensor, is_mapped
 from sksurvtorch.nets.shares import SharedRows
 
 # Rows of a table that are looked at together: their copy stays in the processor's cache.
 _PIECE = 2_048
-# Bytes of stored rows that are looked at together, which are copied once more.
-_STORED_PIECE = 2**23
 # Rows that a sample has at least, if there are so many.
 _AT_ONCE = 4_096
 
@@ -69,16 +66,10 @@ def sample(dataset: SurvivalDataset, seed: int) -> SurvivalDataset:
         return dataset
     loader = BatchLoader(dataset, _AT_ONCE, shuffle=True, generator=np.random.default_rng(seed))
     rows = loader.window()
-    chosen = dataset.X.select(rows)
-    in_memory = torch.empty((chosen.n_held, *chosen.shape[1:]), dtype=chosen.dtype)
-    start = 0
-    for piece in chosen.split(_stored_piece(chosen)):
-        in_memory[start : start + len(piece)] = piece
-        start += len(piece)
-    X: Inputs = in_memory
-    if isinstance(chosen, SharedRows):
-        spread = chosen.spread()
-        X = SharedRows(in_memory, spread.counts, stored=False).select(spread.place)
+    X: Inputs = dataset.X.load(dataset.X.held_of(rows))
+    if isinstance(dataset.X, SharedRows):
+        spread = dataset.X.spread(rows)
+        X = SharedRows(X, spread.counts, stored=False).select(spread.place)
     return SurvivalDataset(X, take(dataset.y, rows))
 
 
@@ -147,20 +138,14 @@ def _pieces(X: Inputs, weight: Tensor | None) -> Iterator[tuple[Tensor, Tensor]]
     """Iterate over pieces of rows with their weights."""
     start = 0
     if isinstance(X, SharedRows) and weight is not None:
-        weight = weight[X.is_held()]
-    for rows in X.split(_PIECE if isinstance(X, Tensor) else _stored_piece(X)):
+        weight = weight[X.held_of(torch.arange(len(X)))]
+    for rows in X.split(_PIECE if isinstance(X, Tensor) else X.n_at_once):
         if not len(rows):
             continue  # none is held here
         stop = start + len(rows)
         ones = torch.ones(len(rows), dtype=torch.float64)
         yield rows, ones if weight is None else weight[start:stop].double()
         start = stop
-
-
-def _stored_piece(X: StoredRows) -> int:
-    """Return how many stored rows are looked at together."""
-    row_bytes = X.dtype.itemsize * math.prod(X.shape[1:])
-    return max(1, _STORED_PIECE // max(1, row_bytes))
 
 
 def _warn_of_lost_precision(given: Any, X: Inputs, dtype: torch.dtype) -> None:
@@ -188,7 +173,7 @@ def _range(X: Inputs) -> tuple[Tensor, Tensor]:
         return X.amin(0), X.amax(0)
     first = head(X)
     lowest, highest = first.amin(0), first.amax(0)
-    for piece in X.split(_stored_piece(X)):
+    for piece in X.split(X.n_at_once):
         # In place: small results between large pieces would keep the memory of these from use.
         torch.minimum(lowest, piece.amin(0), out=lowest)
         torch.maximum(highest, piece.amax(0), out=highest)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 from collections import deque
 from collections.abc import Iterator
-from itertools import pairwise
+from itertools import islice, pairwise
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,7 @@ _Batch = tuple[Tensor, Target]
 _Epoch = tuple[bytes, Any, list[tuple[Tensor, RiskSets]]]
 # So many rows are laid out at once if an epoch has fewer.
 _ROWS_AT_ONCE = 8_192
-# Stored rows that lie together are read together: a block has so many bytes.
+# Size of a block of stored rows that lie together, if a window has enough of them.
 _BLOCK = 2**20
 
 
@@ -36,7 +36,9 @@ class BatchLoader:
 
     Rows that are stored, and take more than `window_bytes`, are shuffled window by window: blocks
     of neighbouring rows come in random order, as many of them as a window holds are read together,
-    and their rows are dealt to the batches of that window at random.
+    and their rows are dealt to the batches of that window at random. A window is read as its rows
+    lie, for a file may hold them in groups that are read as a whole, or column by column; but
+    `num_workers` processes read it batch by batch.
 
     Parameters
     ----------
@@ -50,6 +52,9 @@ class BatchLoader:
         Source of the random order.
     window_bytes : int, default=2**27
         Size of the rows among which stored rows are shuffled.
+    block_bytes : int, optional
+        Size of the blocks of which a window is made; a megabyte, or an eighth of a window, if left
+        out. For a file that is read by groups of rows this is best the size of a group.
     num_workers : int, default=0
         Number of processes that read the rows of a torch dataset ahead.
     """
@@ -62,6 +67,7 @@ class BatchLoader:
         shuffle: bool = False,
         generator: np.random.Generator | None = None,
         window_bytes: int = 2**27,
+        block_bytes: int | None = None,
         num_workers: int = 0,
     ) -> None:
         self.dataset = dataset
@@ -69,6 +75,7 @@ class BatchLoader:
         self.shuffle = shuffle
         self.generator = np.random.default_rng() if generator is None else generator
         self.window_bytes = window_bytes
+        self.block_bytes = min(_BLOCK, window_bytes // 8) if block_bytes is None else block_bytes
         self.num_workers = num_workers
         self.n_skipped = 0
         self._drawn: list[_Epoch] = []
@@ -109,12 +116,22 @@ class BatchLoader:
             for rows, y in batches:
                 yield take_rows(X, rows), y
             return
+        if isinstance(X, SharedRows):
+            batches = ((rows, _spread(y, X, rows)) for rows, y in batches)
+        if X.row_bytes and not self.num_workers:
+            while window := list(islice(batches, self._per_window)):
+                # As they lie: see the docstring.
+                in_order = X.held_of(torch.cat([rows for rows, _ in window])).sort().values
+                held = X.load(in_order)
+                for rows, y in window:
+                    places = torch.searchsorted(in_order, X.held_of(rows))
+                    yield held.index_select(0, places), y
+                del held  # before the next window comes
+            return
         targets: deque[Target] = deque()  # the rows may be asked for some batches ahead
 
         def all_rows() -> Iterator[Tensor]:
             for rows, y in batches:
-                if isinstance(X, SharedRows) and y is not None:
-                    y = SpreadTarget(y, X.spread(rows))
                 targets.append(y)
                 yield rows
 
@@ -135,8 +152,6 @@ class BatchLoader:
                 for places in np.array_split(self._order(event), n_batches):
                     drawn = torch.from_numpy(rows[places])
                     yield drawn, take(y, drawn)
-            if isinstance(self.dataset.X, StoredRows):
-                self.dataset.X.release()
 
     @property
     def _per_window(self) -> int:
@@ -154,8 +169,9 @@ class BatchLoader:
             yield np.arange(n_rows) if order is None else order, n_batches
             return
         assert isinstance(self.dataset.X, StoredRows)
-        n_blocks = -(-n_rows * self.dataset.X.row_bytes // _BLOCK)
-        bounds = np.arange(n_blocks + 1) * n_rows // n_blocks
+        per_block = max(1, self.block_bytes // self.dataset.X.row_bytes)
+        bounds = np.append(np.arange(0, n_rows, per_block), n_rows)
+        n_blocks = len(bounds) - 1
         blocks = self.generator.permutation(n_blocks) if self.shuffle else np.arange(n_blocks)
         # Where each block ends when they follow each other in this order.
         ends = np.diff(bounds)[blocks].cumsum()
@@ -233,3 +249,8 @@ class BatchLoader:
                 else 0.0
             )
         return place.argsort(kind="stable")
+
+
+def _spread(y: Target, X: SharedRows, rows: Tensor) -> Target:
+    """Return the target of a batch that says where the rows are."""
+    return None if y is None else SpreadTarget(y, X.spread(rows))

@@ -16,9 +16,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, default_collate
 
 # What is read of a map before its pages are given back.
-_RESIDENT = 2**26
-# Rows of a dataset that are read at once to look at them all.
-_AT_ONCE = 1024
+_RESIDENT = 2**24
+# Rows that are read at once to see them all: at most so many, and so many bytes.
+_AT_ONCE = 2048
+_AT_ONCE_BYTES = 2**23
 
 
 class StoredRows(ABC):
@@ -40,9 +41,6 @@ class StoredRows(ABC):
     def _read(self, batches: Iterable[Tensor], num_workers: int) -> Iterator[Tensor]:
         """Iterate over batches of rows, given by their places in the store."""
 
-    def release(self) -> None:  # noqa: B027, nothing is held by default
-        """Give memory back that holds what was read."""
-
     def __len__(self) -> int:
         return self._n_stored if self._subset is None else len(self._subset)
 
@@ -50,6 +48,10 @@ class StoredRows(ABC):
     def n_held(self) -> int:
         """Number of the rows that this process can read."""
         return len(self)
+
+    def held_of(self, rows: Tensor) -> Tensor:
+        """Return those of some rows that this process can read."""
+        return rows
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -60,6 +62,12 @@ class StoredRows(ABC):
     def row_bytes(self) -> int:
         """Size of a row."""
         return int(np.prod(self._sample_shape)) * self.dtype.itemsize
+
+    @property
+    def n_at_once(self) -> int:
+        """Number of rows that are read together where all are looked at."""
+        row_bytes = int(np.prod(self._sample_shape)) * self.dtype.itemsize
+        return max(1, min(_AT_ONCE, _AT_ONCE_BYTES // max(1, row_bytes)))
 
     def select(self, rows: Tensor) -> Self:
         """Return some rows, which stay where they are."""
@@ -81,6 +89,15 @@ class StoredRows(ABC):
         assert dim == 0
         (batch,) = self.read([rows])
         return batch
+
+    def load(self, rows: Tensor) -> Tensor:
+        """Return some rows that this process can read, piece by piece."""
+        loaded = torch.empty((len(rows), *self._sample_shape), dtype=self.dtype)
+        start = 0
+        for piece in self.read(rows.split(self.n_at_once)):
+            loaded[start : start + len(piece)] = piece
+            start += len(piece)
+        return loaded
 
     def whole(self) -> Tensor:
         """Return all rows."""
@@ -121,7 +138,7 @@ class MappedRows(StoredRows):
             yield torch.from_numpy(np.array(part, dtype=self._numpy_dtype, order="C"))
             kept += len(rows) * self.row_bytes
             if kept > _RESIDENT:
-                self.release()
+                self._release()
                 kept = 0
 
     def whole(self) -> Tensor:
@@ -132,7 +149,7 @@ class MappedRows(StoredRows):
         assert_all_finite(self.array, input_name="X")
         return as_tensor(self.array)
 
-    def release(self) -> None:
+    def _release(self) -> None:
         """Give the pages of the file back; they stay in the cache of the system if it has room."""
         base = _map_below(self.array)
         # What a private map has changed is nowhere else.
@@ -186,7 +203,7 @@ class DatasetRows(StoredRows):
 
     def split(self, size: int, num_workers: int = 0) -> Iterator[Tensor]:
         """Iterate over all rows in pieces."""
-        return super().split(min(size, _AT_ONCE), num_workers)
+        return super().split(min(size, self.n_at_once), num_workers)
 
 
 class _Stack:

@@ -80,12 +80,12 @@ class SharedRows(StoredRows):
     @property
     def n_held(self) -> int:
         """Number of the rows that this process can read."""
-        return int(self.is_held().sum())
+        return len(self.held_of(torch.arange(len(self))))
 
-    def release(self) -> None:
-        """Give memory back that holds what was read."""
-        if isinstance(self.held, StoredRows):
-            self.held.release()
+    def held_of(self, rows: Tensor) -> Tensor:
+        """Return those of some rows that this process can read."""
+        places = self._places(rows)
+        return rows[(places >= self._start) & (places < self._start + len(self.held))]
 
     def spread(self, rows: Tensor | None = None) -> Spread:
         """Return how some rows, or all, are spread over the processes."""
@@ -96,11 +96,6 @@ class SharedRows(StoredRows):
         place = torch.empty_like(order).index_copy_(0, order, torch.arange(len(order)))
         return Spread(owner.bincount(minlength=len(self.counts)).tolist(), place)
 
-    def is_held(self) -> Tensor:
-        """Return which rows this process holds."""
-        places = self._places(None)
-        return (places >= self._start) & (places < self._start + len(self.held))
-
     def whole(self) -> Tensor:
         """Return all rows that are held."""
         if self._subset is None:
@@ -109,7 +104,7 @@ class SharedRows(StoredRows):
 
     def split(self, size: int, num_workers: int = 0) -> Iterator[Tensor]:
         """Iterate over the rows that are held in pieces, at least one, which may be empty."""
-        return self.read(self.is_held().nonzero().squeeze(1).split(size), num_workers)
+        return self.read(self.held_of(torch.arange(len(self))).split(size), num_workers)
 
     def _places(self, rows: Tensor | None) -> Tensor:
         """Return the places of rows among those of all processes."""

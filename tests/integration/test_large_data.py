@@ -52,12 +52,13 @@ def extra(X, n):
 MODEL = "{kind}(hidden_layer_sizes=(8,), max_epochs=1, batch_size=4096, random_state=0{options})"
 
 
-@pytest.fixture(scope="module")
-def path(tmp_path_factory):
+@pytest.fixture(scope="module", params=["C", "Fortran"])
+def path(tmp_path_factory, request):
     """A file of 600 MB."""
     rng = np.random.default_rng(0)
     path = tmp_path_factory.mktemp("large") / "X.npy"
-    X = np.lib.format.open_memmap(path, "w+", np.float32, (N, P))
+    columns = request.param == "Fortran"
+    X = np.lib.format.open_memmap(path, "w+", np.float32, (N, P), fortran_order=columns)
     for start in range(0, N, 10_000):
         X[start : start + 10_000] = rng.standard_normal((10_000, P), dtype=np.float32)
     X.flush()
