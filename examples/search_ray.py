@@ -75,11 +75,7 @@ def main():
 
     start = perf_counter()
     os.environ.update(RAY_worker_niceness="0")  # by default workers give way to other programs
-    # `log_to_driver` would have Ray put another function in place of `print`, after which a model
-    # fitted in this process, as the best one is, prints its epochs and cannot be pickled.
-    ray.init(
-        "local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="error"
-    )
+    ray.init("local", num_cpus=2, include_dashboard=False, logging_level="error")
     register_ray()
     ready = perf_counter()
     with joblib.parallel_config("ray", n_jobs=2):

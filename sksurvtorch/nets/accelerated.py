@@ -12,6 +12,7 @@ from skorch.utils import noop
 from torch import Tensor
 
 from sksurvtorch.functional import _processes as processes
+from sksurvtorch.nets.callbacks import printed
 from sksurvtorch.nets.dataset import RiskSetTarget, SurvivalDataset, UnsortedTarget
 from sksurvtorch.nets.loader import BatchLoader
 from sksurvtorch.nets.modules import MLP
@@ -216,7 +217,7 @@ class AcceleratedSurvivalNet(AccelerateMixin, SurvivalNet):
 
 def _sink(verbose: int, accelerator: Any) -> Any:
     """Return where the log is printed: in the first process, and only if it is."""
-    return noop if verbose and not accelerator.is_main_process else print
+    return noop if verbose and not accelerator.is_main_process else printed
 
 
 def _buffers_stay_equal(module: torch.nn.Module) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -88,13 +89,39 @@ class _State:
         module.load_state_dict(module.state_dict() | self.rest)
 
 
-class PrintedLog(PrintLog):
+def printed(text: str) -> None:
+    """Print a line.
+
+    skorch compares a sink with the `print` of the moment, and a pickle does, too: both take the
+    built-in one for somebody else's where a program has replaced it, as Ray does.
+    """
+    print(text, flush=True)
+
+
+class _Printing:
+    """A callback that prints if the net is verbose, unless it has a sink of somebody else's."""
+
+    sink: Callable[[str], Any]
+
+    def _writes(self, verbose: int) -> bool:
+        return bool(verbose) or self.sink not in (printed, print)
+
+    def _sink(self, text: str, verbose: int) -> None:
+        if self._writes(verbose):
+            self.sink(text)
+
+
+class PrintedLog(_Printing, PrintLog):
     """Log of skorch, which otherwise is laid out even where it is not printed."""
 
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
         """Print the epoch, if asked for."""
-        if net.verbose or self.sink is not print:
+        if self._writes(net.verbose):
             super().on_epoch_end(net, **kwargs)
+
+
+class PrintedStop(_Printing, EarlyStopping):
+    """Early stopping of skorch."""
 
 
 class Converged(Callback):
@@ -228,4 +255,6 @@ class LossTerms(Callback):
 
 def early_stopping(patience: int, tol: float) -> EarlyStopping:
     """Stop when the validation loss no longer falls, and restore the best weights."""
-    return EarlyStopping(patience=patience, threshold=tol, threshold_mode="abs", load_best=True)
+    return PrintedStop(
+        patience=patience, threshold=tol, threshold_mode="abs", load_best=True, sink=printed
+    )

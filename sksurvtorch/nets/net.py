@@ -19,7 +19,7 @@ from sksurvtorch.exceptions import SkippedBatchWarning
 from sksurvtorch.functional import RiskSets
 from sksurvtorch.functional._risk_set import checked_columns
 from sksurvtorch.losses import CoxPHLoss, MomentumLoss, MomentumNetwork
-from sksurvtorch.nets.callbacks import FiniteLoss, PrintedLog
+from sksurvtorch.nets.callbacks import FiniteLoss, PrintedLog, printed
 from sksurvtorch.nets.dataset import RiskSetTarget, SurvivalDataset, UnsortedTarget, information
 from sksurvtorch.nets.loader import BatchLoader
 from sksurvtorch.nets.modules import SquaredWeights
@@ -87,7 +87,7 @@ class SurvivalNet(NeuralNet):
     @property
     def _default_callbacks(self) -> list[tuple[str, Any]]:
         *record, (name, _) = super()._default_callbacks
-        return [*record, ("finite_loss", FiniteLoss()), (name, PrintedLog())]
+        return [*record, ("finite_loss", FiniteLoss()), (name, PrintedLog(sink=printed))]
 
     def notify(self, method_name: str, **cb_kwargs: Any) -> None:
         """Call a method of the net and of those callbacks that have one of their own."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import contextlib
 import pickle
 import warnings
@@ -747,6 +748,23 @@ def test_a_log_with_a_sink_of_its_own_is_written_though_nothing_is_printed(kind,
     lines = []
     fit(kind, patients, [], max_epochs=3, callbacks__print_log__sink=lines.append)
     assert len(lines) == 5  # with a head of two lines
+
+
+@both
+@pytest.mark.parametrize("verbose", [0, 2])
+def test_a_program_may_replace_print(kind, verbose, patients, monkeypatch):
+    """Ray does: what it prints in workers comes through a `print` of its own."""
+    lines = []
+    monkeypatch.setattr(builtins, "print", lambda *args, **kwargs: lines.append(args))
+    # The validation loss would have to fall by 1 in each epoch.
+    options = {"early_stopping": True, "n_iter_no_change": 2, "tol": 1.0, "verbose": verbose}
+    model = fit(kind, patients, [], max_epochs=9, **options)
+    n_epochs = len(model.net_.history)
+    assert n_epochs < 9
+    # A head of two lines, and the words of early stopping.
+    assert len(lines) >= n_epochs + 3 if verbose else not lines
+    again = pickle.loads(pickle.dumps(model))
+    np.testing.assert_array_equal(again.predict(patients[0]), model.predict(patients[0]))
 
 
 @both
