@@ -37,15 +37,13 @@ def check(estimator: Any, X: Any, *, reset: bool) -> Inputs:
     shape: dict[str, Any] = {"reset": reset, "ensure_2d": not own, "allow_nd": own}
     if is_mapped(X) and X.dtype.kind in "fiub" and len(X):
         kept = X.dtype if X.dtype in dtypes else dtypes[0]
-        rows: Inputs = MappedRows(X, getattr(torch, str(np.dtype(kept))), copies=own)
+        rows: Inputs = MappedRows(X, getattr(torch, str(np.dtype(kept))))
     elif isinstance(X, Dataset):
         rows = DatasetRows(X, dtype)
     else:
         checked = validate_data(estimator, X, dtype=dtypes, order="C", **shape)
         if reset and not own:
             _warn_of_lost_precision(X, as_tensor(checked), dtype)
-        if own and not checked.flags.writeable:
-            checked = checked.copy()  # a network of the user may write to its input
         return as_tensor(checked)
     validate_data(estimator, head(rows).numpy(), **shape)
     if reset and not own:

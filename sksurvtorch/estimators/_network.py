@@ -152,7 +152,7 @@ def check_output(module: nn.Module, X: Tensor, width: int) -> None:
     module.eval()
     with torch.no_grad():
         try:
-            output = module(X)
+            output = module(X.clone())  # it may write to its input
         except Exception as error:
             error.add_note(f"`module` was called with X of shape {tuple(X.shape)} and {X.dtype}.")
             raise

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from sksurvtorch._validation import check_option
+from sksurvtorch.losses import MomentumNetwork
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "relu": nn.ReLU,
@@ -185,6 +186,15 @@ class SquaredWeights:
             return torch.zeros(())
         flat = torch.cat([weight.reshape(-1) for weight in weights])
         return flat @ flat
+
+
+def keeps_input(network: nn.Module) -> bool:
+    """Whether a network is known to leave its input as it is."""
+    if isinstance(network, MomentumNetwork):
+        network = network.online
+    if isinstance(network, SharedShape):
+        network = network.module
+    return type(network) is MLP
 
 
 def _hidden(

@@ -22,7 +22,7 @@ from sksurvtorch.losses import CoxPHLoss, MomentumLoss, MomentumNetwork
 from sksurvtorch.nets.callbacks import FiniteLoss, PrintedLog, printed
 from sksurvtorch.nets.dataset import RiskSetTarget, SurvivalDataset, UnsortedTarget, information
 from sksurvtorch.nets.loader import BatchLoader
-from sksurvtorch.nets.modules import SquaredWeights
+from sksurvtorch.nets.modules import SquaredWeights, keeps_input
 from sksurvtorch.nets.random import RandomStream
 from sksurvtorch.nets.rows import DatasetRows, MappedRows, StoredRows, is_mapped
 from sksurvtorch.nets.shares import SpreadTarget
@@ -197,7 +197,9 @@ class SurvivalNet(NeuralNet):
         return RiskSetTarget(RiskSets(**y, ties=self.criterion_.ties))
 
     def infer(self, x: Any, **fit_params: Any) -> Any:
-        """Return the output of the network for a batch."""
+        """Return the output of the network for a batch, which the network may write to."""
+        if isinstance(x, Tensor) and not keeps_input(self._network):
+            x = x.clone()
         if self.random_stream is None or not self.module_.training:
             return super().infer(x, **fit_params)
         with self.random_stream:

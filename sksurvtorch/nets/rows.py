@@ -119,13 +119,10 @@ class MappedRows(StoredRows):
         The map.
     dtype : torch.dtype
         Dtype of the rows that are read.
-    copies : bool, default=True
-        Whether all rows are copied when they come at once: a network may write to its input.
     """
 
-    def __init__(self, array: np.ndarray, dtype: torch.dtype, *, copies: bool = True) -> None:
+    def __init__(self, array: np.ndarray, dtype: torch.dtype) -> None:
         self.array = array
-        self.copies = copies
         self.dtype = dtype
         self._sample_shape = array.shape[1:]
         self._n_stored = len(array)
@@ -144,7 +141,7 @@ class MappedRows(StoredRows):
     def whole(self) -> Tensor:
         """Return all rows."""
         as_they_lie = self._subset is None and self.array.dtype == self._numpy_dtype
-        if self.copies or not as_they_lie or not self.array.flags.c_contiguous:
+        if not as_they_lie or not self.array.flags.c_contiguous:
             return super().whole()
         assert_all_finite(self.array, input_name="X")
         return as_tensor(self.array)

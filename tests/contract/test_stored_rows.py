@@ -258,12 +258,14 @@ class Halving(nn.Module):
 
 
 @both
-@pytest.mark.parametrize("batch_size", [40, None])
-@pytest.mark.parametrize("source", ["float64", "r+", "c", "rows", "batches"])
-def test_a_network_may_write_to_its_input(kind, source, batch_size, patients, tmp_path):
+@pytest.mark.parametrize(
+    "options", [{"batch_size": 40}, {"batch_size": None}, {"optimizer": "lbfgs", "max_epochs": 2}]
+)
+@pytest.mark.parametrize("source", ["memory", "float64", "r+", "c", "rows", "batches"])
+def test_a_network_may_write_to_its_input(kind, source, options, patients, tmp_path):
     X, y, _ = patients
-    stored = SOURCES[source](X, tmp_path)
-    options = {"module": Halving, "batch_size": batch_size}
+    stored = X.copy() if source == "memory" else SOURCES[source](X, tmp_path)
+    options = {"module": Halving, **options}
     expected = small(kind, module__in_place=False, **options).fit(X, y).predict(X)
     ours = small(kind, module__in_place=True, **options).fit(stored, y).predict(stored)
     np.testing.assert_allclose(ours, expected, rtol=0, atol=1e-9)
