@@ -102,15 +102,7 @@ def check_alike(estimator: Any, columns: Mapping[str, Tensor], *, go_on: bool) -
     ours |= {"columns of y": sorted(columns), "net_": "trained" if go_on else "new"}
     names = getattr(estimator, "feature_names_in_", None)
     ours["feature_names_in_"] = None if names is None else names.tolist()
-    said = processes.exchange(ours)
-    for number, theirs in enumerate(said):
-        for name in said[0] | theirs:
-            first, other = said[0].get(name), theirs.get(name)
-            if first != other:
-                raise ValueError(
-                    f"`{name}` must be the same in all processes, got {first!r} in process 0 and "
-                    f"{other!r} in process {number}."
-                )
+    _compare(ours)
 
 
 def merge_labels(labels: np.ndarray, codes: Tensor) -> tuple[np.ndarray, Tensor]:
@@ -125,8 +117,23 @@ def merge_labels(labels: np.ndarray, codes: Tensor) -> tuple[np.ndarray, Tensor]
     return merged, torch.from_numpy(np.searchsorted(merged, labels))[codes]
 
 
+def _compare(ours: dict[str, Any]) -> None:
+    """Raise unless all processes say the same by each name."""
+    said = processes.exchange(ours)
+    for number, theirs in enumerate(said):
+        for name in said[0] | theirs:
+            first, other = said[0].get(name), theirs.get(name)
+            if first != other:
+                raise ValueError(
+                    f"`{name}` must be the same in all processes, got {first!r} in process 0 and "
+                    f"{other!r} in process {number}."
+                )
+
+
 def synchronised(module: nn.Module, device: torch.device) -> nn.Module:
-    """Return a network whose batch normalisation spans all processes."""
+    """Return a network whose batch normalisation spans all processes; it is alike in all."""
+    parts = *module.named_parameters(), *module.named_buffers()
+    _compare({f"module.{name}.shape": tuple(part.shape) for name, part in parts})
     if not any(isinstance(part, nn.modules.batchnorm._BatchNorm) for part in module.modules()):
         return module
     if device.type != "cuda":

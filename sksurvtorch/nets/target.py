@@ -24,7 +24,8 @@ def survival_target(
     entry : array-like of shape (n_samples,), optional
         Time of delayed entry, in the unit of the time.
     stratum : array-like of shape (n_samples,), optional
-        Labels of the strata, of any type; they are replaced by codes.
+        Labels of the strata, of any type. Integers are kept, others replaced by codes: where a net
+        sees the data part by part, or several processes hold parts, give integers.
     weight : array-like of shape (n_samples,), optional
         Weight of each row.
     index : array-like of int of shape (n_samples,), optional
@@ -54,7 +55,8 @@ def survival_target(
     event, time = check_survival_y(y)
     columns = {"entry": entry, "weight": weight, "index": index}
     if stratum is not None:
-        columns["stratum"] = stratum_codes(stratum, len(time))[1]
+        labels, codes = stratum_codes(stratum, len(time))
+        columns["stratum"] = labels[codes] if labels.dtype.kind in "iu" else codes
     given = {
         name: check_vector(name, np.array(column), len(time)).numpy()
         for name, column in columns.items()

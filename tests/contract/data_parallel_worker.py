@@ -616,6 +616,10 @@ REFUSED = {
         share, module=None, hidden_layer_sizes=[4] if share.last else [3]
     ),
     "network": goes_on,
+    # As many weights as in the others.
+    "module": lambda share: fit(
+        share, module=nn.Sequential(*share.last * [nn.Identity()], nn.Linear(3, 1))
+    ),
     "batch normalisation": partial(fit, module=None, hidden_layer_sizes=(4,), norm="batch"),
     "loss: lengths": partial(mistaken, time=lambda time: time.repeat(2)),
     "loss: dtypes": partial(mistaken, time=torch.Tensor.long),

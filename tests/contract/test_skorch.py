@@ -145,6 +145,16 @@ def test_a_target_has_what_was_given_and_slices(with_, patients):
         np.testing.assert_array_equal(labels[target["stratum"]], columns["stratum"])
 
 
+@pytest.mark.parametrize("dtype", [int, np.int8, np.uint64])
+def test_strata_that_are_integers_keep_their_numbers(dtype):
+    """In another part of the data a stratum must not have the number of this one."""
+    y = Surv.from_arrays([True, False, True], [1.0, 2.0, 3.0])
+    target = survival_target(y, stratum=np.array([7, 3, 7], dtype=dtype))
+    assert target["stratum"].tolist() == [7, 3, 7]
+    loss = CoxPHLoss()(torch.zeros(3), **{k: torch.as_tensor(v) for k, v in target.items()})
+    assert loss.item() == pytest.approx(np.log(2) / 2)
+
+
 @both_losses
 def test_a_plain_net_learns_with_a_validation_split(loss, patients):
     X, y = patients
