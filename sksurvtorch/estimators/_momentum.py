@@ -72,8 +72,8 @@ def for_prediction(module: nn.Module) -> nn.Module:
 class Identities:
     """Who is who in the bank, over all calls of `partial_fit`.
 
-    The rows of a call are known again, as in the next epoch, by the times and events of them all,
-    which stay when X is augmented or the weights change.
+    The rows of a call are known again, as in the next epoch, by the times and events of them all in
+    order of time, which stay when X is augmented, the weights change, or the rows are shuffled.
     """
 
     def __init__(self) -> None:
@@ -85,13 +85,15 @@ class Identities:
         """Return a dataset whose target has numbers of its rows, and codes of its strata."""
         assert isinstance(dataset.y, RiskSetTarget)
         columns: dict[str, Tensor] = dict(dataset.y)
+        order = slice(None) if dataset.order is None else torch.from_numpy(dataset.order)
         digest = hashlib.blake2b(digest_size=16)
         for name in sorted(columns.keys() - {"stratum", "weight"}):
-            digest.update(columns[name].numpy().data)
+            digest.update(columns[name][order].numpy().data)
         first = self._first_rows.setdefault(digest.digest(), self._n_rows)
         if first == self._n_rows:
             self._n_rows += len(dataset)
-        columns["index"] = first + torch.arange(len(dataset))
+        columns["index"] = torch.empty(len(dataset), dtype=torch.int64)
+        columns["index"][order] = first + torch.arange(len(dataset))
         if labels is not None:
             codes = [self._strata.setdefault(label, len(self._strata)) for label in labels.tolist()]
             columns["stratum"] = torch.tensor(codes)[columns["stratum"]]

@@ -380,7 +380,7 @@ OF_ALL = {
     "optimizer__weight_decay": "ValueError: `optimizer__weight_decay` must be the same in all pro",
     "hidden_layer_sizes": "ValueError: `hidden_layer_sizes` must be the same in all processes",
     "network": "ValueError: ",
-    "module": "ValueError: `module.0.weight.shape` must be the same in all processes, got (1, 3) in",
+    "module": "ValueError: `module.0.weight.shape` must be the same in all processes, got",
     "batch normalisation": "ValueError: Batch normalisation over several processes must be on GPU",
     "loss: lengths": "ValueError: Outputs and targets must have one number of rows, got [",
     "loss: dtypes": "ValueError: Outputs and targets must be of the same kind in all processes",
