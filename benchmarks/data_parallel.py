@@ -20,11 +20,12 @@ from sksurv.util import Surv
 
 from sksurvtorch import CoxNNRegressor
 
-N_ROWS, N_FEATURES, N_EPOCHS, N_RUNS = 200_000, 50, 3, 3
+N_ROWS, N_FEATURES, N_EPOCHS, N_RUNS = 200_000, 50, 3, 5
 CASES = [
     ((64, 64), 512),
     ((64, 64), 4096),
     ((512, 512), 4096),
+    ((512, 512), 32_768),
 ]
 
 
