@@ -90,11 +90,8 @@ class _State:
 
 
 def printed(text: str) -> None:
-    """Print a line.
-
-    skorch compares a sink with the `print` of the moment, and a pickle does, too: both take the
-    built-in one for somebody else's where a program has replaced it, as Ray does.
-    """
+    """Print a line by the `print` of the moment."""
+    # skorch and pickle take the built-in one for a stranger where a program has replaced it.
     print(text, flush=True)
 
 

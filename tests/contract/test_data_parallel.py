@@ -1,6 +1,6 @@
 """Several processes on one machine train the model that one process would train on all rows.
 
-`data_parallel_worker.py` has the cases. Processes take seconds to start, so one launch of two and
+`data_parallel` has the cases. Processes take seconds to start, so one launch of two and
 one of four run all of them, and the tests look at what they wrote.
 """
 
@@ -25,7 +25,7 @@ from sksurvtorch import CoxNNRegressor
 from sksurvtorch.estimators import _accelerate
 from sksurvtorch.losses import CoxPHLoss, GatheredLoss, WeibullAFTLoss
 from tests import twins
-from tests.contract import data_parallel_worker as worker
+from tests.contract.data_parallel import ends, fits, loops, mistakes, shares, worker
 
 ROOT = Path(__file__).parents[2]
 #: Seconds after which a launch is ended.
@@ -36,7 +36,7 @@ FLOAT64, FLOAT32 = 1e-10, 1e-5
 # distance: the root of 1e-16, and more where features are correlated.
 LINE_SEARCH = 1e-6
 TOLERANCES = {
-    **{name: FLOAT32 for name in worker.EQUAL if name.startswith("float32")},
+    **{name: FLOAT32 for name in fits.EQUAL if name.startswith("float32")},
     "linear by L-BFGS": LINE_SEARCH,
     # They start from a linear model that L-BFGS has fitted.
     **dict.fromkeys(["linear", "built-in network", "built-in network, weibull"], LINE_SEARCH),
@@ -123,8 +123,8 @@ def run(common_folder):
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory):
     """A function that returns what a case comes to in one process."""
-    share = worker.Share(0, 1, tmp_path_factory.mktemp("alone"))
-    return functools.cache(lambda name: worker.EQUAL[name](share))
+    share = shares.Share(0, 1, tmp_path_factory.mktemp("alone"))
+    return functools.cache(lambda name: fits.EQUAL[name](share))
 
 
 @pytest.fixture
@@ -175,7 +175,7 @@ def cases(names, form="{}"):
 # What is as in one process
 
 
-@cases(worker.EQUAL)
+@cases(fits.EQUAL)
 def test_as_one_process_with_all_rows(name, size, run, alone):
     told = run(name, size)
     assert_equal(told, alone(name), TOLERANCES.get(name, FLOAT64))
@@ -204,22 +204,22 @@ def test_the_cases_are_what_their_names_say(alone):
     assert alone("batches without an event")["warnings"]
     assert alone("batches of which a process has no row")["rows in batches"].tolist() == 24 * [8]
     assert len(alone("all rows at once")["losses of batches"]) == 2
-    rows = [len(range(worker.N)[worker.Share(1, 4, Path()).rows(name)]) for name in worker.LAYOUTS]
+    rows = [len(range(shares.N)[shares.Share(1, 4, Path()).rows(name)]) for name in shares.LAYOUTS]
     assert rows == [1, 1, 14]
     norms = np.linalg.norm(alone("callbacks of skorch")["gradients"], axis=1)
     assert (norms < 0.05 * (1 + 1e-6)).all()
     by_weights = {}
-    for name in worker.EQUAL:
+    for name in fits.EQUAL:
         by_weights.setdefault(tuple(alone(name)["weights"]), []).append(name)
     assert [names for names in by_weights.values() if len(names) > 1] == SAME
 
 
 def test_a_line_search_ends_no_further_away_than_with_the_rows_in_another_order(run):
     """In one process, which is why no less is asked of several."""
-    share = worker.Share(0, 1, Path())
-    expected = worker.line_search(share)["coef"]
+    share = shares.Share(0, 1, Path())
+    expected = fits.line_search(share)["coef"]
     rng = np.random.default_rng(0)
-    others = [worker.line_search(share, rng.permutation(686))["coef"] for _ in range(8)]
+    others = [fits.line_search(share, rng.permutation(686))["coef"] for _ in range(8)]
     spread = max(np.abs(other - expected).max() for other in others)
     assert spread < LINE_SEARCH
     for told in run("line search", 2):
@@ -261,7 +261,7 @@ def test_a_model_loads_where_there_are_no_other_processes(run, name):
         assert not [word for word in words if str(word).startswith(of_training)]
         model = pickle.loads(kept[name]["pickle"])
         assert str(model.device_) == "cpu"
-        np.testing.assert_array_equal(model.predict(worker.DATA["X"]), kept[name]["predictions"])
+        np.testing.assert_array_equal(model.predict(shares.DATA["X"]), kept[name]["predictions"])
         np.testing.assert_array_equal(kept[name]["those of a clone"], kept[name]["predictions"])
 
 
@@ -269,8 +269,8 @@ def test_a_model_loads_where_there_are_no_other_processes(run, name):
 def test_one_process_predicts_and_fits_by_itself(run, size):
     """While the others wait for it to end, outside of torch.distributed."""
     *_, told = run("alone", size)
-    model = worker.estimator(worker.Share(0, 1, Path()), early_stopping=True)
-    expected = worker.seen(model.fit(worker.DATA["X"][50:], worker.DATA["y"][50:]))
+    model = fits.estimator(shares.Share(0, 1, Path()), early_stopping=True)
+    expected = fits.seen(model.fit(shares.DATA["X"][50:], shares.DATA["y"][50:]))
     assert_equal([told], expected, FLOAT64)
 
 
@@ -288,12 +288,12 @@ def test_processes_end_well(run, size, common_folder):
 @functools.cache
 def twin(name):
     """Loss and gradient of the weights for all rows of each batch, by loops over the rows."""
-    loss, n_outputs, columns = worker.LOSSES[name]
-    module, told = worker.linear(n_outputs), []
-    for rows in worker.batches_of(worker.Share(0, 1, Path()), "uneven"):
+    loss, n_outputs, columns = loops.LOSSES[name]
+    module, told = loops.linear(n_outputs), []
+    for rows in loops.batches_of(shares.Share(0, 1, Path()), "uneven"):
         module.zero_grad()
-        output = module(torch.tensor(worker.DATA["X"][rows]))
-        target = worker.columns_of(columns, rows)
+        output = module(torch.tensor(shares.DATA["X"][rows]))
+        target = loops.columns_of(columns, rows)
         reduction = getattr(loss, "reduction", "sum")
         if isinstance(loss, WeibullAFTLoss):
             losses, gradient = twins.weibull(output.detach(), **target)
@@ -309,7 +309,7 @@ def twin(name):
     return {"loss, gradient": told}
 
 
-@cases([f"{name}, {layout}" for name in worker.LOSSES for layout in worker.LAYOUTS], "loss: {}")
+@cases([f"{name}, {layout}" for name in loops.LOSSES for layout in shares.LAYOUTS], "loss: {}")
 def test_loss_and_gradient_are_those_of_all_rows(run, name, size):
     loss, _, layout = name.rpartition(", ")
     told = run(f"loss: {name}", size)
@@ -319,7 +319,7 @@ def test_loss_and_gradient_are_those_of_all_rows(run, name, size):
     assert_equal([{**result, "rows": 0} for result in told], {**twin(loss), "rows": 0}, FLOAT64)
 
 
-@pytest.mark.parametrize("name", worker.LOSSES)
+@pytest.mark.parametrize("name", loops.LOSSES)
 def test_loss_and_gradient_in_float32(run, name):
     told = run(f"loss in float32: {name}", 2)
     assert_equal([{**result, "rows": 0} for result in told], {**twin(name), "rows": 0}, FLOAT32)
@@ -332,14 +332,14 @@ def test_gradients_that_are_added_up_are_divided_by_the_number_of_processes(run)
 
 @sizes
 def test_the_bank_spans_the_processes(run, size):
-    expected = worker.gathered_momentum(worker.Share(0, 1, Path()))
+    expected = loops.gathered_momentum(shares.Share(0, 1, Path()))
     assert len(expected["bank"]) == 40
     assert_equal(run("loss: momentum", size), expected, FLOAT64)
 
 
 def test_without_other_processes_it_is_the_loss_itself():
-    output = torch.from_numpy(worker.DATA["X"][:, :1])
-    target = worker.columns_of(("entry", "stratum", "weight"))
+    output = torch.from_numpy(shares.DATA["X"][:, :1])
+    target = loops.columns_of(("entry", "stratum", "weight"))
     expected = CoxPHLoss()(output, target)
     assert torch.equal(GatheredLoss(CoxPHLoss())(output, target), expected)
     assert torch.equal(GatheredLoss(CoxPHLoss())(output, **target), expected)
@@ -348,7 +348,7 @@ def test_without_other_processes_it_is_the_loss_itself():
 def test_it_says_what_its_loss_says():
     assert GatheredLoss(WeibullAFTLoss()).sum_over_samples
     assert not GatheredLoss(CoxPHLoss()).sum_over_samples
-    assert not GatheredLoss(worker.by_hand).sum_over_samples
+    assert not GatheredLoss(loops.by_hand).sum_over_samples
 
 
 def test_a_loss_is_an_instance_that_returns_one_number():
@@ -392,7 +392,7 @@ SHARED_MISTAKES = "no event", "batch normalisation"
 
 
 def test_all_that_is_refused_is_looked_at():
-    assert {*OF_ONE, *OF_ALL, "several mistakes"} == {*worker.REFUSED}
+    assert {*OF_ONE, *OF_ALL, "several mistakes"} == {*mistakes.REFUSED}
 
 
 @cases(OF_ONE, "refused: {}")
@@ -450,16 +450,16 @@ def test_half_precision_and_a_process_that_stops(tmp_path):
     told = [written(tmp_path, rank) for rank in range(2)]
     assert told[0].keys() == {"half", "stopped"}, said
     assert "traceback" not in told[0]["half"], told[0]["half"]["traceback"]
-    share = worker.Share(0, 1, tmp_path)
+    share = shares.Share(0, 1, tmp_path)
     (tmp_path / "0").touch()
-    full, halves = worker.half(share, None), [x["half"] for x in told] + [worker.half(share)]
+    full, halves = ends.half(share, None), [x["half"] for x in told] + [ends.half(share)]
     assert_equal(halves[:2], halves[0])
     for half in halves:
         assert difference({"": half["predictions"]}, {"": full["predictions"]}, 1e-4)
         assert_equal([{"": half["predictions"]}], {"": full["predictions"]}, 0.02)
         # Each would be equal in the precision of the training.
         first, bias, last = np.split(np.float32(half["weights"]), [12, 16])
-        hidden = np.tanh(np.float32(worker.DATA["X"]) @ first.reshape(4, 3).T + bias)
+        hidden = np.tanh(np.float32(shares.DATA["X"]) @ first.reshape(4, 3).T + bias)
         np.testing.assert_allclose(half["predictions"], hidden @ last, atol=1e-6)
     stopped = told[0]["stopped"]
     assert stopped["error"] == "RuntimeError", stopped
@@ -472,8 +472,8 @@ def test_half_precision_and_a_process_that_stops(tmp_path):
 @pytest.mark.usefixtures("fresh_accelerate")
 @pytest.mark.parametrize("options", [{}, {"momentum": True}, {"early_stopping": True}])
 def test_in_one_process_it_changes_nothing(options):
-    share = worker.Share(0, 1, Path())
-    told = [worker.fit(share, worker.ALL, accelerator=x, **options) for x in ("auto", None)]
+    share = shares.Share(0, 1, Path())
+    told = [fits.fit(share, shares.ALL, accelerator=x, **options) for x in ("auto", None)]
     assert_equal(told[:1], told[1])
 
 
@@ -481,11 +481,11 @@ def test_in_one_process_it_changes_nothing(options):
 def test_an_accelerator_of_ones_own_keeps_nothing_of_a_training():
     from accelerate import Accelerator
 
-    made, share = Accelerator(cpu=True), worker.Share(0, 1, Path())
-    model = worker.estimator(share, accelerator=made, batch_size=worker.BATCH)
-    model.fit(worker.DATA["X"], worker.DATA["y"])
-    again = pickle.loads(pickle.dumps(clone(model).fit(worker.DATA["X"], worker.DATA["y"])))
-    np.testing.assert_array_equal(*(x.predict(worker.DATA["X"]) for x in (model, again)))
+    made, share = Accelerator(cpu=True), shares.Share(0, 1, Path())
+    model = fits.estimator(share, accelerator=made, batch_size=shares.BATCH)
+    model.fit(shares.DATA["X"], shares.DATA["y"])
+    again = pickle.loads(pickle.dumps(clone(model).fit(shares.DATA["X"], shares.DATA["y"])))
+    np.testing.assert_array_equal(*(x.predict(shares.DATA["X"]) for x in (model, again)))
     assert not made._models + made._optimizers
 
 
@@ -494,22 +494,22 @@ def test_another_accelerator_is_refused(given):
     with pytest.raises(
         TypeError, match=r"^`accelerator` must be None, 'auto' or an accelerate.Accelerator, got"
     ):
-        CoxNNRegressor(accelerator=given).fit(worker.DATA["X"], worker.DATA["y"])
+        CoxNNRegressor(accelerator=given).fit(shares.DATA["X"], shares.DATA["y"])
 
 
 def test_another_word_is_refused():
     with pytest.raises(ValueError, match=r"^`accelerator` must be .*'auto'.*, got 'gpu'"):
-        CoxNNRegressor(accelerator="gpu").fit(worker.DATA["X"], worker.DATA["y"])
+        CoxNNRegressor(accelerator="gpu").fit(shares.DATA["X"], shares.DATA["y"])
 
 
 def test_accelerate_is_asked_for_by_its_name(monkeypatch):
     monkeypatch.setitem(sys.modules, "accelerate", None)
     with pytest.raises(ImportError, match=r"^`accelerator` needs the package accelerate. Install"):
-        CoxNNRegressor(accelerator="auto").fit(worker.DATA["X"], worker.DATA["y"])
+        CoxNNRegressor(accelerator="auto").fit(shares.DATA["X"], shares.DATA["y"])
 
 
 def test_a_device_with_a_number_is_refused(monkeypatch):
     numbered = torch.device("cuda", 1)
     monkeypatch.setattr(_accelerate.validation, "resolve_device", lambda device: numbered)
     with pytest.raises(ValueError, match=r"^`device` must have no number .*, got 'cuda:1'"):
-        CoxNNRegressor(accelerator="auto").fit(worker.DATA["X"], worker.DATA["y"])
+        CoxNNRegressor(accelerator="auto").fit(shares.DATA["X"], shares.DATA["y"])
