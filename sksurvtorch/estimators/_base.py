@@ -283,20 +283,26 @@ class SurvivalNetEstimator(SurvivalAnalysisMixin, RegressorMixin, PrefixedParame
         """Make the network and the net around it."""
         stream = RandomStream(self._seed, self.device_)
         with stream:
-            module = network.make_module(self, train.X.shape[1:])
+            with accelerate.together(accelerator):
+                module = network.make_module(self, train.X.shape[1:])
             if isinstance(module, MLP) and self.module is None:
                 moments = inputs.Moments.of(train.X, train.weight)
                 module.standardise(moments.mean, moments.spread)
             module.to(self.device_, network.resolve_dtype(self))
             # The first call of a lazy module draws its weights.
-            sample = inputs.head(train.X).to(self.device_)
-            network.check_output(module, sample, self._n_outputs())
+            with accelerate.together(accelerator):
+                sample = inputs.head(train.X).to(self.device_)
+                network.check_output(module, sample, self._n_outputs())
         if _is_shared(train.X):
             module = accelerate.synchronised(module, self.device_)
         module = self._wrap(module).to(self.device_, network.resolve_dtype(self))
         self._made_with = network.made_with(self)
         if self.module is None and not (network.is_linear(self) and network.is_lbfgs(self)):
-            part = inputs.sample(train, self._seed)
+            given = self._prefixed("iterator_train__")
+            sizes: dict[str, int] = {
+                name: given[name] for name in ("window_bytes", "block_bytes") if name in given
+            }
+            part = inputs.sample(train, self._seed, sizes)
             network.start_from_linear(self, module, part, l2, accelerator)
         if processes.rank() > 0 and _is_shared(train.X):  # dropout of its own
             stream = RandomStream(self._seed + processes.rank(), self.device_)

@@ -58,11 +58,12 @@ def head(X: Inputs) -> Tensor:
     return X[:2] if isinstance(X, Tensor) else X.index_select(0, torch.arange(min(2, len(X))))
 
 
-def sample(dataset: SurvivalDataset, seed: int) -> SurvivalDataset:
-    """Return rows that fit into memory: all of them if they are there or do."""
+def sample(dataset: SurvivalDataset, seed: int, sizes: dict[str, int]) -> SurvivalDataset:
+    """Return rows that fit into memory, all of them if they are there or do; else a window."""
     if isinstance(dataset.X, Tensor) or not dataset.X.row_bytes:
         return dataset
-    loader = BatchLoader(dataset, _AT_ONCE, shuffle=True, generator=np.random.default_rng(seed))
+    generator = np.random.default_rng(seed)
+    loader = BatchLoader(dataset, _AT_ONCE, shuffle=True, generator=generator, **sizes)
     rows = loader.window()
     X: Inputs = dataset.X.load(dataset.X.held_of(rows))
     if isinstance(dataset.X, SharedRows):

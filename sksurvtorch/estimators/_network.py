@@ -323,14 +323,17 @@ def make_callbacks(estimator: Any, n_steps: int | None, accelerator: Any) -> lis
     from sksurvtorch.nets import callbacks
 
     made: list[Any] = []
+    is_first = accelerator is None or accelerator.is_main_process
     if is_lbfgs(estimator):
         made.append(("converged", callbacks.Converged()))
     elif estimator.lr_schedule == "cosine" and n_steps is not None:
         made.append(("lr_schedule", callbacks.CosineDecay(n_steps)))
     if estimator.early_stopping:
-        stopping = callbacks.early_stopping(estimator.n_iter_no_change, estimator.tol)
+        stopping = callbacks.early_stopping(
+            estimator.n_iter_no_change, estimator.tol, silent=not is_first
+        )
         made.append(("early_stopping", stopping))
-    if estimator.verbose == 1 and (accelerator is None or accelerator.is_main_process):
+    if estimator.verbose == 1 and is_first:
         made.append(("progress_bar", callbacks.TrainingBar()))
     given = estimator.callbacks or []
     # A callback keeps what it has seen, so the fit works on copies.

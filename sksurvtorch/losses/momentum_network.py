@@ -97,21 +97,12 @@ class MomentumNetwork(nn.Module):
         tensor, or pair of tensors
             What the target makes of the inputs in evaluation mode, and the online network in
             training mode; with `paired`, in training mode, both, the online output first.
-
-        Raises
-        ------
-        ValueError
-            If the online network has written to inputs that the target is to take.
         """
         if not self.training:
             return self.target(*inputs, **named_inputs)
-        versions = _versions(inputs, named_inputs)
-        online = self.online(*inputs, **named_inputs)
-        if self.paired and _versions(inputs, named_inputs) != versions:
-            raise ValueError(
-                "`backbone` must leave its inputs as they are, which the target takes after it, "
-                f"got {type(self.online).__name__}, which writes to them. Let it work on a copy."
-            )
+        # The target takes the inputs after it, and a network may write to them.
+        copies = {name: _copy(x) for name, x in named_inputs.items()}
+        online = self.online(*map(_copy, inputs), **copies)
         self.average()
         if not self.paired:
             return online
@@ -160,10 +151,9 @@ class MomentumNetwork(nn.Module):
         return f"rate={self.rate}, warmup={self.warmup}"
 
 
-def _versions(inputs: tuple[Any, ...], named_inputs: dict[str, Any]) -> list[int]:
-    """Return how often each tensor was written to."""
-    given = (*inputs, *named_inputs.values())
-    return [x._version for x in given if isinstance(x, Tensor)]
+def _copy(x: Any) -> Any:
+    """Return a copy of a tensor, and anything else as it is."""
+    return x.clone() if isinstance(x, Tensor) else x
 
 
 def _made(backbone: Any) -> nn.Module:

@@ -55,7 +55,8 @@ class AcceleratedSurvivalNet(AccelerateMixin, SurvivalNet):
         made.__dict__.update(vars(net))
         made.accelerator = accelerator
         made.unwrap_after_train = False
-        made.callbacks__print_log__sink = _sink(net.verbose, accelerator)
+        if not hasattr(made, "callbacks__print_log__sink"):
+            made.callbacks__print_log__sink = _sink(net.verbose, accelerator)
         made._wrapped_with_accelerator = False
         return made
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import sys
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from skorch.callbacks import Callback, EarlyStopping, LRScheduler, PrintLog
+from skorch.utils import noop
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from sksurvtorch.exceptions import NonFiniteLossError, NonFiniteLossWarning
@@ -92,7 +94,8 @@ class _State:
 def printed(text: str) -> None:
     """Print a line by the `print` of the moment."""
     # skorch and pickle take the built-in one for a stranger where a program has replaced it.
-    print(text, flush=True)
+    print(text)
+    sys.stdout.flush()
 
 
 class _Printing:
@@ -250,8 +253,9 @@ class LossTerms(Callback):
         del self.batches_
 
 
-def early_stopping(patience: int, tol: float) -> EarlyStopping:
+def early_stopping(patience: int, tol: float, *, silent: bool = False) -> EarlyStopping:
     """Stop when the validation loss no longer falls, and restore the best weights."""
+    sink = noop if silent else printed
     return PrintedStop(
-        patience=patience, threshold=tol, threshold_mode="abs", load_best=True, sink=printed
+        patience=patience, threshold=tol, threshold_mode="abs", load_best=True, sink=sink
     )

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import pickle
+import zlib
 from collections import deque
-from collections.abc import Iterator
-from itertools import islice, pairwise
+from collections.abc import Iterable, Iterator
+from itertools import chain
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from sksurvtorch._validation import check_number
 from sksurvtorch.functional import RiskSets
 from sksurvtorch.nets.dataset import RiskSetTarget, SurvivalDataset, Target, take, take_rows
 from sksurvtorch.nets.rows import StoredRows
 from sksurvtorch.nets.shares import SharedRows, SpreadTarget
 
 _Batch = tuple[Tensor, Target]
-# The generator's state before, pickled, and after; and the rows and risk sets of the batches.
+# What it was drawn with; the generator's state after; rows and risk sets of the batches.
 _Epoch = tuple[bytes, Any, list[tuple[Tensor, RiskSets]]]
 # So many rows are laid out at once if an epoch has fewer.
 _ROWS_AT_ONCE = 8_192
@@ -54,7 +56,8 @@ class BatchLoader:
         Size of the rows among which stored rows are shuffled.
     block_bytes : int, optional
         Size of the blocks of which a window is made; a megabyte, or an eighth of a window, if left
-        out. For a file that is read by groups of rows this is best the size of a group.
+        out. For a file that is read by groups of rows this is best the size of a group, as the
+        network takes it: rows times features times the bytes of a number.
     num_workers : int, default=0
         Number of processes that read the rows of a torch dataset ahead.
     """
@@ -74,12 +77,17 @@ class BatchLoader:
         self.batch_size = batch_size
         self.shuffle = shuffle
         self.generator = np.random.default_rng() if generator is None else generator
+        check_number("window_bytes", window_bytes, int, 1)
+        if block_bytes is None:
+            block_bytes = max(1, min(_BLOCK, window_bytes // 8))
+        check_number("block_bytes", block_bytes, int, 1)
         self.window_bytes = window_bytes
-        self.block_bytes = min(_BLOCK, window_bytes // 8) if block_bytes is None else block_bytes
+        self.block_bytes = block_bytes
         self.num_workers = num_workers
         self.n_skipped = 0
         self._drawn: list[_Epoch] = []
         self._n_epochs = 0
+        self._n_readings = 0
 
     def __len__(self) -> int:
         return max(1, -(-len(self.dataset) // self.batch_size))
@@ -91,7 +99,7 @@ class BatchLoader:
         elif self.dataset.y is None and not self.shuffle:
             yield from ((X, None) for X in self.inputs())
         else:
-            yield from self._read(self._batches())
+            yield from self._read(self._batches_by_window())
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out epochs that can be drawn again: each of their views would bring all rows."""
@@ -109,49 +117,56 @@ class BatchLoader:
         """Return the rows of a first window: all of them if they fit in one."""
         return torch.from_numpy(next(self._windows())[0]).sort().values
 
-    def _read(self, batches: Iterator[_Batch]) -> Iterator[_Batch]:
+    def _read(self, windows: Iterator[Iterable[_Batch]]) -> Iterator[_Batch]:
         """Iterate over inputs and targets of batches given by their rows and targets."""
         X = self.dataset.X
         if isinstance(X, Tensor):
-            for rows, y in batches:
+            for rows, y in chain.from_iterable(windows):
                 yield take_rows(X, rows), y
-            return
-        if isinstance(X, SharedRows):
-            batches = ((rows, _spread(y, X, rows)) for rows, y in batches)
-        if X.row_bytes and not self.num_workers:
-            while window := list(islice(batches, self._per_window)):
-                # As they lie: see the docstring.
-                in_order = X.held_of(torch.cat([rows for rows, _ in window])).sort().values
-                held = X.load(in_order)
-                for rows, y in window:
-                    places = torch.searchsorted(in_order, X.held_of(rows))
-                    yield held.index_select(0, places), y
-                del held  # before the next window comes
-            return
-        targets: deque[Target] = deque()  # the rows may be asked for some batches ahead
+        elif X.row_bytes and not self.num_workers:
+            for window in map(list, windows):
+                yield from _read_window(X, window)
+        else:
+            yield from self._read_ahead(X, chain.from_iterable(windows))
+
+    def _read_ahead(self, X: StoredRows, batches: Iterable[_Batch]) -> Iterator[_Batch]:
+        """Let each batch be read by itself; other processes may be asked for some ahead."""
+        targets: deque[Target] = deque()
 
         def all_rows() -> Iterator[Tensor]:
             for rows, y in batches:
-                targets.append(y)
+                targets.append(_spread(y, X, rows))
                 yield rows
 
-        for inputs in X.read(all_rows(), self.num_workers):
+        for inputs in X.read(all_rows(), self.num_workers, self._seed_of_reading()):
             yield inputs, targets.popleft()
 
-    def _batches(self) -> Iterator[_Batch]:
-        """Iterate over the rows and the targets of the batches."""
+    def _seed_of_reading(self) -> int:
+        """Return another seed for each epoch, without drawing from the generator."""
+        self._n_readings += 1
+        return zlib.crc32(pickle.dumps(self.generator.bit_generator.state)) + self._n_readings
+
+    def _batches_by_window(self) -> Iterator[Iterable[_Batch]]:
+        """Iterate over the rows and the targets of the batches of each window."""
         y = self.dataset.y
         if self._per_window == len(self) and isinstance(y, RiskSetTarget):
-            yield from ((rows, RiskSetTarget(r)) for rows, r in self._next_epoch(y.risk_sets))
+            yield [(rows, RiskSetTarget(r)) for rows, r in self._next_epoch(y.risk_sets)]
             return
         for rows, n_batches in self._windows():
-            if isinstance(y, RiskSetTarget):
-                yield from self._sorted(rows, n_batches, y)
+            if isinstance(y, RiskSetTarget) and self.shuffle:
+                yield self._sorted(rows, n_batches, y)
             else:
-                event = self.dataset.event[rows]
-                for places in np.array_split(self._order(event), n_batches):
-                    drawn = torch.from_numpy(rows[places])
-                    yield drawn, take(y, drawn)
+                yield self._as_drawn(rows, n_batches)
+
+    def _as_drawn(self, rows: np.ndarray, n_batches: int) -> Iterator[_Batch]:
+        """Iterate over the batches of a window."""
+        event = self.dataset.event[rows]
+        for places in np.array_split(self._order(event), n_batches):
+            if isinstance(self.dataset.y, RiskSetTarget) and not event[places].any():
+                self.n_skipped += 1
+                continue
+            drawn = torch.from_numpy(rows[places])
+            yield drawn, take(self.dataset.y, drawn)
 
     @property
     def _per_window(self) -> int:
@@ -205,7 +220,7 @@ class BatchLoader:
         generator is left as if each were drawn when its turn comes.
         """
         # States of generators may hold arrays, which have no equality of their own.
-        if not self._drawn or self._drawn[0][0] != pickle.dumps(self.generator.bit_generator.state):
+        if not self._drawn or self._drawn[0][0] != self._drawn_with():
             # A training may end after any of them: draw as many as there have been.
             n_epochs = min(max(1, self._n_epochs), max(1, _ROWS_AT_ONCE // len(self.dataset)))
             self._drawn = self._draw(risk_sets, n_epochs)
@@ -220,19 +235,22 @@ class BatchLoader:
         order = self.dataset.order if self.shuffle else None
         event, epochs = self.dataset.event, []
         event = event if order is None else event[order]
-        states = [self.generator.bit_generator.state]
+        drawn_with, after = [], []
         for _ in range(n_epochs):
+            drawn_with.append(self._drawn_with())
             drawn = np.array_split(self._order(event), len(self))
             batches = [np.sort(places) for places in drawn if event[places].any()]
             epochs.append(batches if order is None else [order[places] for places in batches])
-            states.append(self.generator.bit_generator.state)
+            after.append(self.generator.bit_generator.state)
         rows = [torch.from_numpy(batch) for epoch in epochs for batch in epoch]
         split = risk_sets.split(torch.cat(rows), [len(batch) for batch in rows])
         pairs = zip(rows, split, strict=True)
-        return [
-            (pickle.dumps(before), after, [next(pairs) for _ in epoch])
-            for (before, after), epoch in zip(pairwise(states), epochs, strict=True)
-        ]
+        batches_of = [[next(pairs) for _ in epoch] for epoch in epochs]
+        return list(zip(drawn_with, after, batches_of, strict=True))
+
+    def _drawn_with(self) -> bytes:
+        """Return what the next epoch depends on."""
+        return pickle.dumps((self.generator.bit_generator.state, self.batch_size))
 
     def _order(self, event: np.ndarray) -> np.ndarray:
         """Return the places of rows in the order in which they are dealt to batches."""
@@ -251,6 +269,17 @@ class BatchLoader:
         return place.argsort(kind="stable")
 
 
-def _spread(y: Target, X: SharedRows, rows: Tensor) -> Target:
-    """Return the target of a batch that says where the rows are."""
-    return None if y is None else SpreadTarget(y, X.spread(rows))
+def _spread(y: Target, X: StoredRows, rows: Tensor) -> Target:
+    """Return the target of a batch, which says where the rows are if processes share them."""
+    return SpreadTarget(y, X.spread(rows)) if isinstance(X, SharedRows) and y is not None else y
+
+
+def _read_window(X: StoredRows, batches: list[_Batch]) -> Iterator[_Batch]:
+    """Read the rows of some batches in the order in which they lie, and deal them."""
+    if not batches:
+        return
+    in_order = X.held_of(torch.cat([rows for rows, _ in batches])).sort().values
+    held = X.load(in_order)
+    for rows, y in batches:
+        places = torch.searchsorted(in_order, X.held_of(rows))
+        yield held.index_select(0, places), _spread(y, X, rows)

@@ -190,6 +190,7 @@ class SquaredWeights:
 
 def keeps_input(network: nn.Module) -> bool:
     """Whether a network is known to leave its input as it is."""
+    network = getattr(network, "_orig_mod", network)  # of torch.compile
     if isinstance(network, MomentumNetwork):
         network = network.online
     if isinstance(network, SharedShape):

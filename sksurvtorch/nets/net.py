@@ -265,7 +265,12 @@ class SurvivalNet(NeuralNet):
             return
         batches = iterator if training else [(iterator.dataset.X, iterator.dataset.target)]
         losses: list[Any] = []
+        # A callback may write to a batch, but not to the data, which all rows in one batch are.
+        whole = isinstance(iterator, BatchLoader) and (len(iterator) == 1 or not training)
+        to_copy = whole and self._listeners("on_batch_begin")
         for batch in batches:
+            if to_copy and isinstance(batch[0], Tensor):
+                batch = batch[0].clone(), *batch[1:]
             self.notify("on_batch_begin", batch=batch, training=training)
             if training:
                 step = step_fn(batch, **fit_params)

@@ -38,7 +38,7 @@ class StoredRows(ABC):
     _subset: Tensor | None = None
 
     @abstractmethod
-    def _read(self, batches: Iterable[Tensor], num_workers: int) -> Iterator[Tensor]:
+    def _read(self, batches: Iterable[Tensor], num_workers: int, seed: int) -> Iterator[Tensor]:
         """Iterate over batches of rows, given by their places in the store."""
 
     def __len__(self) -> int:
@@ -75,11 +75,28 @@ class StoredRows(ABC):
         chosen._subset = rows if self._subset is None else self._subset[rows]
         return chosen
 
-    def read(self, batches: Iterable[Tensor], num_workers: int = 0) -> Iterator[Tensor]:
-        """Iterate over batches, each given by its rows; other processes may read ahead."""
+    def read(
+        self, batches: Iterable[Tensor], num_workers: int = 0, seed: int = 0
+    ) -> Iterator[Tensor]:
+        """Iterate over batches, each given by its rows; other processes may read ahead.
+
+        Parameters
+        ----------
+        batches : iterable of int tensors
+            Rows of each batch.
+        num_workers : int, default=0
+            Number of processes that read the rows of a dataset.
+        seed : int, default=0
+            Where the random numbers of these processes start.
+
+        Yields
+        ------
+        tensor of shape (n_rows, ...)
+            The rows of a batch.
+        """
         subset = self._subset
         places = batches if subset is None else (subset[rows] for rows in batches)
-        for batch in self._read(places, num_workers):
+        for batch in self._read(places, num_workers, seed):
             if not batch.isfinite().all():
                 assert_all_finite(batch.numpy(), input_name="X")  # whose sentence is known
             yield batch
@@ -128,7 +145,7 @@ class MappedRows(StoredRows):
         self._n_stored = len(array)
         self._numpy_dtype = np.dtype(str(dtype).removeprefix("torch."))
 
-    def _read(self, batches: Iterable[Tensor], num_workers: int) -> Iterator[Tensor]:
+    def _read(self, batches: Iterable[Tensor], num_workers: int, seed: int) -> Iterator[Tensor]:
         kept = 0
         for rows in batches:
             part = self.array[_places(rows.numpy())]
@@ -173,7 +190,7 @@ class DatasetRows(StoredRows):
         self.dtype = first.dtype
         self._sample_shape = first.shape[1:]
 
-    def _read(self, batches: Iterable[Tensor], num_workers: int) -> Iterator[Tensor]:
+    def _read(self, batches: Iterable[Tensor], num_workers: int, seed: int) -> Iterator[Tensor]:
         asked: deque[int] = deque()  # workers may be asked for some batches ahead
 
         def places() -> Iterator[list[int]]:
@@ -186,7 +203,8 @@ class DatasetRows(StoredRows):
             batch_sampler=places(),
             num_workers=num_workers,
             collate_fn=_Stack(self.dtype),
-            generator=torch.Generator(),  # it would draw from the global one
+            # It would draw from the global one.
+            generator=torch.Generator().manual_seed(seed),
         )
         for batch in loader:
             n_rows = asked.popleft()

@@ -112,12 +112,12 @@ class SharedRows(StoredRows):
             return torch.arange(len(self)) if rows is None else rows
         return self._subset if rows is None else self._subset[rows]
 
-    def _read(self, batches: Iterable[Tensor], num_workers: int) -> Iterator[Tensor]:
+    def _read(self, batches: Iterable[Tensor], num_workers: int, seed: int) -> Iterator[Tensor]:
         stop = self._start + len(self.held)
         held = (rows[(rows >= self._start) & (rows < stop)] - self._start for rows in batches)
         if isinstance(self.held, Tensor):
             return (self.held.index_select(0, rows.to(self.held.device)) for rows in held)
-        return self.held.read(held, num_workers)
+        return self.held.read(held, num_workers, seed)
 
 
 def share(
@@ -138,7 +138,8 @@ def share(
     gathered = {}
     for name in sorted(columns):
         column = columns[name]
-        if len({others[name] for *_, others in said}) > 1:  # whole numbers here, fractions there
-            column = column.double()
+        dtypes = {others[name] for *_, others in said}
+        if len(dtypes) > 1:  # whole numbers here, fractions there
+            column = column.double() if "float" in "".join(dtypes) else column.long()
         gathered[name] = processes.gather(column, counts)
     return SharedRows(X, counts, stored=any(stored for _, stored, *_ in said)), gathered

@@ -56,7 +56,9 @@ def survival_target(
     columns = {"entry": entry, "weight": weight, "index": index}
     if stratum is not None:
         labels, codes = stratum_codes(stratum, len(time))
-        columns["stratum"] = labels[codes] if labels.dtype.kind in "iu" else codes
+        labels = np.array(labels.tolist())  # integers may have come as objects
+        integers = labels.dtype.kind in "iu"
+        columns["stratum"] = labels[codes].astype(np.int64) if integers else codes
     given = {
         name: check_vector(name, np.array(column), len(time)).numpy()
         for name, column in columns.items()

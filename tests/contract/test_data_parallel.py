@@ -247,9 +247,18 @@ def test_dropout_differs_between_processes_and_the_model_does_not(run, size):
 def test_the_first_process_alone_prints(run):
     first, second = run("printed", 2)
     assert first[0] == ""
-    assert "2/2" in first[1]  # epochs of the bar
+    assert "1/2" in first[1]  # epochs of the bar, of which the second stops the fit
     assert "train_loss" in first[2]
-    assert second == {0: "", 1: "", 2: ""}
+    assert "Stopping since valid_loss" in first[2]
+    assert [second[verbose] for verbose in (0, 1, 2)] == ["", "", ""]
+    assert "train_loss" in first["sink"]
+    assert "train_loss" in second["sink"]
+
+
+@sizes
+def test_columns_of_two_dtypes_become_one_that_holds_both(run, size):
+    for told in run("dtypes", size):
+        assert told == {"whole": "torch.int64", "mixed": "torch.float64", "same": "torch.int8"}
 
 
 @pytest.mark.parametrize("name", ["cox", "momentum", "weibull"])
@@ -367,6 +376,7 @@ OF_ONE = {
     "NaN": "ValueError: Input X contains NaN.",
     "strata": "ValueError: `stratum` must not be missing, got None",
     "lr": "ValueError: `lr` must be more than 0.0, got -1.0.",
+    "a module that fails": "RuntimeError: mat1 and mat2 shapes cannot be multiplied",
 }
 #: What does not fit together, which is an error in all processes.
 OF_ALL = {

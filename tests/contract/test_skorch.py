@@ -145,12 +145,13 @@ def test_a_target_has_what_was_given_and_slices(with_, patients):
         np.testing.assert_array_equal(labels[target["stratum"]], columns["stratum"])
 
 
-@pytest.mark.parametrize("dtype", [int, np.int8, np.uint64])
+@pytest.mark.parametrize("dtype", [int, np.int8, np.uint64, object])
 def test_strata_that_are_integers_keep_their_numbers(dtype):
     """In another part of the data a stratum must not have the number of this one."""
     y = Surv.from_arrays([True, False, True], [1.0, 2.0, 3.0])
     target = survival_target(y, stratum=np.array([7, 3, 7], dtype=dtype))
     assert target["stratum"].tolist() == [7, 3, 7]
+    assert target["stratum"].dtype == np.int64
     loss = CoxPHLoss()(torch.zeros(3), **{k: torch.as_tensor(v) for k, v in target.items()})
     assert loss.item() == pytest.approx(np.log(2) / 2)
 
@@ -760,12 +761,37 @@ def test_a_log_with_a_sink_of_its_own_is_written_though_nothing_is_printed(kind,
     assert len(lines) == 5  # with a head of two lines
 
 
+class Noise(Callback):
+    """Writes to the batches, as an augmentation does."""
+
+    def on_batch_begin(self, net, batch=None, **kwargs):
+        batch[0].add_(1.0)
+
+
+@both
+@pytest.mark.parametrize("mode", ["memory", "r", "r+"])
+@pytest.mark.parametrize("own", [True, False])
+def test_a_callback_that_writes_to_batches_leaves_the_data_as_they_are(
+    kind, mode, own, patients, tmp_path
+):
+    X, y = patients
+    y = y[np.argsort(y["time"])]  # rows that are taken as they lie
+    X = np.ascontiguousarray(X, dtype=np.float32)
+    given = X.copy()
+    if mode != "memory":
+        np.save(tmp_path / "X.npy", X)
+        given = np.load(tmp_path / "X.npy", mmap_mode=mode)
+    options = {"module": nn.Linear(X.shape[1], 1)} if own else {"hidden_layer_sizes": ()}
+    fit(kind, (given, y), [("noise", Noise())], batch_size=None, max_epochs=2, **options)
+    np.testing.assert_array_equal(given, X)
+
+
 @both
 @pytest.mark.parametrize("verbose", [0, 2])
 def test_a_program_may_replace_print(kind, verbose, patients, monkeypatch):
     """Ray does: what it prints in workers comes through a `print` of its own."""
     lines = []
-    monkeypatch.setattr(builtins, "print", lambda *args, **kwargs: lines.append(args))
+    monkeypatch.setattr(builtins, "print", lambda *args: lines.append(args))
     # The validation loss would have to fall by 1 in each epoch.
     options = {"early_stopping": True, "n_iter_no_change": 2, "tol": 1.0, "verbose": verbose}
     model = fit(kind, patients, [], max_epochs=9, **options)

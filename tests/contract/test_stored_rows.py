@@ -339,6 +339,28 @@ def windowed(target, n=10_000, batch_size=300, window=2 * MIB, event=None, seed=
     return BatchLoader(dataset, batch_size, window_bytes=window, **options)
 
 
+class Noted(Numbers):
+    """The same, noting what it is asked for."""
+
+    def __init__(self, n):
+        super().__init__(n)
+        self.asked = []
+
+    def __getitems__(self, indices):
+        self.asked.extend(indices)
+        return super().__getitems__(indices)
+
+
+class Augmented(Dataset):
+    """Rows of random numbers."""
+
+    def __len__(self):
+        return 20
+
+    def __getitem__(self, index):
+        return torch.rand(1)
+
+
 def numbers(batches):
     return [X[:, 0].long().numpy() for X, _ in batches]
 
@@ -413,11 +435,10 @@ def test_a_window_below_a_batch_is_a_batch(target):
 
 @either_target
 def test_without_shuffling_rows_come_as_they_lie(target):
-    loader = windowed(target, shuffle=False)
-    windows = np.array_split(np.concatenate(numbers(loader)), [1764, 3529, 5294, 7058, 8823])
-    for rows in windows:  # within a window a Cox batch is in order of time
-        assert np.ptp(rows) == len(rows) - 1
-    assert [rows.min() for rows in windows] == sorted(rows.min() for rows in windows)
+    batches = list(windowed(target, shuffle=False))
+    np.testing.assert_array_equal(np.concatenate(numbers(batches)), np.arange(10_000))
+    time = torch.cat([y["time"] for _, y in batches]).numpy()
+    np.testing.assert_array_equal(time, np.arange(10_000) % 97)
 
 
 @either_target
@@ -466,11 +487,11 @@ def test_equal_random_states_give_equal_fits_by_windows(kind, source, tmp_path):
 
 def test_batches_of_windows_without_events_are_skipped_and_counted(tmp_path):
     X, y = wide()
-    # 5 windows of 4 batches, of which the last two have no event.
+    # 5 windows of 4 batches; the second half of the rows has no event.
     options = {**WINDOWS, "batch_size": 32, "max_epochs": 1, "iterator_train__shuffle": False}
-    with pytest.warns(SkippedBatchWarning, match=r"left out of the fit, 8 in all"):
+    with pytest.warns(SkippedBatchWarning, match=r"left out of the fit, 10 in all"):
         model = small(CoxNNRegressor, **options).fit(mapped(X, tmp_path), y)
-    assert model.net_.history[-1, "train_batch_count"] == 12
+    assert model.net_.history[-1, "train_batch_count"] == 10
 
 
 ASKED: list[int] = []
@@ -529,6 +550,51 @@ def test_blocks_are_the_groups_of_a_file_if_they_have_their_size():
     ]
     # Each group is in one window, or in two if the end of a window cuts it.
     assert sum(map(len, windows)) <= 10 + len(windows) - 1
+
+
+def test_windows_stay_apart_where_batches_are_skipped():
+    """Each would be read with a part of the next one, and most groups twice."""
+    event = np.arange(10_000) % 500 == 0  # 20 of them in 34 batches
+    dataset = SurvivalDataset(DatasetRows(numbered := Noted(10_000)), cox_target(event))
+    generator = np.random.default_rng(0)
+    options = {"window_bytes": 2 * MIB, "block_bytes": 100 * 1024, "generator": generator}
+    loader = BatchLoader(dataset, 300, shuffle=True, **options)
+    numbered.asked.clear()
+    n_read = sum(map(len, numbers(loader)))
+    assert loader.n_skipped > 5
+    assert len(numbered.asked) == n_read
+    starts = np.flatnonzero(np.diff(numbered.asked) < 0)
+    assert len(starts) == 5, "each of the six windows is read once, as it lies"
+
+
+@pytest.mark.parametrize("name", ["window_bytes", "block_bytes"])
+def test_sizes_that_make_no_sense_are_refused(name, patients, tmp_path):
+    X, y, _ = patients
+    model = small(CoxNNRegressor, **{f"iterator_train__{name}": 0})
+    with pytest.raises(ValueError, match=f"`{name}` must be at least 1, got 0"):
+        model.fit(mapped(X, tmp_path), y)
+
+
+def test_workers_draw_other_random_numbers_in_each_epoch():
+    dataset = SurvivalDataset(DatasetRows(Augmented()))
+    epochs = []
+    for seed in (0, 0, 1):
+        generator = np.random.default_rng(seed)
+        loader = BatchLoader(dataset, 8, shuffle=True, generator=generator, num_workers=1)
+        epochs.append([torch.cat([X for X, _ in loader]).tolist() for _ in range(2)])
+    first, same, other = epochs
+    assert first == same
+    assert first[0] != first[1]
+    assert first[0] != other[0]
+
+
+@either_target
+def test_a_batch_size_that_changes_counts_from_the_next_epoch_on(target):
+    event = np.arange(256) % 2 == 0
+    loader = BatchLoader(SurvivalDataset(torch.zeros(256, 1), target(event)), 64, shuffle=True)
+    counts = [len(list(loader)) for _ in range(3)]
+    loader.batch_size = 128
+    assert [*counts, len(list(loader))] == [4, 4, 4, 2]
 
 
 def test_a_small_window_is_shuffled_by_blocks_too():

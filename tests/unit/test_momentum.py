@@ -258,6 +258,18 @@ def test_a_network_may_have_several_inputs(form):
     assert torch.equal(momentum.eval()(inputs), momentum.target(INPUTS, image))
 
 
+class Halving(nn.Linear):
+    def forward(self, x):
+        return super().forward(x.mul_(0.5))
+
+
+@pytest.mark.parametrize("form", ["position", "name"])
+def test_the_target_takes_the_inputs_that_the_online_network_was_given(form):
+    network, inputs = MomentumNetwork(Halving(2, 1)), INPUTS.clone()
+    online, target = network(inputs) if form == "position" else network(x=inputs)
+    assert torch.equal(online, target)  # whose weights are equal in the first step
+
+
 def test_an_instance_becomes_the_online_network_and_the_target_a_copy():
     network = nn.Linear(2, 1)
     momentum = MomentumNetwork(network)

@@ -237,24 +237,3 @@ def test_a_column_comes_with_every_batch_or_with_none(name, bank_size):
                 sentence.format(name, fault),
             )
         step(criterion, **first)
-
-
-class Halving(nn.Linear):
-    """A backbone that writes to its input."""
-
-    def forward(self, X):
-        return super().forward(X.mul_(0.5))
-
-
-def test_a_backbone_that_writes_to_its_input_would_let_the_target_see_other_rows():
-    network = MomentumNetwork(Halving(2, 1))
-    refuses(
-        lambda: network(torch.ones(3, 2)),
-        ValueError,
-        "`backbone` must leave its inputs as they are, which the target takes after it, got "
-        "Halving, which writes to them. Let it work on a copy.",
-    )
-    assert network.n_averaged == 0
-    assert network.eval()(torch.ones(3, 2)).shape == (3, 1)
-    alone = MomentumNetwork(Halving(2, 1), paired=False)
-    assert alone(torch.ones(3, 2)).shape == (3, 1)

@@ -20,6 +20,7 @@ from torch import nn
 from sksurvtorch import CoxNNRegressor, WeibullAFTRegressor
 from sksurvtorch.exceptions import SkippedBatchWarning
 from sksurvtorch.nets import AcceleratedSurvivalNet, SurvivalNet, survival_target
+from sksurvtorch.nets import shares as nets_shares
 from tests.contract.data_parallel.shares import (
     ALL,
     BATCH,
@@ -302,6 +303,17 @@ def dropout(share):
     return {"model": model, "masks": masks, "again": again, "masks again": masks_again}
 
 
+def dtypes(share):
+    """Of columns that came in others in the last process."""
+    columns = {
+        "whole": torch.ones(2, dtype=torch.int32 if share.last else torch.int64),
+        "mixed": torch.ones(2, dtype=torch.int32 if share.last else torch.float32),
+        "same": torch.ones(2, dtype=torch.int8),
+    }
+    _, gathered = nets_shares.share(torch.zeros(2, 1), columns)
+    return {name: str(column.dtype) for name, column in gathered.items()}
+
+
 class Terminal(io.StringIO):
     """Where somebody looks."""
 
@@ -310,14 +322,16 @@ class Terminal(io.StringIO):
 
 
 def printed(share):
-    """What fits print, by `verbose`."""
-    told = {}
+    """What fits print, by `verbose`, and what goes into a sink of one's own."""
+    told, lines = {}, []
+    stopping = {"early_stopping": True, "n_iter_no_change": 1, "tol": 1e9, "layout": "events"}
     for verbose in (0, 1, 2):
         terminal = Terminal()
         with contextlib.redirect_stdout(terminal), contextlib.redirect_stderr(terminal):
-            fit(share, verbose=verbose)
+            fit(share, verbose=verbose, **stopping)
         told[verbose] = terminal.getvalue()
-    return told
+    fit(share, verbose=2, callbacks__print_log__sink=lines.append)
+    return {**told, "sink": "\n".join(lines)}
 
 
 def kept(share):

@@ -65,6 +65,7 @@ REFUSED = {
         share, module=None, hidden_layer_sizes=[4] if share.last else [3]
     ),
     "network": goes_on,
+    "a module that fails": lambda share: fit(share, **share.if_last(module=nn.Linear(5, 1))),
     # As many weights as in the others.
     "module": lambda share: fit(
         share, module=nn.Sequential(*share.last * [nn.Identity()], nn.Linear(3, 1))

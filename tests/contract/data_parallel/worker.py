@@ -18,7 +18,16 @@ from pathlib import Path
 import torch
 
 from tests.contract.data_parallel.ends import busy, half, killed, stopped
-from tests.contract.data_parallel.fits import EQUAL, alone, dropout, fit, kept, line_search, printed
+from tests.contract.data_parallel.fits import (
+    EQUAL,
+    alone,
+    dropout,
+    dtypes,
+    fit,
+    kept,
+    line_search,
+    printed,
+)
 from tests.contract.data_parallel.loops import LOSSES, gathered, gathered_momentum
 from tests.contract.data_parallel.mistakes import REFUSED, refused, unaware
 from tests.contract.data_parallel.shares import LAYOUTS, LIMIT, Share
@@ -29,6 +38,7 @@ ALL_CASES = {
     "line search": line_search,
     "no seed": partial(fit, random_state=None, early_stopping=True),
     "dropout": dropout,
+    "dtypes": dtypes,
     "printed": printed,
     "kept": kept,
     "alone": alone,
@@ -69,6 +79,7 @@ OF_FOUR = [
     "linear by L-BFGS",
     "net of skorch",
     "dropout",
+    "dtypes",
     "alone",
     *(f"loss: efron, all columns, {layout}" for layout in LAYOUTS),
     "loss: weibull, uneven",
