@@ -143,7 +143,7 @@ class BatchLoader:
 
     def _seed_of_reading(self) -> int:
         """Return another seed for each epoch, without drawing from the generator."""
-        self._n_readings += 1
+        self._n_readings += not self.shuffle  # without which the generator stays as it is
         return zlib.crc32(pickle.dumps(self.generator.bit_generator.state)) + self._n_readings
 
     def _batches_by_window(self) -> Iterator[Iterable[_Batch]]:

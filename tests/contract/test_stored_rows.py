@@ -575,12 +575,13 @@ def test_sizes_that_make_no_sense_are_refused(name, patients, tmp_path):
         model.fit(mapped(X, tmp_path), y)
 
 
-def test_workers_draw_other_random_numbers_in_each_epoch():
-    dataset = SurvivalDataset(DatasetRows(Augmented()))
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_workers_draw_other_random_numbers_in_each_epoch(shuffle):
+    dataset = SurvivalDataset(DatasetRows(Augmented()), plain_target(np.ones(20, dtype=bool)))
     epochs = []
     for seed in (0, 0, 1):
         generator = np.random.default_rng(seed)
-        loader = BatchLoader(dataset, 8, shuffle=True, generator=generator, num_workers=1)
+        loader = BatchLoader(dataset, 8, shuffle=shuffle, generator=generator, num_workers=1)
         epochs.append([torch.cat([X for X, _ in loader]).tolist() for _ in range(2)])
     first, same, other = epochs
     assert first == same
