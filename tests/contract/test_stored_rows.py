@@ -16,6 +16,7 @@ from torch import nn
 from torch.utils.data import Dataset, IterableDataset, Subset
 
 from sksurvtorch import CoxNNRegressor, WeibullAFTRegressor
+from sksurvtorch.estimators import _inputs, _network
 from sksurvtorch.exceptions import PrecisionWarning, SkippedBatchWarning
 from sksurvtorch.functional import RiskSets, breslow, breslow_baseline
 from sksurvtorch.losses import WeibullAFTLoss
@@ -527,6 +528,21 @@ def test_early_stopping_reads_neighbouring_rows_together(kind):
     for start in range(0, 4 * 118, 118):  # windows of three batches, of nine or ten blocks
         window = np.sort(train[start : start + 118])
         assert np.sum(np.diff(window) > 3) < 12
+
+
+@both
+def test_the_linear_start_is_that_of_a_window_of_the_size_asked_for(kind, monkeypatch):
+    X, y = wide()
+    y["event"] = True
+    monkeypatch.setattr(_inputs, "_AT_ONCE", 32)
+    started_with = []
+    monkeypatch.setattr(
+        _network, "start_from_linear", lambda *args: started_with.append(len(args[2]))
+    )
+    for window in ({"iterator_train__window_bytes": 2 * MIB}, {}):
+        options = {"hidden_layer_sizes": (2,), "dtype": "float32", "max_epochs": 1}
+        kind(**options, **window, random_state=0).fit(Rows(X), y)
+    assert started_with == [128, 640]
 
 
 @both
