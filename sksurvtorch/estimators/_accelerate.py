@@ -105,6 +105,12 @@ def check_alike(estimator: Any, columns: Mapping[str, Tensor], *, go_on: bool) -
     _compare(ours)
 
 
+def check_network(module: nn.Module) -> None:
+    """Raise unless the weights of a network have the same shapes in all processes."""
+    parts = *module.named_parameters(), *module.named_buffers()
+    _compare({f"module.{name}.shape": tuple(part.shape) for name, part in parts})
+
+
 def merge_labels(labels: np.ndarray, codes: Tensor) -> tuple[np.ndarray, Tensor]:
     """Return the labels of the strata of all processes, and the codes of the rows held here."""
     given = processes.exchange(labels)
@@ -115,6 +121,19 @@ def merge_labels(labels: np.ndarray, codes: Tensor) -> tuple[np.ndarray, Tensor]
         )
     merged = np.unique(np.concatenate(given))
     return merged, torch.from_numpy(np.searchsorted(merged, labels))[codes]
+
+
+def synchronised(module: nn.Module, device: torch.device) -> nn.Module:
+    """Return a network whose batch normalisation spans all processes."""
+    if not any(isinstance(part, nn.modules.batchnorm._BatchNorm) for part in module.modules()):
+        return module
+    if device.type != "cuda":
+        raise ValueError(
+            "Batch normalisation over several processes must be on GPUs, where torch has it, got "
+            f"the device {str(device)!r}. Use norm='layer'."
+        )
+    made: nn.Module = nn.SyncBatchNorm.convert_sync_batchnorm(module)
+    return made
 
 
 def _compare(ours: dict[str, Any]) -> None:
@@ -128,18 +147,3 @@ def _compare(ours: dict[str, Any]) -> None:
                     f"`{name}` must be the same in all processes, got {first!r} in process 0 and "
                     f"{other!r} in process {number}."
                 )
-
-
-def synchronised(module: nn.Module, device: torch.device) -> nn.Module:
-    """Return a network whose batch normalisation spans all processes; it is alike in all."""
-    parts = *module.named_parameters(), *module.named_buffers()
-    _compare({f"module.{name}.shape": tuple(part.shape) for name, part in parts})
-    if not any(isinstance(part, nn.modules.batchnorm._BatchNorm) for part in module.modules()):
-        return module
-    if device.type != "cuda":
-        raise ValueError(
-            "Batch normalisation over several processes must be on GPUs, where torch has it, got "
-            f"the device {str(device)!r}. Use norm='layer'."
-        )
-    made: nn.Module = nn.SyncBatchNorm.convert_sync_batchnorm(module)
-    return made

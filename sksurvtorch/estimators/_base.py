@@ -133,7 +133,9 @@ class SurvivalNetEstimator(SurvivalAnalysisMixin, RegressorMixin, PrefixedParame
                 network.check_goes_on(self)
         # A model that was trained on another machine can predict here, but not always train.
         device = validation.resolve_device(self.device_ if go_on else self.device)
-        self.device_ = device if accelerator is None else processes.device_of(accelerator)
+        self.device_ = (
+            device if accelerator is None else processes.without_number(accelerator.device)
+        )
         with accelerate.together(accelerator):
             rows, columns = self._check_data(X, y, sample_weight, reset=not go_on, **others)
         if accelerator is not None and accelerator.num_processes > 1:
@@ -294,15 +296,12 @@ class SurvivalNetEstimator(SurvivalAnalysisMixin, RegressorMixin, PrefixedParame
                 sample = inputs.head(train.X).to(self.device_)
                 network.check_output(module, sample, self._n_outputs())
         if _is_shared(train.X):
+            accelerate.check_network(module)
             module = accelerate.synchronised(module, self.device_)
         module = self._wrap(module).to(self.device_, network.resolve_dtype(self))
         self._made_with = network.made_with(self)
         if self.module is None and not (network.is_linear(self) and network.is_lbfgs(self)):
-            given = self._prefixed("iterator_train__")
-            sizes: dict[str, int] = {
-                name: given[name] for name in ("window_bytes", "block_bytes") if name in given
-            }
-            part = inputs.sample(train, self._seed, sizes)
+            part = inputs.sample(self, train)
             network.start_from_linear(self, module, part, l2, accelerator)
         if processes.rank() > 0 and _is_shared(train.X):  # dropout of its own
             stream = RandomStream(self._seed + processes.rank(), self.device_)

@@ -58,13 +58,14 @@ def head(X: Inputs) -> Tensor:
     return X[:2] if isinstance(X, Tensor) else X.index_select(0, torch.arange(min(2, len(X))))
 
 
-def sample(dataset: SurvivalDataset, seed: int, sizes: dict[str, int]) -> SurvivalDataset:
+def sample(estimator: Any, dataset: SurvivalDataset) -> SurvivalDataset:
     """Return rows that fit into memory, all of them if they are there or do; else a window."""
-    if isinstance(dataset.X, Tensor) or not dataset.X.row_bytes:
+    if isinstance(dataset.X, Tensor) or not dataset.X.stored:
         return dataset
-    generator = np.random.default_rng(seed)
-    loader = BatchLoader(dataset, _AT_ONCE, shuffle=True, generator=generator, **sizes)
-    rows = loader.window()
+    options: dict[str, Any] = {"shuffle": True, "generator": np.random.default_rng(estimator._seed)}
+    given = estimator._prefixed("iterator_train__")
+    options |= {name: given[name] for name in ("window_bytes", "block_bytes") if name in given}
+    rows = BatchLoader(dataset, _AT_ONCE, **options).window()
     X: Inputs = dataset.X.load(dataset.X.held_of(rows))
     if isinstance(dataset.X, SharedRows):
         spread = dataset.X.spread(rows)

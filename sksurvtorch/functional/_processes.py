@@ -26,9 +26,8 @@ def rank() -> int:
     return int(dist.get_rank()) if n_processes() > 1 else 0
 
 
-def device_of(accelerator: Any) -> torch.device:
-    """Return where an accelerator computes; it gives the CPU a number, which torch cannot load."""
-    device: torch.device = accelerator.device
+def without_number(device: torch.device) -> torch.device:
+    """Return a device, a CPU without the number that processes give it: torch cannot load that."""
     return torch.device("cpu") if device.type == "cpu" else device
 
 

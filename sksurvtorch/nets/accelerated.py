@@ -41,7 +41,7 @@ class AcceleratedSurvivalNet(AccelerateMixin, SurvivalNet):
     """
 
     def __init__(self, module: Any, *args: Any, accelerator: Any, **kwargs: Any) -> None:
-        kwargs.setdefault("device", processes.device_of(accelerator))
+        kwargs.setdefault("device", processes.without_number(accelerator.device))
         kwargs.setdefault("unwrap_after_train", False)  # it is done here, when all has ended
         kwargs.setdefault(
             "callbacks__print_log__sink", _sink(kwargs.get("verbose", 1), accelerator)
@@ -61,12 +61,12 @@ class AcceleratedSurvivalNet(AccelerateMixin, SurvivalNet):
         return made
 
     @property
-    def n_processes(self) -> int:  # type: ignore[override]
+    def n_processes(self) -> int:
         """Number of processes that train this net together."""
         return int(self.accelerator.num_processes)
 
     @property
-    def rank(self) -> int:  # type: ignore[override]
+    def rank(self) -> int:
         """Number of this process, from 0 on."""
         return int(self.accelerator.process_index)
 

@@ -82,7 +82,7 @@ class UnsortedTarget(RiskSetTarget):
             self.columns = columns | {"event": columns["event"] & (columns["weight"] > 0)}
 
     @cached_property
-    def risk_sets(self) -> RiskSets:  # type: ignore[override]
+    def risk_sets(self) -> RiskSets:  # type: ignore[override]  # laid out when asked for
         """Risk sets of all rows."""
         return RiskSets.of_checked(self.columns, self.ties)
 

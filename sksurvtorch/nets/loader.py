@@ -123,7 +123,7 @@ class BatchLoader:
         if isinstance(X, Tensor):
             for rows, y in chain.from_iterable(windows):
                 yield take_rows(X, rows), y
-        elif X.row_bytes and not self.num_workers:
+        elif X.stored and not self.num_workers:
             for window in map(list, windows):
                 yield from _read_window(X, window)
         else:
@@ -171,9 +171,10 @@ class BatchLoader:
     @property
     def _per_window(self) -> int:
         """Number of batches that are drawn from a window."""
-        if not (isinstance(self.dataset.X, StoredRows) and self.dataset.X.row_bytes):
+        X = self.dataset.X
+        if isinstance(X, Tensor) or not X.stored:
             return len(self)
-        n_rows = self.window_bytes // self.dataset.X.row_bytes
+        n_rows = self.window_bytes // X.row_bytes
         return min(len(self), max(1, n_rows * len(self) // len(self.dataset)))
 
     def _windows(self) -> Iterator[tuple[np.ndarray, int]]:

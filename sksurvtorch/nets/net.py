@@ -55,10 +55,6 @@ class SurvivalNet(NeuralNet):
         Further parameters of `skorch.NeuralNet`.
     """
 
-    #: Number of processes that train this net together, and which of them this one is.
-    n_processes: int = 1
-    rank: int = 0
-
     def __init__(
         self,
         module: Any,
@@ -83,6 +79,16 @@ class SurvivalNet(NeuralNet):
         self.l2 = l2
         self.mean_information = mean_information
         self.random_stream = random_stream
+
+    @property
+    def n_processes(self) -> int:
+        """Number of processes that train this net together."""
+        return 1
+
+    @property
+    def rank(self) -> int:
+        """Number of this process, from 0 on."""
+        return 0
 
     @property
     def _default_callbacks(self) -> list[tuple[str, Any]]:

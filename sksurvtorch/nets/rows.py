@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import mmap
 from abc import ABC, abstractmethod
 from collections import deque
@@ -29,9 +30,12 @@ class StoredRows(ABC):
     ----------
     dtype : torch.dtype
         Of the rows that are read.
+    stored : bool
+        Whether any of them are not in memory.
     """
 
     dtype: torch.dtype
+    stored = True
     device = torch.device("cpu")
     _sample_shape: tuple[int, ...]
     _n_stored: int
@@ -61,13 +65,12 @@ class StoredRows(ABC):
     @property
     def row_bytes(self) -> int:
         """Size of a row."""
-        return int(np.prod(self._sample_shape)) * self.dtype.itemsize
+        return max(1, math.prod(self._sample_shape) * self.dtype.itemsize)
 
     @property
     def n_at_once(self) -> int:
         """Number of rows that are read together where all are looked at."""
-        row_bytes = int(np.prod(self._sample_shape)) * self.dtype.itemsize
-        return max(1, min(_AT_ONCE, _AT_ONCE_BYTES // max(1, row_bytes)))
+        return max(1, min(_AT_ONCE, _AT_ONCE_BYTES // self.row_bytes))
 
     def select(self, rows: Tensor) -> Self:
         """Return some rows, which stay where they are."""
@@ -78,22 +81,7 @@ class StoredRows(ABC):
     def read(
         self, batches: Iterable[Tensor], num_workers: int = 0, seed: int = 0
     ) -> Iterator[Tensor]:
-        """Iterate over batches, each given by its rows; other processes may read ahead.
-
-        Parameters
-        ----------
-        batches : iterable of int tensors
-            Rows of each batch.
-        num_workers : int, default=0
-            Number of processes that read the rows of a dataset.
-        seed : int, default=0
-            Where the random numbers of these processes start.
-
-        Yields
-        ------
-        tensor of shape (n_rows, ...)
-            The rows of a batch.
-        """
+        """Iterate over batches, each given by its rows; workers with this seed may read ahead."""
         subset = self._subset
         places = batches if subset is None else (subset[rows] for rows in batches)
         for batch in self._read(places, num_workers, seed):

@@ -73,11 +73,6 @@ class SharedRows(StoredRows):
         self._start = sum(counts[: processes.rank()])
 
     @property
-    def row_bytes(self) -> int:
-        """Size of a row, for one that is stored."""
-        return super().row_bytes if self.stored else 0
-
-    @property
     def n_held(self) -> int:
         """Number of the rows that this process can read."""
         return len(self.held_of(torch.arange(len(self))))
@@ -125,8 +120,8 @@ def share(
 ) -> tuple[SharedRows, dict[str, Tensor]]:
     """Return the rows of all processes, of which this one holds X, and their columns."""
     stored = isinstance(X, StoredRows)
-    kinds = {name: str(column.dtype) for name, column in columns.items()}
-    said = processes.exchange((len(X), stored, tuple(X.shape[1:]), kinds))
+    dtypes = {name: column.dtype for name, column in columns.items()}
+    said = processes.exchange((len(X), stored, tuple(X.shape[1:]), dtypes))
     for number, (_, _, shape, others) in enumerate(said):
         if shape != said[0][2] or others.keys() != said[0][3].keys():
             raise ValueError(
@@ -138,8 +133,9 @@ def share(
     gathered = {}
     for name in sorted(columns):
         column = columns[name]
-        dtypes = {others[name] for *_, others in said}
-        if len(dtypes) > 1:  # whole numbers here, fractions there
-            column = column.double() if "float" in "".join(dtypes) else column.long()
+        given = {others[name] for *_, others in said}
+        if len(given) > 1:  # whole numbers here, fractions there
+            fractions = any(dtype.is_floating_point for dtype in given)
+            column = column.double() if fractions else column.long()
         gathered[name] = processes.gather(column, counts)
     return SharedRows(X, counts, stored=any(stored for _, stored, *_ in said)), gathered

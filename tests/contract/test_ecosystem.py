@@ -32,6 +32,7 @@ from torch import nn
 
 from sksurvtorch import CoxNNRegressor, WeibullAFTRegressor
 from sksurvtorch.nets.rows import MappedRows
+from tests.contract.stored import mapped
 
 KINDS = (CoxNNRegressor, WeibullAFTRegressor)
 N_COLUMNS = 8
@@ -415,16 +416,10 @@ def test_read_only_data_are_fine(kind, patients, columns):
     assert ours.score(X, y, locked(given["sample_weight"])) > 0.5
 
 
-def mapped(array, path):
-    """The array in a file, opened to read."""
-    np.save(path, np.ascontiguousarray(array))
-    return np.load(path, mmap_mode="r")
-
-
 @both
 def test_a_memory_map_is_used_as_it_is(kind, patients, tmp_path, monkeypatch):
     X, y = patients
-    X = mapped(X.to_numpy(dtype="float32"), tmp_path / "X.npy")
+    X = mapped(X.to_numpy(dtype="float32"), tmp_path)
     sizes = []
     read = MappedRows.read
 
@@ -448,7 +443,7 @@ def test_a_memory_map_is_used_as_it_is(kind, patients, tmp_path, monkeypatch):
 def test_it_does_not_matter_whether_x_is_a_memory_map(kind, options, patients, tmp_path):
     """As joblib makes of large arrays that it hands to its processes."""
     X, y = patients
-    X = mapped(X.to_numpy(dtype="float64"), tmp_path / "X.npy")
+    X = mapped(X.to_numpy(dtype="float64"), tmp_path)
     options |= {"hidden_layer_sizes": (4,), "max_epochs": 5, "dtype": "float64", "random_state": 0}
     models = [kind(**options).fit(x, y) for x in (X, np.array(X))]
     one, other = (model.predict(np.array(X)) for model in models)
@@ -458,7 +453,7 @@ def test_it_does_not_matter_whether_x_is_a_memory_map(kind, options, patients, t
 @both
 def test_a_linear_model_of_a_memory_map_is_that_of_the_array(kind, patients, tmp_path):
     X, y = patients
-    X = mapped(X.to_numpy(dtype="float32"), tmp_path / "X.npy")
+    X = mapped(X.to_numpy(dtype="float32"), tmp_path)
     linear = {"hidden_layer_sizes": (), "optimizer": "lbfgs"}
     coefficients = [kind(**linear).fit(x, y).coef_ for x in (X, np.array(X, dtype=float))]
     assert coefficients[0].dtype == np.float64

@@ -17,6 +17,7 @@ from sksurv.util import Surv
 
 from sksurvtorch import CoxNNRegressor, WeibullAFTRegressor
 from tests.contract.momentum_mode import both, small, survival_data, watched
+from tests.contract.stored import Rows
 
 # No default among them.
 PARAMETERS = {
@@ -179,19 +180,6 @@ def test_epochs_of_partial_fit_are_those_of_fit_even_with_a_pickle_in_between(ki
         pieces.partial_fit(*data)
         stored = pickle.loads(pickle.dumps(stored)).partial_fit(*data)
     assert state(stored) == state(pieces) == state(whole)
-
-
-class Rows(torch.utils.data.Dataset):
-    """The rows of an array, which stay where they are."""
-
-    def __init__(self, X):
-        self.X = X
-
-    def __len__(self):
-        return len(self.X)
-
-    def __getitem__(self, index):
-        return self.X[index]
 
 
 @pytest.mark.parametrize("store", [np.asarray, Rows])

@@ -83,11 +83,11 @@ def share_of_x(source, kind, options="", weight="None"):
 )
 def test_a_fit_to_a_memory_map_holds_no_more_than_a_part_of_it(kind, options, weight, path):
     """A copy of X would add 1, and so would its pages if they stayed."""
-    assert share_of_x(f"np.load('{path}', mmap_mode='r')", kind, options, weight) < 0.9
+    assert share_of_x(f"np.load('{path}', mmap_mode='r')", kind, options, weight) < 0.65
 
 
 def test_so_does_one_to_a_dataset():
-    assert share_of_x(f"Made({N}, {P})", "CoxNNRegressor") < 0.5
+    assert share_of_x(f"Made({N}, {P})", "CoxNNRegressor") < 0.45
 
 
 @pytest.mark.parametrize("kind", ["CoxNNRegressor", "WeibullAFTRegressor"])

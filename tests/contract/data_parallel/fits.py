@@ -27,10 +27,10 @@ from tests.contract.data_parallel.shares import (
     CENSORED,
     DATA,
     N,
-    Rows,
     mapped,
     wait_for,
 )
+from tests.contract.stored import Rows
 
 
 def perceptron():

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 from sksurv.util import Surv
-from torch.utils.data import Dataset
 
 #: Rows; those from CENSORED on have no event; rows in a batch of all processes together.
 N, CENSORED, BATCH = 96, 76, 24
@@ -74,19 +73,6 @@ def mapped(share):
     name = share.folder / f"X{share.size}_{share.rank}.npy"
     np.save(name, DATA["X"])
     return np.load(name, mmap_mode="r")
-
-
-class Rows(Dataset):
-    """Rows of an array as a dataset, of which a slice is one, too."""
-
-    def __init__(self, X):
-        self.X = X
-
-    def __len__(self):
-        return len(self.X)
-
-    def __getitem__(self, place):
-        return Rows(self.X[place]) if isinstance(place, slice) else self.X[place]
 
 
 def wait_for(*paths, seconds=30.0):
