@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 import atexit
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from datetime import timedelta
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from sksurvtorch import _validation as validation
-from sksurvtorch.estimators import _network as network
-from sksurvtorch.functional import _processes as processes
+from sksurvtorch._processes import Group, leave, world
+from sksurvtorch.estimators._settings import layer_sizes
+
+if TYPE_CHECKING:
+    from sksurvtorch.estimators._base import SurvivalNetEstimator
 
 #: How long a process waits for the others, unless the accelerator is the user's own.
 TIMEOUT = timedelta(minutes=10)
 _SIMPLE = (bool, int, float, str, tuple, type(None))
 
 
-def resolve(estimator: Any) -> Any:
+def resolve(estimator: SurvivalNetEstimator) -> Any:
     """Return the accelerator of a fit, or None."""
     given = estimator.accelerator
     if given is None:
@@ -35,15 +37,16 @@ def resolve(estimator: Any) -> Any:
             "`accelerator` must be None, 'auto' or an accelerate.Accelerator, got "
             f"{validation.describe(given)}."
         )
-    if processes.n_processes() != given.num_processes:
+    size = world().size
+    if size != given.num_processes:
         raise ValueError(
-            f"`accelerator` must know all {processes.n_processes()} processes, got one of "
+            f"`accelerator` must know all {size} processes, got one of "
             f"{given.num_processes}. On a CPU make it as accelerate.Accelerator(cpu=True)."
         )
     return given
 
 
-def _made(estimator: Any) -> Any:
+def _made(estimator: SurvivalNetEstimator) -> Any:
     """Return an accelerator as the launcher of this process has it."""
     try:
         from accelerate import Accelerator
@@ -67,53 +70,34 @@ def _made(estimator: Any) -> Any:
 @cache
 def _leave_at_exit() -> None:
     """Let this process leave the others before it ends: torch may abort it otherwise."""
-    atexit.register(processes.leave)
+    atexit.register(leave)
 
 
-@contextmanager
-def together(accelerator: Any) -> Iterator[None]:
-    """Let all processes fail if one does, rather than wait for it."""
-    if accelerator is None or accelerator.num_processes == 1:
-        yield
-        return
-    trouble: Exception | None = None
-    try:
-        yield
-    except Exception as error:
-        trouble = error
-    said = processes.exchange(None if trouble is None else f"{type(trouble).__name__}: {trouble}")
-    if trouble is not None:
-        raise trouble
-    for number, what in enumerate(said):
-        if what is not None:
-            raise RuntimeError(
-                f"The fit ends because process {number} of {len(said)} could not go on. {what}"
-            )
-
-
-def check_alike(estimator: Any, columns: Mapping[str, Tensor], *, go_on: bool) -> None:
+def check_alike(
+    estimator: SurvivalNetEstimator, columns: Mapping[str, Tensor], group: Group, *, resume: bool
+) -> None:
     """Raise unless the calls in all processes are alike, as far as they can be compared."""
     known = estimator.get_params(deep=False)
     ours: dict[str, Any] = {
         k: v for k, v in known.items() if isinstance(v, _SIMPLE) and k != "random_state"
     }
-    ours["hidden_layer_sizes"] = network.layer_sizes(estimator)
+    ours["hidden_layer_sizes"] = layer_sizes(estimator)
     # What fit is given, and whether it trains a network on that there is.
-    ours |= {"columns of y": sorted(columns), "net_": "trained" if go_on else "new"}
+    ours |= {"columns of y": sorted(columns), "net_": "trained" if resume else "new"}
     names = getattr(estimator, "feature_names_in_", None)
     ours["feature_names_in_"] = None if names is None else names.tolist()
-    _compare(ours)
+    _compare(ours, group)
 
 
-def check_network(module: nn.Module) -> None:
+def check_network(module: nn.Module, group: Group) -> None:
     """Raise unless the weights of a network have the same shapes in all processes."""
     parts = *module.named_parameters(), *module.named_buffers()
-    _compare({f"module.{name}.shape": tuple(part.shape) for name, part in parts})
+    _compare({f"module.{name}.shape": tuple(part.shape) for name, part in parts}, group)
 
 
-def merge_labels(labels: np.ndarray, codes: Tensor) -> tuple[np.ndarray, Tensor]:
+def merge_labels(labels: np.ndarray, codes: Tensor, group: Group) -> tuple[np.ndarray, Tensor]:
     """Return the labels of the strata of all processes, and the codes of the rows held here."""
-    given = processes.exchange(labels)
+    given = group.exchange(labels)
     kinds = sorted({theirs.dtype.kind for theirs in given})
     if len(kinds) > 1:  # numpy would make strings of numbers
         raise ValueError(
@@ -136,9 +120,9 @@ def synchronised(module: nn.Module, device: torch.device) -> nn.Module:
     return made
 
 
-def _compare(ours: dict[str, Any]) -> None:
+def _compare(ours: dict[str, Any], group: Group) -> None:
     """Raise unless all processes say the same by each name."""
-    said = processes.exchange(ours)
+    said = group.exchange(ours)
     for number, theirs in enumerate(said):
         for name in said[0] | theirs:
             first, other = said[0].get(name), theirs.get(name)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from sksurvtorch.estimators import _momentum as momentum
-from sksurvtorch.estimators._base import SurvivalNetEstimator
+from sksurvtorch.estimators._net import net_to_load
+
+if TYPE_CHECKING:
+    from sksurvtorch.estimators._base import SurvivalNetEstimator
 
 #: What every fit sets.
 _ALWAYS = ("n_iter_", "_seed")
@@ -79,20 +81,14 @@ def is_learned(kind: type[SurvivalNetEstimator], names: set[str]) -> bool:
 
 def from_state(kind: type[SurvivalNetEstimator], state: Fitted) -> SurvivalNetEstimator:
     """Return an estimator in a state that `get_state` has returned."""
-    estimator = kind(**state.parameters)
     # What made the network may have changed since, to be used by the next fit.
     stale = [k for k in state.parameters if k.startswith(("module__", "optimizer__"))]
     kept = {name: value for name, value in state.parameters.items() if name not in stale}
     maker = kind(**kept | state.made_with)
-    for part in (estimator, maker):
-        for name, value in state.learned.items():
-            setattr(part, name, value)
-        part.device_ = state.device
-    net = maker._remake_net(state.batch_size)
-    net.l2 = state.l2
+    maker._restore(state)
+    net = net_to_load(maker, l2=state.l2, batch_size=state.batch_size)
     net.module_.load_state_dict(state.weights)
     net.history.extend({"batches": [], **epoch} for epoch in state.history)
-    estimator.net_ = net
-    estimator._made_with = state.made_with
-    estimator._identities = momentum.Identities()
+    estimator = kind(**state.parameters)
+    estimator._restore(state, net)
     return estimator

@@ -6,19 +6,21 @@ from typing import Any, Self
 
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
-from torch import Tensor, nn
+from torch import Tensor
 
 from sksurvtorch import _validation as validation
-from sksurvtorch.estimators import _momentum as momentum
-from sksurvtorch.estimators import _network as network
-from sksurvtorch.estimators._base import Columns, SurvivalNetEstimator
+from sksurvtorch._processes import Group
+from sksurvtorch.estimators import _accelerate as accelerate
+from sksurvtorch.estimators._base import SurvivalNetEstimator
 from sksurvtorch.estimators._functions import BaselineStepFunction, check_times, pieces
-from sksurvtorch.functional import BreslowBaseline, RiskSets, breslow_baseline
-from sksurvtorch.functional._risk_set import checked_columns
+from sksurvtorch.estimators._inputs import Columns
+from sksurvtorch.estimators._settings import asked_batch_size, is_linear, uses_bank
+from sksurvtorch.functional import BreslowBaseline
 from sksurvtorch.losses import CoxPHLoss
 from sksurvtorch.nets import stratum_codes
-from sksurvtorch.nets.dataset import Inputs, RiskSetTarget, SurvivalDataset, UnsortedTarget
-from sksurvtorch.nets.rows import StoredRows
+from sksurvtorch.nets.dataset import SurvivalDataset
+from sksurvtorch.nets.rows import Rows
+from sksurvtorch.nets.target import cox_target
 
 
 class CoxNNRegressor(SurvivalNetEstimator):
@@ -193,35 +195,37 @@ class CoxNNRegressor(SurvivalNetEstimator):
         random_state: Any = None,
         **kwargs: Any,
     ) -> None:
-        self.hidden_layer_sizes = hidden_layer_sizes
-        self.activation = activation
-        self.dropout = dropout
-        self.norm = norm
-        self.module = module
+        super().__init__(
+            hidden_layer_sizes=hidden_layer_sizes,
+            activation=activation,
+            dropout=dropout,
+            norm=norm,
+            module=module,
+            optimizer=optimizer,
+            lr=lr,
+            lr_schedule=lr_schedule,
+            alpha=alpha,
+            max_epochs=max_epochs,
+            batch_size=batch_size,
+            early_stopping=early_stopping,
+            validation_fraction=validation_fraction,
+            n_iter_no_change=n_iter_no_change,
+            tol=tol,
+            momentum=momentum,
+            momentum_steps=momentum_steps,
+            momentum_rate=momentum_rate,
+            momentum_warmup=momentum_warmup,
+            device=device,
+            dtype=dtype,
+            compile=compile,
+            accelerator=accelerator,
+            callbacks=callbacks,
+            verbose=verbose,
+            warm_start=warm_start,
+            random_state=random_state,
+            **kwargs,
+        )
         self.ties = ties
-        self.optimizer = optimizer
-        self.lr = lr
-        self.lr_schedule = lr_schedule
-        self.alpha = alpha
-        self.max_epochs = max_epochs
-        self.batch_size = batch_size
-        self.early_stopping = early_stopping
-        self.validation_fraction = validation_fraction
-        self.n_iter_no_change = n_iter_no_change
-        self.tol = tol
-        self.momentum = momentum
-        self.momentum_steps = momentum_steps
-        self.momentum_rate = momentum_rate
-        self.momentum_warmup = momentum_warmup
-        self.device = device
-        self.dtype = dtype
-        self.compile = compile
-        self.accelerator = accelerator
-        self.callbacks = callbacks
-        self.verbose = verbose
-        self.warm_start = warm_start
-        self.random_state = random_state
-        self._set_further(kwargs)
 
     _positive_time = False
     _bias = False
@@ -252,7 +256,7 @@ class CoxNNRegressor(SurvivalNetEstimator):
             The fitted estimator.
         """
         columns = {"entry": entry, "stratum": stratum}
-        return self._fit(X, y, sample_weight, go_on=self.warm_start, n_epochs=None, **columns)
+        return self._fit(X, y, sample_weight, resume=self.warm_start, **columns)
 
     def partial_fit(
         self, X: Any, y: Any, sample_weight: Any = None, *, entry: Any = None, stratum: Any = None
@@ -274,7 +278,7 @@ class CoxNNRegressor(SurvivalNetEstimator):
             The fitted estimator.
         """
         columns = {"entry": entry, "stratum": stratum}
-        return self._fit(X, y, sample_weight, go_on=True, n_epochs=1, **columns)
+        return self._fit(X, y, sample_weight, resume=True, n_epochs=1, **columns)
 
     def predict(self, X: Any) -> np.ndarray:
         """Predict the log hazard ratio: the higher, the earlier the event.
@@ -419,7 +423,7 @@ class CoxNNRegressor(SurvivalNetEstimator):
     @property
     def coef_(self) -> np.ndarray:
         """Log hazard ratio per unit of each feature; linear model only."""
-        if not network.is_linear(self):
+        if not is_linear(self):
             raise AttributeError("Only the linear model, hidden_layer_sizes=(), has `coef_`.")
         check_is_fitted(self, "net_")
         slope: np.ndarray = self._trained.coefficients()[0][0].cpu().numpy()
@@ -427,7 +431,7 @@ class CoxNNRegressor(SurvivalNetEstimator):
 
     def _check_own_parameters(self) -> None:
         validation.check_option("ties", self.ties, validation.TIES)
-        if network.asked_batch_size(self) == 1 and not momentum.uses_bank(self):
+        if asked_batch_size(self) == 1 and not uses_bank(self):
             raise ValueError(
                 "`batch_size` must be at least 2 for a Cox model, got 1. A risk set of one row has "
                 "a likelihood of 1 whatever the network says; set `momentum` to True so that it "
@@ -437,47 +441,41 @@ class CoxNNRegressor(SurvivalNetEstimator):
     def _criterion(self) -> dict[str, Any]:
         return {"criterion": CoxPHLoss, "criterion__ties": self.ties}
 
+    @property
     def _n_outputs(self) -> int:
         return 1
 
-    def _wrap(self, module: nn.Module) -> nn.Module:
-        return module
-
-    def _start(self, columns: Columns) -> None:
-        """Nothing: the partial likelihood does not depend on the unit of time."""
-
-    def _dataset(self, X: Inputs, columns: Columns) -> SurvivalDataset:
-        """Return the rows in order of time, so that batches need no sort."""
-        if isinstance(X, StoredRows):
-            return SurvivalDataset(X, UnsortedTarget(checked_columns(**columns), self.ties))
-        risk_sets = RiskSets(**columns, ties=self.ties)
-        if risk_sets.order is not None:
-            X, risk_sets = X.index_select(0, risk_sets.order), risk_sets.take(risk_sets.order)
-        return SurvivalDataset(X, RiskSetTarget(risk_sets))
-
-    def _finish(self, dataset: SurvivalDataset, output: Tensor) -> None:
-        self.strata_ = self._labels
-        y = dataset.y
-        assert isinstance(y, RiskSetTarget)
-        unsorted = isinstance(y, UnsortedTarget) and "entry" not in y
-        given: dict[str, Any] = y.columns if unsorted else {"risk_sets": y.risk_sets}
-        baseline = breslow_baseline(output, **given)
-        self.log_baseline_cumulative_hazard_ = self._on_grid(baseline)
-
-    def _check_data(
-        self, X: Any, y: Any, sample_weight: Any, *, reset: bool, stratum: Any = None, **others: Any
-    ) -> tuple[Inputs, Columns]:
-        codes = self._codes(stratum, y)
-        return super()._check_data(X, y, sample_weight, reset=reset, stratum=codes, **others)
-
-    def _codes(self, stratum: Any, y: Any) -> np.ndarray | None:
-        """Return codes of the strata, and keep their labels for the baseline hazards."""
-        self._labels = None
-        if stratum is None:
-            return None
+    def _encode_strata(self, y: Any, others: dict[str, Any]) -> dict[str, Any]:
+        """Return the further columns with codes of the strata; their labels are kept."""
+        self._labels: np.ndarray | None = None
+        if others["stratum"] is None:
+            return others
         event, _ = validation.check_survival_y(y, type(self).__name__)
-        self._labels, codes = stratum_codes(stratum, len(event))
-        return codes
+        self._labels, codes = stratum_codes(others["stratum"], len(event))
+        return others | {"stratum": codes}
+
+    def _merge_strata(self, columns: Columns, group: Group) -> Columns:
+        """Return the columns of this process, with codes that all processes share."""
+        if self._labels is None:
+            return columns
+        self._labels, codes = accelerate.merge_labels(self._labels, columns["stratum"], group)
+        return columns | {"stratum": codes}
+
+    def _make_dataset(self, rows: Rows, columns: Columns) -> SurvivalDataset:
+        """Return the rows in order of time, so that batches need no sort."""
+        target = cox_target(columns, self.ties, lay_out=rows.can_be_sorted)
+        return SurvivalDataset(rows, target).sorted()
+
+    def _number_rows(self, dataset: SurvivalDataset) -> SurvivalDataset:
+        """Return the rows with the numbers by which the bank knows them again."""
+        return self._identities.add_to(dataset, self._labels)
+
+    def _fit_baseline(self, dataset: SurvivalDataset, output: Tensor) -> None:
+        """Estimate the baseline hazard of each stratum."""
+        self.strata_ = self._labels
+        assert dataset.y is not None
+        baseline = dataset.y.breslow_baseline(output)
+        self.log_baseline_cumulative_hazard_ = self._on_grid(baseline)
 
     def _on_grid(self, baseline: BreslowBaseline) -> np.ndarray:
         """Return the log baseline of each stratum at `unique_times_`, -inf before its events."""

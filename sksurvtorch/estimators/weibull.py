@@ -13,9 +13,10 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
 from sksurvtorch import _validation as validation
-from sksurvtorch.estimators import _network as network
-from sksurvtorch.estimators._base import Columns, SurvivalNetEstimator
+from sksurvtorch.estimators._base import SurvivalNetEstimator
 from sksurvtorch.estimators._functions import ContinuousFunction, check_times, pieces
+from sksurvtorch.estimators._inputs import Columns
+from sksurvtorch.estimators._settings import is_linear
 from sksurvtorch.functional import (
     weibull_cumulative_hazard,
     weibull_mean,
@@ -25,11 +26,15 @@ from sksurvtorch.functional import (
 )
 from sksurvtorch.losses import WeibullAFTLoss
 from sksurvtorch.nets import SharedShape
-from sksurvtorch.nets.dataset import Inputs, SurvivalDataset
+from sksurvtorch.nets.dataset import SurvivalDataset
+from sksurvtorch.nets.rows import Rows
+from sksurvtorch.nets.target import PlainTarget
 
 SHAPES = ("shared", "per_sample")
 # Largest distance of a log time from their mean, in the scale that the network is trained on.
 _FARTHEST = 50.0
+# Loss beyond which the training sees its logarithm.
+_TAME = 1e6
 
 
 class WeibullAFTRegressor(SurvivalNetEstimator):
@@ -206,35 +211,37 @@ class WeibullAFTRegressor(SurvivalNetEstimator):
         random_state: Any = None,
         **kwargs: Any,
     ) -> None:
-        self.hidden_layer_sizes = hidden_layer_sizes
-        self.activation = activation
-        self.dropout = dropout
-        self.norm = norm
-        self.module = module
+        super().__init__(
+            hidden_layer_sizes=hidden_layer_sizes,
+            activation=activation,
+            dropout=dropout,
+            norm=norm,
+            module=module,
+            optimizer=optimizer,
+            lr=lr,
+            lr_schedule=lr_schedule,
+            alpha=alpha,
+            max_epochs=max_epochs,
+            batch_size=batch_size,
+            early_stopping=early_stopping,
+            validation_fraction=validation_fraction,
+            n_iter_no_change=n_iter_no_change,
+            tol=tol,
+            momentum=momentum,
+            momentum_steps=momentum_steps,
+            momentum_rate=momentum_rate,
+            momentum_warmup=momentum_warmup,
+            device=device,
+            dtype=dtype,
+            compile=compile,
+            accelerator=accelerator,
+            callbacks=callbacks,
+            verbose=verbose,
+            warm_start=warm_start,
+            random_state=random_state,
+            **kwargs,
+        )
         self.shape = shape
-        self.optimizer = optimizer
-        self.lr = lr
-        self.lr_schedule = lr_schedule
-        self.alpha = alpha
-        self.max_epochs = max_epochs
-        self.batch_size = batch_size
-        self.early_stopping = early_stopping
-        self.validation_fraction = validation_fraction
-        self.n_iter_no_change = n_iter_no_change
-        self.tol = tol
-        self.momentum = momentum
-        self.momentum_steps = momentum_steps
-        self.momentum_rate = momentum_rate
-        self.momentum_warmup = momentum_warmup
-        self.device = device
-        self.dtype = dtype
-        self.compile = compile
-        self.accelerator = accelerator
-        self.callbacks = callbacks
-        self.verbose = verbose
-        self.warm_start = warm_start
-        self.random_state = random_state
-        self._set_further(kwargs)
 
     _positive_time = True
     _bias = True
@@ -259,7 +266,7 @@ class WeibullAFTRegressor(SurvivalNetEstimator):
         self
             The fitted estimator.
         """
-        return self._fit(X, y, sample_weight, go_on=self.warm_start, n_epochs=None, entry=entry)
+        return self._fit(X, y, sample_weight, resume=self.warm_start, entry=entry)
 
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, *, entry: Any = None) -> Self:
         """Train for one more epoch.
@@ -274,7 +281,7 @@ class WeibullAFTRegressor(SurvivalNetEstimator):
         self
             The fitted estimator.
         """
-        return self._fit(X, y, sample_weight, go_on=True, n_epochs=1, entry=entry)
+        return self._fit(X, y, sample_weight, resume=True, n_epochs=1, entry=entry)
 
     def predict(self, X: Any) -> np.ndarray:
         """Predict a risk score: the higher, the earlier the event.
@@ -426,7 +433,7 @@ class WeibullAFTRegressor(SurvivalNetEstimator):
         return math.exp(log_shape) / self.log_time_spread_
 
     def _coefficients(self) -> tuple[np.ndarray, float]:
-        if not (network.is_linear(self) and self.shape == "shared"):
+        if not (is_linear(self) and self.shape == "shared"):
             raise AttributeError(
                 "Only the linear model, hidden_layer_sizes=(), of shape 'shared' has `coef_` and "
                 "`intercept_`."
@@ -440,15 +447,17 @@ class WeibullAFTRegressor(SurvivalNetEstimator):
         validation.check_option("shape", self.shape, SHAPES)
 
     def _criterion(self) -> dict[str, Any]:
-        return {"criterion": WeibullAFTLoss}
+        return {"criterion": _TrainedLoss}
 
+    @property
     def _n_outputs(self) -> int:
         return 1 if self.shape == "shared" else 2
 
-    def _wrap(self, module: nn.Module) -> nn.Module:
+    def _wrap_network(self, module: nn.Module) -> nn.Module:
+        """Return the network with the shape that all samples share."""
         return SharedShape(module) if self.shape == "shared" else module
 
-    def _start(self, columns: Columns) -> None:
+    def _learn_time_scale(self, columns: Columns) -> None:
         """Learn the centre and spread of the log times.
 
         The network then sees times near 1, whatever their unit; the likelihood changes by a
@@ -464,7 +473,8 @@ class WeibullAFTRegressor(SurvivalNetEstimator):
         spread = max(spread, farthest / _FARTHEST)
         self.log_time_spread_ = spread if spread > 0 else 1.0
 
-    def _dataset(self, X: Inputs, columns: Columns) -> SurvivalDataset:
+    def _make_dataset(self, rows: Rows, columns: Columns) -> SurvivalDataset:
+        """Return the rows with their times in the unit of the network."""
         columns = dict(columns, time=self._scaled(columns["time"]))
         if "entry" in columns:
             entry = columns["entry"].double()
@@ -473,14 +483,11 @@ class WeibullAFTRegressor(SurvivalNetEstimator):
             # Rounding may not make an entry that is just before the time equal to it.
             before = torch.nextafter(columns["time"], torch.zeros(()).double())
             columns["entry"] = torch.where(positive, torch.minimum(scaled, before), 0.0)
-        return SurvivalDataset(X, columns)
+        return SurvivalDataset(rows, PlainTarget(columns))
 
     def _scaled(self, time: Tensor) -> Tensor:
         """Return times with log times of mean 0 and standard deviation 1."""
         return ((time.double().log() - self.log_time_center_) / self.log_time_spread_).exp()
-
-    def _finish(self, dataset: SurvivalDataset, output: Tensor) -> None:
-        """Nothing: the network is the model."""
 
     def _log_params(self, X: Any) -> Tensor:
         """Return log scale and log shape in the unit of the training times."""
@@ -516,3 +523,18 @@ def _evaluate(
     """Return a Weibull function of one sample at some times."""
     values: np.ndarray = function(log_params, torch.from_numpy(times))[0].numpy()
     return values
+
+
+class _TrainedLoss(WeibullAFTLoss):
+    """Weibull loss that grows as its logarithm beyond a million, while a network is trained.
+
+    A trial step may end where the loss is near the end of the floats; the squares that a line
+    search or Adam takes there would overflow.
+    """
+
+    def forward(self, *args: Any, **kwargs: Any) -> Tensor:
+        """Return the loss of a batch."""
+        loss = super().forward(*args, **kwargs)
+        if not self.training:
+            return loss
+        return torch.where(loss < _TAME, loss, _TAME * (1 + (loss.clamp(min=_TAME) / _TAME).log()))

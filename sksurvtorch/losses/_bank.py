@@ -35,6 +35,10 @@ class MemoryBank(nn.Module):
     def __len__(self) -> int:
         return 0 if self.output is None else len(self.output)
 
+    def resize(self, size: int) -> None:
+        """Let there be so many rows at most, from the next batch on."""
+        self.size = size
+
     def before(self, columns: Columns) -> tuple[Tensor | None, Columns]:
         """Put the rows of the bank before those of a batch, without older copies of the latter.
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from sksurvtorch import _validation as validation
-from sksurvtorch.functional import _processes as processes
+from sksurvtorch._processes import Group, world
 from sksurvtorch.losses.survival import Target
 
 Output = Tensor | tuple[Tensor, Tensor]
@@ -108,31 +108,36 @@ class GatheredLoss(nn.Module):
             event, time, entry=entry, stratum=stratum, weight=weight, index=index
         )
         columns = {name: column for name, column in given.items() if column is not None}
-        if processes.n_processes() > 1:
-            output, columns = _gathered(output, columns)
+        group = world()
+        if group.size > 1:
+            output, columns = _gathered(group, output, columns)
         loss: Tensor = self.loss(output, **columns)
         return loss
 
 
-def _gathered(output: Output, columns: dict[str, Tensor]) -> tuple[Output, dict[str, Tensor]]:
+def _gathered(
+    group: Group, output: Output, columns: dict[str, Tensor]
+) -> tuple[Output, dict[str, Tensor]]:
     """Return outputs and targets of the rows of all processes."""
     outputs = output if isinstance(output, tuple) else (output,)
     columns = {name: torch.as_tensor(column) for name, column in columns.items()}
-    n_rows = _check_alike(outputs, columns)
-    gathered = [processes.gather_with_gradient(x, n_rows) for x in outputs]
-    whole = {name: processes.gather(columns[name], n_rows) for name in sorted(columns)}
+    n_rows = _check_alike(group, outputs, columns)
+    gathered = [group.gather_with_gradient(x, n_rows) for x in outputs]
+    whole = {name: group.gather(columns[name], n_rows) for name in sorted(columns)}
     return (gathered[0], gathered[1]) if isinstance(output, tuple) else gathered[0], whole
 
 
-def _check_alike(outputs: tuple[Tensor, ...], columns: dict[str, Tensor]) -> list[int]:
+def _check_alike(
+    group: Group, outputs: tuple[Tensor, ...], columns: dict[str, Tensor]
+) -> list[int]:
     """Return the number of rows of each process, or raise unless their tensors fit together."""
     tensors = {**{f"output {i}": x for i, x in enumerate(outputs)}, **columns}
     lengths = sorted({len(x) for x in tensors.values()})
     kind = str({name: (x.dtype, *x.shape[1:]) for name, x in sorted(tensors.items())})
     ours = [lengths[0], len(lengths), crc32(kind.encode())]
-    said = processes.exchange_numbers(ours, outputs[0].device)
+    said = group.exchange_numbers(ours, outputs[0].device)
     if any(others[1:] != [1, ours[2]] for others in said):
-        _refuse(processes.exchange((lengths, kind)))
+        _refuse(group.exchange((lengths, kind)))
     return [n_rows for n_rows, *_ in said]
 
 

@@ -10,9 +10,9 @@ if TYPE_CHECKING:
     from sksurvtorch.nets.accelerated import AcceleratedSurvivalNet
     from sksurvtorch.nets.callbacks import LossTerms
     from sksurvtorch.nets.checkpoint import TrainingCheckpoint
+    from sksurvtorch.nets.columns import stratum_codes, survival_target
     from sksurvtorch.nets.modules import MLP, SharedShape
     from sksurvtorch.nets.net import SurvivalNet
-    from sksurvtorch.nets.target import stratum_codes, survival_target
 
 __all__ = [
     "MLP",
@@ -32,8 +32,8 @@ _MODULES = {
     "SharedShape": "modules",
     "SurvivalNet": "net",
     "TrainingCheckpoint": "checkpoint",
-    "stratum_codes": "target",
-    "survival_target": "target",
+    "stratum_codes": "columns",
+    "survival_target": "columns",
 }
 
 

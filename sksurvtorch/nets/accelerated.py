@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any, Self
 
 import torch
 from skorch import NeuralNet
 from skorch.hf import AccelerateMixin
 from skorch.utils import noop
-from torch import Tensor
 
-from sksurvtorch.functional import _processes as processes
+from sksurvtorch._processes import Group, device_of, group_of
 from sksurvtorch.nets.callbacks import printed
-from sksurvtorch.nets.dataset import RiskSetTarget, SurvivalDataset, UnsortedTarget
+from sksurvtorch.nets.dataset import SurvivalDataset
 from sksurvtorch.nets.loader import BatchLoader
 from sksurvtorch.nets.modules import MLP
 from sksurvtorch.nets.net import SurvivalNet
-from sksurvtorch.nets.shares import SharedRows, share
+
+#: What a net and the one that trains it have in common.
+_HANDED_OVER = ("module_", "criterion_", "optimizer_", "history_")
 
 
 class AcceleratedSurvivalNet(AccelerateMixin, SurvivalNet):
@@ -41,7 +42,7 @@ class AcceleratedSurvivalNet(AccelerateMixin, SurvivalNet):
     """
 
     def __init__(self, module: Any, *args: Any, accelerator: Any, **kwargs: Any) -> None:
-        kwargs.setdefault("device", processes.without_number(accelerator.device))
+        kwargs.setdefault("device", device_of(accelerator))
         kwargs.setdefault("unwrap_after_train", False)  # it is done here, when all has ended
         kwargs.setdefault(
             "callbacks__print_log__sink", _sink(kwargs.get("verbose", 1), accelerator)
@@ -50,25 +51,16 @@ class AcceleratedSurvivalNet(AccelerateMixin, SurvivalNet):
 
     @classmethod
     def around(cls, net: SurvivalNet, accelerator: Any) -> Self:
-        """Return a net that trains the network of another one, with its optimizer and history."""
-        made = cls.__new__(cls)
-        made.__dict__.update(vars(net))
-        made.accelerator = accelerator
-        made.unwrap_after_train = False
-        if not hasattr(made, "callbacks__print_log__sink"):
-            made.callbacks__print_log__sink = _sink(net.verbose, accelerator)
-        made._wrapped_with_accelerator = False
+        """Return a net with the parameters of another one, which trains what that one has."""
+        made = cls(accelerator=accelerator, **net.get_params(deep=False)).initialize()
+        for name in _HANDED_OVER:
+            setattr(made, name, getattr(net, name))
         return made
 
     @property
-    def n_processes(self) -> int:
-        """Number of processes that train this net together."""
-        return int(self.accelerator.num_processes)
-
-    @property
-    def rank(self) -> int:
-        """Number of this process, from 0 on."""
-        return int(self.accelerator.process_index)
+    def group(self) -> Group:
+        """The processes that train this net together."""
+        return group_of(self.accelerator)
 
     def _validate_params(self) -> None:
         """Let the device be that of the accelerator, where skorch wants None."""
@@ -104,7 +96,7 @@ class AcceleratedSurvivalNet(AccelerateMixin, SurvivalNet):
         if not self._takes_all_rows:
             return self.accelerator.prepare(part)
         # A line search needs the loss in full precision.
-        several = self.n_processes > 1 and isinstance(part, torch.nn.Module)
+        several = self.group.size > 1 and isinstance(part, torch.nn.Module)
         return torch.nn.parallel.DistributedDataParallel(part) if several else part
 
     def _weights(self, name: str) -> Iterator[torch.nn.Parameter]:
@@ -112,34 +104,18 @@ class AcceleratedSurvivalNet(AccelerateMixin, SurvivalNet):
         part = getattr(self, f"{name}_")
         return part.parameters() if isinstance(part, torch.nn.Module) else iter(())
 
-    def get_dataset(self, X: Any, y: Any = None) -> Any:
-        """Return a dataset of tensors; in several processes one of all their rows."""
-        dataset = super().get_dataset(X, y)
-        several = self.n_processes > 1 and isinstance(dataset, SurvivalDataset)
-        if not several or dataset.y is None or isinstance(dataset.X, SharedRows):
-            return dataset
-        X, columns = share(dataset.X, dict(dataset.y))
-        if isinstance(dataset.y, RiskSetTarget):
-            return SurvivalDataset(X, UnsortedTarget(columns, self.criterion_.ties))
-        return SurvivalDataset(X, columns)
-
-    def _with_risk_sets(self, y: Mapping[str, Tensor], *, stored: bool) -> RiskSetTarget:
-        """Return the target of a Cox model; the events may all be in other processes."""
-        return super()._with_risk_sets(y, stored=stored or self.n_processes > 1)
-
     def get_split_datasets(self, X: Any, y: Any = None, **fit_params: Any) -> Any:
         """Return the rows to train on and those to validate with, of all processes."""
         dataset = self.get_dataset(X, y)
-        if isinstance(dataset, SurvivalDataset) and isinstance(dataset.X, SharedRows):
-            y = None  # which is of the rows that are held here
+        if isinstance(dataset, SurvivalDataset) and self.group.size > 1:
+            y = None  # which is of the rows of this process
         return super().get_split_datasets(dataset, y, **fit_params)
 
     def get_iterator(self, dataset: Any, training: bool = False) -> Any:
         """Return the batches of a dataset; all processes draw them as the first one would."""
         iterator = super().get_iterator(dataset, training=training)
-        if training and self.n_processes > 1 and isinstance(iterator, BatchLoader):
-            source = iterator.generator.bit_generator
-            source.state = processes.exchange(source.state)[0]
+        if training and isinstance(iterator, BatchLoader):
+            iterator.draw_as_first(self.group)
         return iterator
 
     def partial_fit(self, X: Any, y: Any = None, *args: Any, **kwargs: Any) -> Any:
@@ -163,8 +139,7 @@ class AcceleratedSurvivalNet(AccelerateMixin, SurvivalNet):
         if not self._takes_all_rows:
             return super().train_step_single(batch, **fit_params)
         step = NeuralNet.train_step_single(self, batch, **fit_params)
-        if self.n_processes > 1:
-            step["loss"] = processes.of_first(step["loss"])
+        step["loss"] = self.group.of_first(step["loss"])
         return step
 
     def run_single_epoch(
@@ -172,12 +147,12 @@ class AcceleratedSurvivalNet(AccelerateMixin, SurvivalNet):
     ) -> None:
         """Run one epoch; callbacks decide by the losses of the first process in all of them."""
         super().run_single_epoch(iterator, training, prefix, step_fn, **fit_params)
-        if iterator is None or self.n_processes == 1:
+        if iterator is None:
             return
         name = f"{prefix}_loss"
         rows = [row for row in self.history[-1]["batches"] if name in row]
         losses = torch.tensor([row[name] for row in rows], dtype=torch.float64)
-        for row, loss in zip(rows, processes.of_first(losses).tolist(), strict=True):
+        for row, loss in zip(rows, self.group.of_first(losses).tolist(), strict=True):
             row[name] = loss
 
     def infer(self, x: Any, **fit_params: Any) -> Any:
@@ -210,10 +185,10 @@ class AcceleratedSurvivalNet(AccelerateMixin, SurvivalNet):
     def on_train_end(self, net: Any, X: Any = None, y: Any = None, **kwargs: Any) -> None:
         """Let all processes have the network of the first, to the last bit."""
         super().on_train_end(net, X=X, y=y, **kwargs)
-        if self.n_processes > 1:
+        if self.group.size > 1:
             for weight in self._network.state_dict().values():
                 if isinstance(weight, torch.Tensor):
-                    weight.copy_(processes.of_first(weight))
+                    weight.copy_(self.group.of_first(weight))
 
 
 def _sink(verbose: int, accelerator: Any) -> Any:

@@ -12,9 +12,7 @@ from skorch.callbacks import Callback
 from torch import Tensor
 
 from sksurvtorch import _validation as validation
-from sksurvtorch.functional import _processes as processes
-from sksurvtorch.nets.dataset import Inputs, SurvivalDataset
-from sksurvtorch.nets.shares import SharedRows
+from sksurvtorch.nets.dataset import SurvivalDataset
 
 _PLAIN = (bool, int, float, str, type(None), Tensor)
 
@@ -86,7 +84,7 @@ class TrainingCheckpoint(Callback):
         _restore(net, state)
         self._callbacks = state["callbacks"]
         _restore_callbacks(net, self._callbacks)
-        net.max_epochs -= len(state["history"])
+        net.skip_epochs(len(state["history"]))
 
     def on_epoch_begin(self, net: Any, **kwargs: Any) -> None:
         """Set callbacks back that have begun after this one."""
@@ -109,9 +107,9 @@ class TrainingCheckpoint(Callback):
             "history": [_plain(epoch) for epoch in net.history[self._before :]],
             "callbacks": {name: _state_of(callback) for name, callback in net.callbacks_},
             "generator": None if order is None else order.bit_generator.state,
-            "streams": processes.exchange(streams) if net.n_processes > 1 else [streams],
+            "streams": net.group.exchange(streams),
         }
-        if net.rank == 0:
+        if net.group.rank == 0:
             self._write(state)
 
     def _write(self, state: dict[str, Any]) -> None:
@@ -126,19 +124,11 @@ class TrainingCheckpoint(Callback):
     def _read(self, net: Any) -> dict[str, Any] | None:
         """Return what the file of the first process has, or None without one."""
         state: dict[str, Any] | None = None
-        trouble: Exception | None = None
-        if net.rank == 0 and Path(self.path).exists():
-            try:
+        with net.group.all_or_none():
+            if net.group.rank == 0 and Path(self.path).exists():
                 state = torch.load(self.path, map_location="cpu", weights_only=True)
                 self._check(state["kind"])
-            except Exception as error:
-                trouble = error
-        if net.n_processes > 1:
-            state, said = processes.exchange((state, trouble and str(trouble)))[0]
-            if said and trouble is None:
-                trouble = RuntimeError(f"The fit ends because process 0 could not go on. {said}")
-        if trouble is not None:
-            raise trouble
+        state = net.group.exchange(state)[0]
         return state
 
     def _check(self, kind: dict[str, Any]) -> None:
@@ -157,7 +147,7 @@ def _fingerprint(net: Any, X: Any) -> dict[str, Any]:
     if isinstance(X, SurvivalDataset) and X.y is not None:
         kind["number of rows"] = len(X)
         kind["digest of the targets"] = _digest(*(column for _, column in sorted(X.y.items())))
-        kind["digest of the first rows"] = _digest(_first_rows(X.X))
+        kind["digest of the first rows"] = _digest(X.X.head().contiguous())
     weights = {name: tuple(x.shape) for name, x in net._network.named_parameters()}
     return kind | {
         "network": str(weights),
@@ -178,14 +168,6 @@ def _digest(*tensors: Tensor) -> str:
     return digest.hexdigest()
 
 
-def _first_rows(X: Inputs) -> Tensor:
-    """Return two rows that this process holds, as they are in memory."""
-    if isinstance(X, SharedRows):
-        X = X.held
-    two = torch.arange(min(2, len(X)), device=X.device)
-    return X.index_select(0, two).contiguous()
-
-
 def _restore(net: Any, state: dict[str, Any]) -> None:
     """Set the parts of a net back."""
     net._network.load_state_dict(state["weights"])
@@ -195,8 +177,8 @@ def _restore(net: Any, state: dict[str, Any]) -> None:
     if state["generator"] is not None:
         _generator(net).bit_generator.state = state["generator"]
     streams = state["streams"]
-    if net.random_stream is not None and len(streams) == net.n_processes:
-        net.random_stream.set_states(streams[net.rank])
+    if net.random_stream is not None and len(streams) == net.group.size:
+        net.random_stream.set_states(streams[net.group.rank])
 
 
 def _generator(net: Any) -> Any:

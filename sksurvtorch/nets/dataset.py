@@ -2,124 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import suppress
-from functools import cached_property
-
 import numpy as np
 import torch
 from torch import Tensor
 
-from sksurvtorch.functional import RiskSets
-from sksurvtorch.functional._arithmetic import widest
-from sksurvtorch.functional._order import ascends, keys, sort
-from sksurvtorch.nets.rows import StoredRows
-from sksurvtorch.nets.shares import SharedRows, SpreadTarget
-
-Columns = dict[str, Tensor]
-Inputs = Tensor | StoredRows
+from sksurvtorch.nets.rows import Rows
+from sksurvtorch.nets.target import Target
 
 
-class RiskSetTarget(Mapping[str, Tensor]):
-    """Target of a Cox net: reads as a mapping of columns, and carries their risk sets.
-
-    Parameters
-    ----------
-    risk_sets : RiskSets
-        Risk sets of the rows.
-    """
-
-    risk_sets: RiskSets
-
-    def __init__(self, risk_sets: RiskSets) -> None:
-        self.risk_sets = risk_sets
-
-    def __getitem__(self, name: str) -> Tensor:
-        return self.columns[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.columns)
-
-    def __len__(self) -> int:
-        return len(self.columns)
-
-    @cached_property
-    def columns(self) -> Columns:
-        """The columns by name."""
-        return self.risk_sets.columns
-
-    @property
-    def order(self) -> Tensor | None:
-        """Rows in the order of their risk sets; None if they lie so."""
-        return self.risk_sets.order
-
-    def take(self, rows: Tensor) -> RiskSetTarget:
-        """Return some rows."""
-        return RiskSetTarget(self.risk_sets.take(rows))
-
-    def to(self, device: torch.device) -> RiskSetTarget:
-        """Return this target on `device`."""
-        return RiskSetTarget(self.risk_sets.to(device))
-
-
-class UnsortedTarget(RiskSetTarget):
-    """The same of rows that keep their order: nothing is sorted until it is asked for.
-
-    Parameters
-    ----------
-    columns : dict of tensors of shape (n_samples,)
-        Columns with valid values.
-    ties : {"efron", "breslow"}
-        How events at the same time share their risk set.
-    """
-
-    columns: Columns
-
-    def __init__(self, columns: Columns, ties: str) -> None:
-        self.columns = columns
-        self.ties = ties
-        if "weight" in columns:
-            self.columns = columns | {"event": columns["event"] & (columns["weight"] > 0)}
-
-    @cached_property
-    def risk_sets(self) -> RiskSets:  # type: ignore[override]  # laid out when asked for
-        """Risk sets of all rows."""
-        return RiskSets.of_checked(self.columns, self.ties)
-
-    @cached_property
-    def order(self) -> Tensor | None:
-        """Rows in the order of their risk sets; None if they lie so."""
-        y = self.columns
-        key, _ = keys(y["event"], y["time"], y.get("entry"), y.get("stratum"))
-        return None if ascends(key) else sort(key)[1]
-
-    def take(self, rows: Tensor) -> UnsortedTarget:
-        """Return some rows."""
-        return UnsortedTarget({name: x[rows] for name, x in self.columns.items()}, self.ties)
-
-    def to(self, device: torch.device) -> UnsortedTarget:
-        """Return this target, which is laid out batch by batch on the CPU."""
-        return self
-
-
-Target = Mapping[str, Tensor] | None
-
-
-class SurvivalDataset(torch.utils.data.Dataset[tuple[Tensor, Target]]):
+class SurvivalDataset(torch.utils.data.Dataset[tuple[Tensor, Target | None]]):
     """Rows of X with their target.
 
     Parameters
     ----------
-    X : tensor of shape (n_samples, ...), or StoredRows
+    X : Rows
         Input of the network.
-    y : mapping of tensors of shape (n_samples,), or None
-        Target: event, time and so on; a `RiskSetTarget` for a Cox model.
+    y : Target, optional
+        Event, time and so on of each row.
     order : int array of shape (n_samples,), optional
         Order in which rows are drawn, so that it makes no difference where they lie; that of their
         risk sets if left out.
     """
 
-    def __init__(self, X: Inputs, y: Target = None, order: np.ndarray | None = None) -> None:
+    def __init__(self, X: Rows, y: Target | None = None, order: np.ndarray | None = None) -> None:
         self.X = X
         self.y = y
         self._order = order
@@ -127,39 +32,39 @@ class SurvivalDataset(torch.utils.data.Dataset[tuple[Tensor, Target]]):
     def __len__(self) -> int:
         return len(self.X)
 
-    def __getitem__(self, index: object) -> tuple[Tensor, Target]:
+    def __getitem__(self, index: object) -> tuple[Tensor, Target | None]:
         rows = torch.as_tensor(index)
-        if isinstance(self.X, StoredRows):
-            X = self.X.index_select(0, rows.reshape(-1))
-            return X if rows.ndim else X[0], take(self.y, rows)
-        return self.X[rows.to(self.X.device)], take(self.y, rows)
+        if rows.dtype == torch.bool:
+            rows = rows.nonzero().squeeze(1)
+        rows = torch.where(rows < 0, rows + len(self), rows)
+        X = self.X.take(rows.reshape(-1))
+        return X if rows.ndim else X[0], self._target_of(rows)
 
     def select(self, rows: Tensor) -> SurvivalDataset:
         """Return some rows; those that are stored stay where they are."""
-        if isinstance(self.X, StoredRows):
-            return SurvivalDataset(self.X.select(rows), take(self.y, rows))
-        return SurvivalDataset(*self[rows])
+        return SurvivalDataset(self.X.select(rows), self._target_of(rows))
+
+    def into_memory(self, rows: Tensor | None = None) -> SurvivalDataset:
+        """Return some rows, whose numbers ascend, or all, in memory."""
+        if rows is None:
+            return SurvivalDataset(self.X.into_memory(torch.arange(len(self))), self.y)
+        return SurvivalDataset(self.X.into_memory(rows), self._target_of(rows))
 
     def to(self, device: torch.device) -> SurvivalDataset:
         """Return these rows, with what is better moved once than batch by batch on `device`."""
-        # What is stored stays there, and so do rows that do not fit. A bank keeps plain targets on
-        # the CPU, and batches with late entry or strata are laid out there, as are all batches for
-        # a device without float64.
-        X, y = self.X, self.y
-        if isinstance(X, Tensor):
-            with suppress(torch.OutOfMemoryError):
-                X = X.to(device)
-        stays = {"entry", "stratum"} & set(y or ()) or widest(device) != torch.float64
-        if isinstance(y, RiskSetTarget) and not stays:
-            y = y.to(device)
-        return SurvivalDataset(X, y, self._order)
+        y = None if self.y is None else self.y.to(device)
+        return SurvivalDataset(self.X.to(device), y, self._order)
+
+    def sorted(self) -> SurvivalDataset:
+        """Return these rows in the order in which they are drawn, if they can be put in it."""
+        if self.y is None or not self.X.can_be_sorted or self.y.order is None:
+            return self
+        return self.select(self.y.order)
 
     @property
-    def target(self) -> Target:
-        """Target of all rows; it says where they are if each process holds a share."""
-        if self.y is None or not isinstance(self.X, SharedRows):
-            return self.y
-        return SpreadTarget(self.y, self.X.spread())
+    def target(self) -> Target | None:
+        """Target of all rows; it knows which processes hold them."""
+        return None if self.y is None else self.X.mark(self.y)
 
     @property
     def event(self) -> np.ndarray:
@@ -172,35 +77,16 @@ class SurvivalDataset(torch.utils.data.Dataset[tuple[Tensor, Target]]):
     @property
     def order(self) -> np.ndarray | None:
         """Rows in the order in which they are drawn; None if they lie so."""
-        if self._order is not None or not isinstance(self.y, RiskSetTarget):
+        if self._order is not None or self.y is None or self.y.order is None:
             return self._order
-        return None if self.y.order is None else self.y.order.cpu().numpy()
+        order: np.ndarray = self.y.order.cpu().numpy()
+        return order
 
     @property
     def weight(self) -> Tensor | None:
         """Weight of the rows, if they have one."""
         return None if self.y is None else self.y.get("weight")
 
-
-def take_rows(x: Tensor, rows: Tensor) -> Tensor:
-    """Return some rows of a tensor, wherever it is."""
-    return x.index_select(0, rows.to(x.device, non_blocking=True))
-
-
-def take(y: Target, rows: Tensor) -> Target:
-    """Return some rows of a target."""
-    if y is None:
-        return None
-    if isinstance(y, RiskSetTarget):
-        return y.take(rows)
-    return {name: column[rows.to(column.device)] for name, column in y.items()}
-
-
-def information(y: Mapping[str, Tensor]) -> Tensor:
-    """Return what the mean loss of some rows is divided by: events for Cox, else rows, weighted."""
-    if isinstance(y, UnsortedTarget):
-        event = y["event"]
-        return event.sum() if "weight" not in y else y["weight"][event].sum()
-    if isinstance(y, RiskSetTarget):
-        return y.risk_sets.total_event_weight
-    return y["weight"].sum() if "weight" in y else torch.tensor(float(len(y["event"])))
+    def _target_of(self, rows: Tensor) -> Target | None:
+        """Return the target of some rows."""
+        return None if self.y is None else self.y.take(rows)

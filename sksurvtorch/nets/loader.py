@@ -7,23 +7,18 @@ import zlib
 from collections import deque
 from collections.abc import Iterable, Iterator
 from itertools import chain
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from sksurvtorch._processes import Group
 from sksurvtorch._validation import check_number
-from sksurvtorch.functional import RiskSets
-from sksurvtorch.nets.dataset import RiskSetTarget, SurvivalDataset, Target, take, take_rows
-from sksurvtorch.nets.rows import StoredRows
-from sksurvtorch.nets.shares import SharedRows, SpreadTarget
+from sksurvtorch.nets.dataset import SurvivalDataset
+from sksurvtorch.nets.epochs import EpochsAhead, deal
+from sksurvtorch.nets.target import Target
 
-_Batch = tuple[Tensor, Target]
-# What it was drawn with; the generator's state after; rows and risk sets of the batches.
-_Epoch = tuple[bytes, Any, list[tuple[Tensor, RiskSets]]]
-# So many rows are laid out at once if an epoch has fewer.
-_ROWS_AT_ONCE = 8_192
+_Batch = tuple[Tensor, Target | None]
 # Size of a block of stored rows that lie together, if a window has enough of them.
 _BLOCK = 2**20
 
@@ -85,8 +80,7 @@ class BatchLoader:
         self.block_bytes = block_bytes
         self.num_workers = num_workers
         self.n_skipped = 0
-        self._drawn: list[_Epoch] = []
-        self._n_epochs = 0
+        self._ahead = EpochsAhead(dataset)
         self._n_readings = 0
 
     def __len__(self) -> int:
@@ -94,52 +88,44 @@ class BatchLoader:
 
     def __iter__(self) -> Iterator[_Batch]:
         if len(self) == 1:
-            X = self.dataset.X
-            yield X if isinstance(X, Tensor) else X.whole(), self.dataset.target
+            yield self.dataset.X.whole(), self.dataset.target
         elif self.dataset.y is None and not self.shuffle:
             yield from ((X, None) for X in self.inputs())
         else:
             yield from self._read(self._batches_by_window())
 
-    def __getstate__(self) -> dict[str, Any]:
-        """Leave out epochs that can be drawn again: each of their views would bring all rows."""
-        return vars(self) | {"_drawn": []}
-
     def inputs(self) -> Iterator[Tensor]:
         """Iterate over the inputs of all rows, as they lie."""
-        X = self.dataset.X
-        if isinstance(X, Tensor):
-            yield from X.split(self.batch_size)
-        else:
-            yield from X.split(self.batch_size, self.num_workers)
+        return self.dataset.X.pieces(self.batch_size, self.num_workers)
 
-    def window(self) -> Tensor:
-        """Return the rows of a first window: all of them if they fit in one."""
-        return torch.from_numpy(next(self._windows())[0]).sort().values
+    def sample(self) -> SurvivalDataset:
+        """Return rows in memory: all of them if they are there or fit in a window, or a window."""
+        rows, n_batches = next(self._windows())
+        whole = n_batches == len(self)
+        return self.dataset.into_memory(None if whole else torch.from_numpy(np.sort(rows)))
 
-    def _read(self, windows: Iterator[Iterable[_Batch]]) -> Iterator[_Batch]:
+    def draw_as_first(self, group: Group) -> None:
+        """Draw the batches that the first process of a group draws."""
+        source = self.generator.bit_generator
+        source.state = group.exchange(source.state)[0]
+
+    def _read(self, windows: Iterable[Iterable[_Batch]]) -> Iterator[_Batch]:
         """Iterate over inputs and targets of batches given by their rows and targets."""
-        X = self.dataset.X
-        if isinstance(X, Tensor):
-            for rows, y in chain.from_iterable(windows):
-                yield take_rows(X, rows), y
-        elif X.stored and not self.num_workers:
-            for window in map(list, windows):
-                yield from _read_window(X, window)
-        else:
-            yield from self._read_ahead(X, chain.from_iterable(windows))
+        X, targets = self.dataset.X, deque[Target | None]()
 
-    def _read_ahead(self, X: StoredRows, batches: Iterable[_Batch]) -> Iterator[_Batch]:
-        """Let each batch be read by itself; other processes may be asked for some ahead."""
-        targets: deque[Target] = deque()
-
-        def all_rows() -> Iterator[Tensor]:
+        def rows_of(batches: Iterable[_Batch]) -> Iterator[Tensor]:
+            """Hand out rows, perhaps some batches before these are returned."""
             for rows, y in batches:
-                targets.append(_spread(y, X, rows))
+                targets.append(None if y is None else X.mark(y, rows))
                 yield rows
 
-        for inputs in X.read(all_rows(), self.num_workers, self._seed_of_reading()):
-            yield inputs, targets.popleft()
+        if self.num_workers:
+            seed = self._seed_of_reading()
+            inputs = X.read(rows_of(chain.from_iterable(windows)), self.num_workers, seed)
+        else:
+            inputs = chain.from_iterable(X.deal(rows_of(window)) for window in windows)
+        for batch in inputs:
+            yield batch, targets.popleft()
 
     def _seed_of_reading(self) -> int:
         """Return another seed for each epoch, without drawing from the generator."""
@@ -149,32 +135,49 @@ class BatchLoader:
     def _batches_by_window(self) -> Iterator[Iterable[_Batch]]:
         """Iterate over the rows and the targets of the batches of each window."""
         y = self.dataset.y
-        if self._per_window == len(self) and isinstance(y, RiskSetTarget):
-            yield [(rows, RiskSetTarget(r)) for rows, r in self._next_epoch(y.risk_sets)]
+        in_order = y is not None and y.has_risk_sets
+        if in_order and self._per_window == len(self):
+            epoch = self._ahead.next(self.generator, len(self), shuffle=self.shuffle)
+            self.n_skipped += len(self) - len(epoch.batches)
+            yield epoch.batches
             return
         for rows, n_batches in self._windows():
-            if isinstance(y, RiskSetTarget) and self.shuffle:
-                yield self._sorted(rows, n_batches, y)
+            if y is not None and in_order and self.shuffle:
+                yield self._in_order(rows, n_batches, y)
             else:
-                yield self._as_drawn(rows, n_batches)
+                yield self._as_drawn(rows, n_batches, y)
 
-    def _as_drawn(self, rows: np.ndarray, n_batches: int) -> Iterator[_Batch]:
-        """Iterate over the batches of a window."""
+    def _as_drawn(self, rows: np.ndarray, n_batches: int, y: Target | None) -> Iterator[_Batch]:
+        """Iterate over the batches of a window, whose rows come as they are drawn."""
         event = self.dataset.event[rows]
-        for places in np.array_split(self._order(event), n_batches):
-            if isinstance(self.dataset.y, RiskSetTarget) and not event[places].any():
+        for places in deal(event, n_batches, self.generator if self.shuffle else None):
+            if y is not None and y.has_risk_sets and not event[places].any():
                 self.n_skipped += 1
                 continue
             drawn = torch.from_numpy(rows[places])
-            yield drawn, take(self.dataset.y, drawn)
+            yield drawn, None if y is None else y.take(drawn)
+
+    def _in_order(self, rows: np.ndarray, n_batches: int, y: Target) -> Iterator[_Batch]:
+        """Iterate over the batches of a window, whose rows come in the order of the risk sets."""
+        in_window = y.take(torch.from_numpy(rows))
+        if in_window.order is not None:
+            rows = rows[in_window.order.numpy()]
+            in_window = y.take(torch.from_numpy(rows))
+        event = in_window["event"].numpy()
+        if not event.any():
+            self.n_skipped += n_batches
+            return
+        drawn = deal(event, n_batches, self.generator)
+        batches = [torch.from_numpy(np.sort(places)) for places in drawn if event[places].any()]
+        self.n_skipped += n_batches - len(batches)
+        targets = in_window.split(torch.cat(batches), [len(batch) for batch in batches])
+        for places, target in zip(batches, targets, strict=True):
+            yield torch.from_numpy(rows)[places], target
 
     @property
     def _per_window(self) -> int:
         """Number of batches that are drawn from a window."""
-        X = self.dataset.X
-        if isinstance(X, Tensor) or not X.stored:
-            return len(self)
-        n_rows = self.window_bytes // X.row_bytes
+        n_rows = self.dataset.X.n_in_window(self.window_bytes)
         return min(len(self), max(1, n_rows * len(self) // len(self.dataset)))
 
     def _windows(self) -> Iterator[tuple[np.ndarray, int]]:
@@ -184,7 +187,6 @@ class BatchLoader:
             order = self.dataset.order if self.shuffle else None
             yield np.arange(n_rows) if order is None else order, n_batches
             return
-        assert isinstance(self.dataset.X, StoredRows)
         per_block = max(1, self.block_bytes // self.dataset.X.row_bytes)
         bounds = np.append(np.arange(0, n_rows, per_block), n_rows)
         n_blocks = len(bounds) - 1
@@ -196,91 +198,3 @@ class BatchLoader:
             last = min(first + per_window, n_batches)
             places = np.arange(first * n_rows // n_batches, last * n_rows // n_batches)
             yield places + shift[np.searchsorted(ends, places, side="right")], last - first
-
-    def _sorted(self, rows: np.ndarray, n_batches: int, y: RiskSetTarget) -> Iterator[_Batch]:
-        """Iterate over the batches of a window, with their risk sets."""
-        in_window = y.take(torch.from_numpy(rows))
-        if in_window.order is not None:
-            rows = rows[in_window.order.numpy()]
-            in_window = y.take(torch.from_numpy(rows))
-        event = in_window["event"].numpy()
-        if not event.any():
-            self.n_skipped += n_batches
-            return
-        drawn = np.array_split(self._order(event), n_batches)
-        batches = [torch.from_numpy(np.sort(places)) for places in drawn if event[places].any()]
-        self.n_skipped += n_batches - len(batches)
-        split = in_window.risk_sets.split(torch.cat(batches), [len(batch) for batch in batches])
-        for places, risk_sets in zip(batches, split, strict=True):
-            yield torch.from_numpy(rows)[places], RiskSetTarget(risk_sets)
-
-    def _next_epoch(self, risk_sets: RiskSets) -> list[tuple[Tensor, RiskSets]]:
-        """Return rows and risk sets of the batches of an epoch.
-
-        Of few rows several epochs are laid out at once, which takes little longer than one. The
-        generator is left as if each were drawn when its turn comes.
-        """
-        # States of generators may hold arrays, which have no equality of their own.
-        if not self._drawn or self._drawn[0][0] != self._drawn_with():
-            # A training may end after any of them: draw as many as there have been.
-            n_epochs = min(max(1, self._n_epochs), max(1, _ROWS_AT_ONCE // len(self.dataset)))
-            self._drawn = self._draw(risk_sets, n_epochs)
-        _, self.generator.bit_generator.state, batches = self._drawn.pop(0)
-        self._n_epochs += 1
-        self.n_skipped += len(self) - len(batches)
-        return batches
-
-    def _draw(self, risk_sets: RiskSets, n_epochs: int) -> list[_Epoch]:
-        """Draw epochs, each with the state of the generator before and after it."""
-        # Batches drawn in order of time are in order of time, wherever their rows lie.
-        order = self.dataset.order if self.shuffle else None
-        event, epochs = self.dataset.event, []
-        event = event if order is None else event[order]
-        drawn_with, after = [], []
-        for _ in range(n_epochs):
-            drawn_with.append(self._drawn_with())
-            drawn = np.array_split(self._order(event), len(self))
-            batches = [np.sort(places) for places in drawn if event[places].any()]
-            epochs.append(batches if order is None else [order[places] for places in batches])
-            after.append(self.generator.bit_generator.state)
-        rows = [torch.from_numpy(batch) for epoch in epochs for batch in epoch]
-        split = risk_sets.split(torch.cat(rows), [len(batch) for batch in rows])
-        pairs = zip(rows, split, strict=True)
-        batches_of = [[next(pairs) for _ in epoch] for epoch in epochs]
-        return list(zip(drawn_with, after, batches_of, strict=True))
-
-    def _drawn_with(self) -> bytes:
-        """Return what the next epoch depends on."""
-        return pickle.dumps((self.generator.bit_generator.state, self.batch_size))
-
-    def _order(self, event: np.ndarray) -> np.ndarray:
-        """Return the places of rows in the order in which they are dealt to batches."""
-        n = len(event)
-        if not self.shuffle:
-            return np.arange(n)
-        # Each kind of row gets its places at even distances, from a random start.
-        place = np.empty(n)
-        for kind in (event, ~event):
-            count = int(kind.sum())
-            place[kind] = (
-                (self.generator.permutation(count) + self.generator.random()) / count
-                if count
-                else 0.0
-            )
-        return place.argsort(kind="stable")
-
-
-def _spread(y: Target, X: StoredRows, rows: Tensor) -> Target:
-    """Return the target of a batch, which says where the rows are if processes share them."""
-    return SpreadTarget(y, X.spread(rows)) if isinstance(X, SharedRows) and y is not None else y
-
-
-def _read_window(X: StoredRows, batches: list[_Batch]) -> Iterator[_Batch]:
-    """Read the rows of some batches in the order in which they lie, and deal them."""
-    if not batches:
-        return
-    in_order = X.held_of(torch.cat([rows for rows, _ in batches])).sort().values
-    held = X.load(in_order)
-    for rows, y in batches:
-        places = torch.searchsorted(in_order, X.held_of(rows))
-        yield held.index_select(0, places), _spread(y, X, rows)

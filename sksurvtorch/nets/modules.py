@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -90,6 +91,15 @@ class MLP(nn.Module):
         constant = standard_deviation == 0
         self.spread.copy_(torch.where(constant, torch.inf, standard_deviation))
         self._measure_distance()
+
+    @contextmanager
+    def linear_only(self) -> Iterator[None]:
+        """Be the linear model alone within this context."""
+        hidden, self.hidden = self.hidden, None
+        try:
+            yield
+        finally:
+            self.hidden = hidden
 
     def _measure_distance(self) -> None:
         """Look how far the inputs are from 0."""

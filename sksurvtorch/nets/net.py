@@ -12,23 +12,21 @@ from skorch import NeuralNet
 from skorch.callbacks import Callback
 from skorch.dataset import unpack_data
 from skorch.helper import predefined_split
-from skorch.utils import to_tensor
 from torch import Tensor
 
+from sksurvtorch._processes import Alone, Group
 from sksurvtorch.exceptions import SkippedBatchWarning
-from sksurvtorch.functional import RiskSets
-from sksurvtorch.functional._risk_set import checked_columns
-from sksurvtorch.losses import CoxPHLoss, MomentumLoss, MomentumNetwork
+from sksurvtorch.losses import CoxPHLoss, MomentumNetwork
 from sksurvtorch.nets.callbacks import FiniteLoss, PrintedLog, printed
-from sksurvtorch.nets.dataset import RiskSetTarget, SurvivalDataset, UnsortedTarget, information
+from sksurvtorch.nets.columns import survival_target
+from sksurvtorch.nets.dataset import SurvivalDataset
 from sksurvtorch.nets.loader import BatchLoader
 from sksurvtorch.nets.modules import SquaredWeights, keeps_input
 from sksurvtorch.nets.random import RandomStream
-from sksurvtorch.nets.rows import DatasetRows, MappedRows, StoredRows, is_mapped
-from sksurvtorch.nets.shares import SpreadTarget
-from sksurvtorch.nets.target import survival_target
+from sksurvtorch.nets.rows import as_rows, pool
+from sksurvtorch.nets.target import Target, target_of
+from sksurvtorch.nets.training import Training
 
-_TAME = 1e6
 #: What the net has while it is trained: batches with their rows; weights and callbacks looked up.
 _OF_TRAINING = ("train_batches_", "_squared_weights", "_listeners_of_training")
 
@@ -54,6 +52,9 @@ class SurvivalNet(NeuralNet):
     **kwargs
         Further parameters of `skorch.NeuralNet`.
     """
+
+    module: Any
+    callbacks_: list[tuple[str, Any]]
 
     def __init__(
         self,
@@ -81,14 +82,9 @@ class SurvivalNet(NeuralNet):
         self.random_stream = random_stream
 
     @property
-    def n_processes(self) -> int:
-        """Number of processes that train this net together."""
-        return 1
-
-    @property
-    def rank(self) -> int:
-        """Number of this process, from 0 on."""
-        return 0
+    def group(self) -> Group:
+        """The processes that train this net together."""
+        return Alone()
 
     @property
     def _default_callbacks(self) -> list[tuple[str, Any]]:
@@ -112,9 +108,18 @@ class SurvivalNet(NeuralNet):
         return known[key]
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave out what belongs to a training that goes on."""
+        """Leave out what belongs to a training that goes on, and the network a second time."""
         state: dict[str, Any] = super().__getstate__()
-        return {name: value for name, value in state.items() if name not in _OF_TRAINING}
+        state = {name: value for name, value in state.items() if name not in _OF_TRAINING}
+        if self.initialized_ and self.module is _uncompiled(self.module_):
+            state["module"] = None
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take the network that is trained for the one that was given, if they were one."""
+        super().__setstate__(state)
+        if self.module is None:
+            self.module = _uncompiled(self.module_)
 
     def _set_training(self, training: bool = True) -> None:
         """Set the mode of network and criterion, for training where it changes rather than always.
@@ -129,28 +134,49 @@ class SurvivalNet(NeuralNet):
         self,
         dataset: SurvivalDataset,
         validation: SurvivalDataset | None,
-        n_epochs: int,
-        callbacks: list[Any],
-        lr: float | None = None,
+        training: Training,
+        accelerator: Any = None,
     ) -> None:
-        """Train for some more epochs, with callbacks and learning rate for this training only."""
+        """Train for some more epochs, with settings of this training only."""
         if not self.initialized_:
             self.initialize()
-        if lr is not None:
-            for group in self.optimizer_.param_groups:
-                group["lr"] = lr
+        self._set_up(training)
+        trainer = self
+        if accelerator is not None:
+            from sksurvtorch.nets.accelerated import AcceleratedSurvivalNet
+
+            trainer = AcceleratedSurvivalNet.around(self, accelerator)
+        trainer._train(dataset, validation)
+        self.callbacks_ = trainer.callbacks_
+
+    def _train(self, dataset: SurvivalDataset, validation: SurvivalDataset | None) -> None:
+        """Train as set up."""
         # Once, rather than batch by batch.
         dataset = dataset.to(self.device)
         if validation is not None:
             validation = validation.to(self.device)
         self.train_split = None if validation is None else predefined_split(validation)
-        self.max_epochs = n_epochs
-        self.callbacks = callbacks
         self.initialize_callbacks()
         try:
             self.partial_fit(dataset)
         finally:
             self.train_split = None  # the validation rows stay with the caller
+
+    def _set_up(self, training: Training) -> None:
+        """Take the settings of a training."""
+        self.max_epochs, self.batch_size = training.n_epochs, training.batch_size
+        self.l2, self.mean_information = training.l2, training.mean_information
+        self.callbacks = training.callbacks
+        if training.lr is not None:
+            for group in self.optimizer_.param_groups:
+                group["lr"] = training.lr
+        if training.bank_size is not None:
+            self.criterion__bank_size = training.bank_size
+            self.criterion_.bank.resize(training.bank_size)
+
+    def skip_epochs(self, n_epochs: int) -> None:
+        """Train for so many epochs less, which were trained before."""
+        self.max_epochs -= n_epochs
 
     def partial_fit(self, X: Any, y: Any = None, *args: Any, **kwargs: Any) -> Any:
         """Train on, as `skorch.NeuralNet` does, and keep no training data."""
@@ -180,27 +206,17 @@ class SurvivalNet(NeuralNet):
                 f"X must be one array or tensor, got {type(X).__name__}. For a network of several "
                 "inputs use skorch.NeuralNet with the same criterion."
             )
-        if isinstance(X, torch.utils.data.Dataset):
-            if y is None and not issubclass(self.iterator_train, BatchLoader):
-                return X  # which has a target of its own
-            X = DatasetRows(X)
-        elif is_mapped(X):
-            X = MappedRows(X, torch.from_numpy(X[:0].copy()).dtype)
-        elif not isinstance(X, StoredRows):
-            X = to_tensor(X, device="cpu")
+        own_dataset = isinstance(X, torch.utils.data.Dataset) and y is None
+        if own_dataset and not issubclass(self.iterator_train, BatchLoader):
+            return X  # which has a target of its own
+        rows = as_rows(X)
         if getattr(getattr(y, "dtype", None), "names", None) is not None:
             y = survival_target(y)
         if isinstance(y, Mapping):
-            y = {name: torch.as_tensor(column) for name, column in y.items()}
-            if isinstance(self.criterion_, CoxPHLoss):
-                y = self._with_risk_sets(y, stored=isinstance(X, StoredRows))
-        return self.dataset(X, y)
-
-    def _with_risk_sets(self, y: Mapping[str, Tensor], *, stored: bool) -> RiskSetTarget:
-        """Return the target of a Cox model; of stored rows it is sorted part by part."""
-        if stored:
-            return UnsortedTarget(checked_columns(**y), self.criterion_.ties)
-        return RiskSetTarget(RiskSets(**y, ties=self.criterion_.ties))
+            columns = {name: torch.as_tensor(column) for name, column in y.items()}
+            rows, columns = pool(rows, columns, self.group)
+            y = target_of(self.criterion_, columns, lay_out=rows.can_be_sorted)
+        return self.dataset(rows, y)
 
     def infer(self, x: Any, **fit_params: Any) -> Any:
         """Return the output of the network for a batch, which the network may write to."""
@@ -213,16 +229,13 @@ class SurvivalNet(NeuralNet):
 
     def get_loss(self, y_pred: Any, y_true: Any, X: Any = None, training: bool = False) -> Tensor:
         """Return the loss of a batch, with the penalty when training."""
-        loss: Tensor
-        if isinstance(y_true, SpreadTarget):
-            outputs = y_pred if isinstance(y_pred, tuple) else (y_pred,)
-            gathered = tuple(map(y_true.spread.gather, outputs))
-            y_pred = gathered if isinstance(y_pred, tuple) else gathered[0]
-            y_true = y_true.target
-        if isinstance(self.criterion_, MomentumLoss) and not isinstance(y_true, RiskSetTarget):
-            loss = self.criterion_(y_pred, y_true)
+        if not isinstance(y_true, Target):  # of a dataset of the user's own
+            loss: Tensor = super().get_loss(y_pred, y_true, X, training)
         else:
-            loss = self._batch_loss(y_pred, y_true, training)
+            loss = y_true.loss(self.criterion_, y_pred)
+            if training and self.mean_information is not None:
+                # A batch of heavy rows is a larger part of the likelihood.
+                loss = loss * (y_true.information / self.mean_information)
         if training and self.l2 > 0:
             # Outside a training, as in a single `train_step`, it has not been looked up.
             squared_weights = vars(self).get("_squared_weights") or self._find_weights()
@@ -242,34 +255,13 @@ class SurvivalNet(NeuralNet):
         bare: torch.nn.Module = module.module if wrapped else module
         return bare
 
-    def _batch_loss(self, y_pred: Any, y_true: Any, training: bool) -> Tensor:
-        """Return the loss of the rows of a batch alone."""
-        criterion = self.criterion_
-        if isinstance(criterion, MomentumLoss):
-            criterion = criterion.loss
-        if isinstance(y_pred, tuple):
-            y_pred = y_pred[0]
-        loss: Tensor
-        if isinstance(y_true, RiskSetTarget):
-            risk_sets = y_true.risk_sets
-            if risk_sets.device != y_pred.device:
-                risk_sets = risk_sets.to(y_pred.device)
-            loss = criterion(y_pred, risk_sets=risk_sets)
-        else:
-            loss = criterion(y_pred, to_tensor(y_true, device=self.device))
-            loss = _tamed(loss) if training else loss
-        if training and self.mean_information is not None:
-            # A batch of heavy rows is a larger part of the likelihood.
-            loss = loss * (information(y_true) / self.mean_information)
-        return loss
-
     def run_single_epoch(
         self, iterator: Any, training: bool, prefix: str, step_fn: Any, **fit_params: Any
     ) -> None:
         """Run one epoch; losses are read at its end where a batch would wait for the device."""
         if iterator is None:
             return
-        batches = iterator if training else [(iterator.dataset.X, iterator.dataset.target)]
+        batches = iterator if training else [_whole(iterator.dataset)]
         losses: list[Any] = []
         # A callback may write to a batch, but not to the data, which all rows in one batch are.
         whole = isinstance(iterator, BatchLoader) and (len(iterator) == 1 or not training)
@@ -337,16 +329,17 @@ class SurvivalNet(NeuralNet):
             )
 
 
+def _whole(dataset: Any) -> tuple[Any, Any]:
+    """Return a dataset as one batch, as callbacks see it."""
+    return dataset.X.for_callbacks(), dataset.target
+
+
 def _n_rows(batch: Any) -> int:
     """Return the number of rows of a batch, in all processes together."""
     X, y = batch
-    return len(y["event"]) if isinstance(y, SpreadTarget) else len(X)
+    return y.n_rows if isinstance(y, Target) else len(X)
 
 
-def _tamed(loss: Tensor) -> Tensor:
-    """Let a loss beyond a million grow as its logarithm.
-
-    A trial step may end where the Weibull loss is near the end of the floats; the squares that a
-    line search or Adam takes there would overflow.
-    """
-    return torch.where(loss < _TAME, loss, _TAME * (1 + (loss.clamp(min=_TAME) / _TAME).log()))
+def _uncompiled(module: Any) -> Any:
+    """Return a network without what torch.compile has put around it."""
+    return getattr(module, "_orig_mod", module)

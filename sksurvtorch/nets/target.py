@@ -1,83 +1,298 @@
-"""The target for a plain skorch net, and codes of strata."""
+"""Events and times of rows, in the ways in which a loss can take them."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, ClassVar
 
-import numpy as np
+import torch
+from torch import Tensor
 
-from sksurvtorch._validation import check_survival_y, check_vector
+from sksurvtorch._processes import Group
+from sksurvtorch.functional import BreslowBaseline, RiskSets, breslow_baseline
+from sksurvtorch.functional._arithmetic import widest
+from sksurvtorch.functional._order import ascends, keys, sort
+from sksurvtorch.functional._risk_set import checked_columns
+from sksurvtorch.losses import CoxPHLoss, MomentumLoss
 
-if TYPE_CHECKING:
-    from skorch.helper import SliceDict
+Columns = dict[str, Tensor]
+#: Of a network: one tensor, or those of the two networks of momentum.
+Output = Tensor | tuple[Tensor, ...]
+Criterion = Callable[..., Tensor]
 
 
-def survival_target(
-    y: Any, entry: Any = None, stratum: Any = None, weight: Any = None, index: Any = None
-) -> SliceDict:
-    """Make a target that skorch can slice and batch out of scikit-survival's.
+class Target(Mapping[str, Tensor], ABC):
+    """Columns of some rows by name, event, time and so on, and the loss of outputs for them."""
+
+    #: Whether batches are laid out as risk sets: each needs an event, and comes in order of time.
+    has_risk_sets: ClassVar[bool] = False
+
+    @property
+    @abstractmethod
+    def columns(self) -> Columns:
+        """The columns by name."""
+
+    @property
+    @abstractmethod
+    def information(self) -> Tensor:
+        """What the mean loss of the rows is divided by: events for Cox, else rows, weighted."""
+
+    @abstractmethod
+    def take(self, rows: Tensor) -> Target:
+        """Return the target of some rows."""
+
+    @abstractmethod
+    def loss(self, criterion: Criterion, output: Output) -> Tensor:
+        """Return the loss of an output for all rows."""
+
+    def breslow_baseline(self, log_hazard_ratio: Tensor) -> BreslowBaseline:
+        """Return the baseline hazard of a Cox model, given the log hazard ratio of all rows."""
+        columns: dict[str, Any] = self.columns
+        return breslow_baseline(log_hazard_ratio, **columns)
+
+    def split(self, index: Tensor, sizes: Sequence[int]) -> Sequence[Target]:
+        """Return the targets of several batches, whose rows stand behind each other in `index`."""
+        return [self.take(rows) for rows in index.split(list(sizes))]
+
+    def to(self, device: torch.device) -> Target:
+        """Return this target, on `device` where it is better moved once than batch by batch."""
+        return self
+
+    @property
+    def order(self) -> Tensor | None:
+        """Rows in the order of their risk sets; None if they lie so, or have none."""
+        return None
+
+    @property
+    def n_rows(self) -> int:
+        """Number of rows, in all processes together."""
+        return len(next(iter(self.values())))
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self.columns[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.columns)
+
+    def __len__(self) -> int:
+        return len(self.columns)
+
+
+class PlainTarget(Target):
+    """Columns for a criterion that takes them as they are.
 
     Parameters
     ----------
-    y : structured array of shape (n_samples,)
-        Event indicator and time, as `sksurv.util.Surv` makes it.
-    entry : array-like of shape (n_samples,), optional
-        Time of delayed entry, in the unit of the time.
-    stratum : array-like of shape (n_samples,), optional
-        Labels of the strata, of any type. Integers are kept, others replaced by codes: where a net
-        sees the data part by part, or several processes hold parts, give integers.
-    weight : array-like of shape (n_samples,), optional
-        Weight of each row.
-    index : array-like of int of shape (n_samples,), optional
-        Identity of each row, such as ``range(n_samples)``, for `sksurvtorch.losses.MomentumLoss`.
-
-    Returns
-    -------
-    skorch.helper.SliceDict
-        With the keys event and time, and the others where given. It can be passed as `y` to `fit`
-        of a net whose criterion is a survival loss, and to scikit-learn's cross-validation around
-        it.
-
-    Raises
-    ------
-    ValueError
-        If `y` is not such an array, or lengths differ.
-
-    Examples
-    --------
-    >>> from sksurv.util import Surv
-    >>> from sksurvtorch.nets import survival_target
-    >>> survival_target(Surv.from_arrays([True, False], [2.0, 3.0]))["time"]
-    array([2., 3.])
+    columns : dict of tensors of shape (n_samples,)
+        The columns.
     """
-    from skorch.helper import SliceDict
 
-    event, time = check_survival_y(y)
-    columns = {"entry": entry, "weight": weight, "index": index}
-    if stratum is not None:
-        labels, codes = stratum_codes(stratum, len(time))
-        labels = np.array(labels.tolist())  # integers may have come as objects
-        integers = labels.dtype.kind in "iu"
-        columns["stratum"] = labels[codes].astype(np.int64) if integers else codes
-    given = {
-        name: check_vector(name, np.array(column), len(time)).numpy()
-        for name, column in columns.items()
-        if column is not None
-    }
-    return SliceDict(event=event, time=time, **given)
+    columns: Columns
+
+    def __init__(self, columns: Columns) -> None:
+        self.columns = columns
+
+    @property
+    def information(self) -> Tensor:
+        """Number of rows, or the sum of their weights."""
+        return self["weight"].sum() if "weight" in self else torch.tensor(float(self.n_rows))
+
+    def take(self, rows: Tensor) -> PlainTarget:
+        """Return the target of some rows."""
+        return PlainTarget({name: x[rows.to(x.device)] for name, x in self.columns.items()})
+
+    def loss(self, criterion: Criterion, output: Output) -> Tensor:
+        """Return the loss of an output for all rows."""
+        if isinstance(criterion, MomentumLoss):  # which knows both outputs, and moves the columns
+            return criterion(output, self)  # type: ignore[no-any-return]
+        output = _first(output)
+        return criterion(output, {name: x.to(output.device) for name, x in self.items()})
 
 
-def stratum_codes(stratum: Any, n_samples: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the labels of the strata, ascending, and the code of each row."""
-    values = np.asarray(stratum)
-    if values.shape != (n_samples,):
-        raise ValueError(f"`stratum` must have shape ({n_samples},), got {values.shape}.")
-    missing = [value is None or value != value for value in values.tolist()]
-    if any(missing):
-        first = values[missing].tolist()[0]
-        raise ValueError(
-            f"`stratum` must not be missing, got {first!r} ({sum(missing)} of {n_samples} rows). "
-            "Give such rows a stratum of their own."
-        )
-    labels, codes = np.unique(values, return_inverse=True)
-    return labels, codes
+class RiskSetTarget(Target):
+    """Target of a Cox model whose risk sets are known.
+
+    Parameters
+    ----------
+    risk_sets : RiskSets
+        Risk sets of the rows.
+    """
+
+    has_risk_sets = True
+    risk_sets: RiskSets
+
+    def __init__(self, risk_sets: RiskSets) -> None:
+        self.risk_sets = risk_sets
+
+    @cached_property
+    def columns(self) -> Columns:
+        """The columns by name; a row of weight 0 has no event."""
+        return self.risk_sets.columns
+
+    @property
+    def information(self) -> Tensor:
+        """Number of events, or the sum of their weights."""
+        return self.risk_sets.total_event_weight
+
+    @property
+    def order(self) -> Tensor | None:
+        """Rows in the order of their risk sets; None if they lie so."""
+        return self.risk_sets.order
+
+    def take(self, rows: Tensor) -> RiskSetTarget:
+        """Return the target of some rows."""
+        return RiskSetTarget(self.risk_sets.take(rows))
+
+    def split(self, index: Tensor, sizes: Sequence[int]) -> Sequence[Target]:
+        """Return the targets of several batches, all laid out in one pass."""
+        return [RiskSetTarget(risk_sets) for risk_sets in self.risk_sets.split(index, sizes)]
+
+    def to(self, device: torch.device) -> RiskSetTarget:
+        """Return this target on `device`, if batches can be laid out there."""
+        stays = {"entry", "stratum"} & set(self) or widest(device) != torch.float64
+        return self if stays else RiskSetTarget(self.risk_sets.to(device))
+
+    def breslow_baseline(self, log_hazard_ratio: Tensor) -> BreslowBaseline:
+        """Return the baseline hazard, given the log hazard ratio of all rows."""
+        return breslow_baseline(log_hazard_ratio, risk_sets=self.risk_sets)
+
+    def loss(self, criterion: Criterion, output: Output) -> Tensor:
+        """Return the loss of an output for all rows."""
+        if isinstance(criterion, MomentumLoss):  # its bank is for plain columns
+            criterion = criterion.loss
+        output = _first(output)
+        return criterion(output, risk_sets=self.risk_sets.to(output.device))
+
+
+class UnsortedTarget(RiskSetTarget):
+    """Target of a Cox model whose rows keep their order: nothing is sorted until it is asked for.
+
+    Parameters
+    ----------
+    columns : dict of tensors of shape (n_samples,)
+        Columns with valid values.
+    ties : {"efron", "breslow"}
+        How events at the same time share their risk set.
+    """
+
+    columns: Columns
+
+    def __init__(self, columns: Columns, ties: str) -> None:
+        self.columns = columns
+        self.ties = ties
+        if "weight" in columns:
+            self.columns = columns | {"event": columns["event"] & (columns["weight"] > 0)}
+
+    @cached_property
+    def risk_sets(self) -> RiskSets:  # type: ignore[override]  # laid out when asked for
+        """Risk sets of all rows."""
+        return RiskSets.of_checked(self.columns, self.ties)
+
+    @property
+    def information(self) -> Tensor:
+        """Number of events, or the sum of their weights."""
+        event = self["event"]
+        return self["weight"][event].sum() if "weight" in self else event.sum()
+
+    @cached_property
+    def order(self) -> Tensor | None:
+        """Rows in the order of their risk sets; None if they lie so."""
+        y = self.columns
+        key, _ = keys(y["event"], y["time"], y.get("entry"), y.get("stratum"))
+        return None if ascends(key) else sort(key)[1]
+
+    def breslow_baseline(self, log_hazard_ratio: Tensor) -> BreslowBaseline:
+        """Return the baseline hazard; rows are sorted only if there is late entry."""
+        late = "entry" in self
+        return (RiskSetTarget if late else Target).breslow_baseline(self, log_hazard_ratio)
+
+    def take(self, rows: Tensor) -> UnsortedTarget:
+        """Return the target of some rows."""
+        return UnsortedTarget({name: x[rows] for name, x in self.columns.items()}, self.ties)
+
+    def to(self, device: torch.device) -> UnsortedTarget:
+        """Return this target, which is laid out batch by batch on the CPU."""
+        return self
+
+
+@dataclass(frozen=True)
+class Spread:
+    """How the rows of a batch are spread over the processes of a training."""
+
+    counts: Sequence[int]  # number of rows that each process holds
+    place: Tensor  # (n_samples,) of each row, among the gathered ones
+    group: Group
+
+    @classmethod
+    def of(cls, places: Tensor, counts: Sequence[int], group: Group) -> Spread:
+        """Return it for rows given by their places, where each process holds `counts` of all."""
+        ends = torch.tensor(counts).cumsum(0)
+        owner = torch.searchsorted(ends, places, right=True)
+        order = owner.argsort(stable=True)
+        place = torch.empty_like(order).index_copy_(0, order, torch.arange(len(order)))
+        return cls(owner.bincount(minlength=len(counts)).tolist(), place, group)
+
+    def gather(self, x: Tensor) -> Tensor:
+        """Return what belongs to all rows, in their order, given what belongs to those held."""
+        gathered = self.group.gather_with_gradient(x, self.counts)
+        return gathered.index_select(0, self.place.to(x.device, non_blocking=True))
+
+
+class SpreadTarget(Target):
+    """Target of all rows of a batch, of which this process holds some.
+
+    Parameters
+    ----------
+    target : Target
+        Target of all rows, as one process would have it.
+    spread : Spread
+        Where the rows are.
+    """
+
+    def __init__(self, target: Target, spread: Spread) -> None:
+        self.target = target
+        self.spread = spread
+
+    @property
+    def columns(self) -> Columns:
+        """The columns of all rows by name."""
+        return self.target.columns
+
+    @property
+    def information(self) -> Tensor:
+        """What the mean loss of all rows is divided by."""
+        return self.target.information
+
+    def take(self, rows: Tensor) -> SpreadTarget:
+        """Return the target of some rows."""
+        spread = self.spread
+        spread = Spread.of(spread.place[rows], spread.counts, spread.group)
+        return SpreadTarget(self.target.take(rows), spread)
+
+    def loss(self, criterion: Criterion, output: Output) -> Tensor:
+        """Return the loss of all rows, given the output for those held."""
+        if isinstance(output, tuple):
+            return self.target.loss(criterion, tuple(map(self.spread.gather, output)))
+        return self.target.loss(criterion, self.spread.gather(output))
+
+
+def cox_target(columns: Columns, ties: str, *, lay_out: bool) -> RiskSetTarget:
+    """Return the target of a Cox model with columns of any value; sort it now if it is laid out."""
+    if lay_out:
+        return RiskSetTarget(RiskSets(**columns, ties=ties))
+    return UnsortedTarget(checked_columns(**columns), ties)
+
+
+def target_of(criterion: Criterion, columns: Columns, *, lay_out: bool) -> Target:
+    """Return the target that a criterion takes."""
+    if isinstance(criterion, CoxPHLoss):
+        return cox_target(columns, criterion.ties, lay_out=lay_out)
+    return PlainTarget(columns)
+
+
+def _first(output: Output) -> Tensor:
+    """Return the output that is trained."""
+    return output[0] if isinstance(output, tuple) else output

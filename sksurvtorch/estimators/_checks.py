@@ -1,0 +1,115 @@
+"""Checks of the parameters of an estimator, before there are any data."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from sksurvtorch import _validation as validation
+from sksurvtorch.estimators._settings import (
+    DTYPES,
+    OPTIMIZERS,
+    asked_batch_size,
+    is_lbfgs,
+    resolve_dtype,
+)
+from sksurvtorch.nets.modules import ACTIVATIONS, NORMS
+
+if TYPE_CHECKING:
+    from sksurvtorch.estimators._base import SurvivalNetEstimator
+
+SCHEDULES = ("cosine", "constant")
+#: Parameters that make the network and its optimizer, as far as an estimator has them.
+_MAKERS = (
+    "hidden_layer_sizes", "activation", "dropout", "norm", "module", "ties", "shape", "optimizer",
+    "device", "compile", "momentum", "momentum_steps", "momentum_rate", "momentum_warmup",
+)  # fmt: skip
+
+
+def check_parameters(estimator: SurvivalNetEstimator) -> None:
+    """Raise unless all parameters are valid, whatever the data."""
+    p = estimator
+    p._check_names()
+    validation.check_sizes("hidden_layer_sizes", p.hidden_layer_sizes)
+    validation.check_option("activation", p.activation, tuple(ACTIVATIONS))
+    validation.check_option("norm", p.norm, NORMS)
+    validation.check_number("dropout", p.dropout, float, 0.0, 1.0)
+    validation.check_number("lr", p.lr, float, 0.0, closed=False)
+    validation.check_option("lr_schedule", p.lr_schedule, SCHEDULES)
+    if p.alpha != "auto":
+        validation.check_number("alpha", p.alpha, float, 0.0)
+    if p.max_epochs != "auto":
+        validation.check_number("max_epochs", p.max_epochs, int, 1)
+    asked_batch_size(p)
+    for flag in ("early_stopping", "compile", "warm_start"):
+        validation.check_flag(flag, getattr(p, flag))
+    validation.check_number("n_iter_no_change", p.n_iter_no_change, int, 1)
+    validation.check_number("tol", p.tol, float, 0.0)
+    validation.check_number(
+        "validation_fraction", p.validation_fraction, float, 0.0, 1.0, closed=False
+    )
+    validation.check_option("dtype", p.dtype, ("auto", *DTYPES))
+    _check_optimizer(p.optimizer)
+    if not isinstance(p.verbose, bool):
+        validation.check_number("verbose", p.verbose, int, 0)
+    _check_callbacks(p.callbacks)
+    _check_momentum(p)
+
+
+def _check_callbacks(callbacks: Any) -> None:
+    """Raise unless these are callbacks, or pairs of a name and one."""
+    for item in callbacks.items() if isinstance(callbacks, dict) else callbacks or []:
+        callback = item[1] if isinstance(item, tuple) and len(item) == 2 else item
+        if not hasattr(callback, "on_train_begin"):
+            raise TypeError(
+                "`callbacks` must be skorch callbacks, or pairs of a name and a callback, got "
+                f"{item!r:.80}."
+            )
+
+
+def _check_optimizer(optimizer: Any) -> None:
+    """Raise unless this is the name of an optimizer, or the class of one."""
+    if isinstance(optimizer, str):
+        validation.check_option("optimizer", optimizer, tuple(OPTIMIZERS))
+    elif not (isinstance(optimizer, type) and issubclass(optimizer, torch.optim.Optimizer)):
+        names = ", ".join(map(repr, OPTIMIZERS))
+        got = repr(optimizer)
+        if isinstance(optimizer, torch.optim.Optimizer):
+            got = f"an instance of {type(optimizer).__name__}; give options as optimizer__name"
+        raise TypeError(f"`optimizer` must be one of {names} or a torch.optim class, got {got}.")
+
+
+def _check_momentum(p: SurvivalNetEstimator) -> None:
+    """Raise unless the parameters of momentum are valid."""
+    validation.check_flag("momentum", p.momentum)
+    validation.check_number("momentum_steps", p.momentum_steps, int, 0)
+    validation.check_number("momentum_rate", p.momentum_rate, float, 0.0, 1.0)
+    validation.check_flag("momentum_warmup", p.momentum_warmup)
+    if p.momentum and is_lbfgs(p):
+        raise ValueError(
+            "`momentum` must be False for L-BFGS, got True. It takes all rows at once and ends at "
+            "an optimum: there is nothing to average, and no earlier batch."
+        )
+
+
+def check_resumes(estimator: SurvivalNetEstimator) -> None:
+    """Raise if a parameter that made the network has changed since."""
+    before, now = estimator._made_with, made_with(estimator)
+    for name in [*before, *(now.keys() - before.keys())]:
+        old, new = before.get(name), now.get(name)
+        if new is not old and new != old:
+            raise ValueError(
+                f"`{name}` must stay {old!r} where the training of a network goes on, got "
+                f"{new!r}. Fit with warm_start=False to make a new network."
+            )
+
+
+def made_with(estimator: SurvivalNetEstimator) -> dict[str, Any]:
+    """Return the parameters that make the network and its optimizer."""
+    known = estimator.get_params(deep=False)
+    parameters = {name: known[name] for name in _MAKERS if name in known}
+    for prefix in ("module__", "optimizer__"):
+        parameters |= {prefix + k: v for k, v in estimator._prefixed(prefix).items()}
+    parameters.pop("optimizer__lr", None)
+    return parameters | {"dtype": str(resolve_dtype(estimator)).removeprefix("torch.")}

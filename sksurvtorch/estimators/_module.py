@@ -1,0 +1,70 @@
+"""The network of an estimator: the built-in one, or one of the user's."""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from sksurvtorch.estimators._settings import layer_sizes
+from sksurvtorch.nets.modules import MLP
+
+if TYPE_CHECKING:
+    from sksurvtorch.estimators._base import SurvivalNetEstimator
+
+
+def make_module(estimator: SurvivalNetEstimator, sample_shape: tuple[int, ...]) -> nn.Module:
+    """Return the network of an estimator: the built-in one, or a new one of the user's."""
+    options = estimator._prefixed("module__")
+    module = estimator.module
+    if module is None:
+        if options:
+            names = ", ".join(f"module__{name}" for name in options)
+            raise ValueError(
+                f"`module` must be given for {names} to have a meaning, got None. The built-in "
+                "network takes hidden_layer_sizes, activation, dropout and norm."
+            )
+        (n_features,) = sample_shape
+        return MLP(
+            n_features,
+            estimator._n_outputs,
+            hidden_layer_sizes=layer_sizes(estimator),
+            activation=estimator.activation,
+            dropout=estimator.dropout,
+            norm=estimator.norm,
+            bias=estimator._bias,
+        )
+    if isinstance(module, nn.Module):
+        return type(module)(**options) if options else copy.deepcopy(module)
+    if not callable(module):
+        raise TypeError(
+            "`module` must be a torch.nn.Module, or a class or function that makes one, got "
+            f"{module!r}."
+        )
+    try:
+        made = module(**options)
+    except TypeError as error:
+        error.add_note(f"`module` was called with {options or 'no options'}: give module__name=...")
+        raise
+    if not isinstance(made, nn.Module):
+        raise TypeError(f"`module` must make a torch.nn.Module, got {type(made).__name__}.")
+    return made
+
+
+def check_output(module: nn.Module, X: Tensor, width: int) -> None:
+    """Raise unless a network of the user returns what the model needs."""
+    module.eval()
+    with torch.no_grad():
+        try:
+            output = module(X.clone())  # it may write to its input
+        except Exception as error:
+            error.add_note(f"`module` was called with X of shape {tuple(X.shape)} and {X.dtype}.")
+            raise
+    shape = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
+    if shape != (len(X), width) and not (width == 1 and shape == (len(X),)):
+        raise ValueError(
+            f"`module` must return a tensor of shape (n_samples, {width}), got {shape} for an "
+            f"input of shape {tuple(X.shape)}."
+        )

@@ -1,0 +1,142 @@
+"""What the parameters of an estimator come to in one fit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from sksurvtorch import _validation as validation
+from sksurvtorch._processes import Group, group_of
+
+if TYPE_CHECKING:
+    from sksurvtorch.estimators._base import SurvivalNetEstimator
+
+OPTIMIZERS: dict[str, type[torch.optim.Optimizer]] = {
+    "adam": torch.optim.Adam,
+    "sgd": torch.optim.SGD,
+    "lbfgs": torch.optim.LBFGS,
+}
+DTYPES = {"float32": torch.float32, "float64": torch.float64}
+LBFGS_OPTIONS: dict[str, Any] = {
+    "lr": 1.0,
+    "max_iter": 20,  # counts as an epoch
+    "history_size": 20,
+    "line_search_fn": "strong_wolfe",
+    "tolerance_grad": 1e-10,
+    "tolerance_change": 1e-14,
+}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Parameters of an estimator as a fit uses them, made once for each.
+
+    Attributes
+    ----------
+    layer_sizes : tuple of int
+        Widths of the hidden layers of the built-in network.
+    is_linear : bool
+        Whether the network is the built-in linear model.
+    is_lbfgs : bool
+        Whether the optimizer takes whole-data steps with a closure.
+    dtype : torch.dtype
+        Dtype of the network.
+    alpha : float
+        Strength of the penalty.
+    lr : float
+        Learning rate at the start of a training.
+    n_epochs : int
+        Number of epochs of a whole training.
+    bank_batches : int or None
+        Number of earlier batches that the loss spans; None where it spans none.
+    device : torch.device
+        Where to train.
+    accelerator : accelerate.Accelerator or None
+        What drives the training.
+    group : Group
+        The processes that train together.
+    """
+
+    layer_sizes: tuple[int, ...]
+    is_linear: bool
+    is_lbfgs: bool
+    dtype: torch.dtype
+    alpha: float
+    lr: float
+    n_epochs: int
+    bank_batches: int | None
+    _batch_size: int | None  # that of one process; None for all rows
+    device: torch.device
+    accelerator: Any
+    group: Group
+
+    @classmethod
+    def of(
+        cls, estimator: SurvivalNetEstimator, device: torch.device, accelerator: Any = None
+    ) -> Settings:
+        """Resolve valid parameters."""
+        p, sizes, lbfgs = estimator, layer_sizes(estimator), is_lbfgs(estimator)
+        return cls(
+            layer_sizes=sizes,
+            is_linear=is_linear(p),
+            is_lbfgs=lbfgs,
+            dtype=resolve_dtype(p),
+            # No penalty where the usual linear model is wanted.
+            alpha=(10.0 if p.module is None and sizes else 0.0)
+            if p.alpha == "auto"
+            else float(p.alpha),
+            lr=float(p._prefixed("optimizer__").get("lr", 1.0 if lbfgs else p.lr)),
+            n_epochs=int((200 if lbfgs else 100) if p.max_epochs == "auto" else p.max_epochs),
+            bank_batches=p.momentum_steps if uses_bank(p) else None,
+            _batch_size=None if lbfgs else asked_batch_size(p),
+            device=device,
+            accelerator=accelerator,
+            group=group_of(accelerator),
+        )
+
+    def batch_size(self, n_rows: int) -> int:
+        """Return the number of rows in a batch of all processes: all for a whole-data optimizer."""
+        return n_rows if self._batch_size is None else self._batch_size * self.group.size
+
+    def bank_size(self, batch_size: int) -> int | None:
+        """Return the number of rows in the bank of the momentum mode; None without one."""
+        return None if self.bank_batches is None else self.bank_batches * batch_size
+
+
+def layer_sizes(estimator: SurvivalNetEstimator) -> tuple[int, ...]:
+    """Return the widths of the hidden layers."""
+    return validation.check_sizes("hidden_layer_sizes", estimator.hidden_layer_sizes)
+
+
+def is_linear(estimator: SurvivalNetEstimator) -> bool:
+    """Whether the built-in network is the linear model."""
+    return estimator.module is None and not layer_sizes(estimator)
+
+
+def resolve_dtype(estimator: SurvivalNetEstimator) -> torch.dtype:
+    """Return the dtype of the network: a line search needs float64."""
+    if estimator.dtype == "auto":
+        return torch.float64 if is_lbfgs(estimator) else torch.float32
+    return DTYPES[estimator.dtype]
+
+
+def is_lbfgs(estimator: SurvivalNetEstimator) -> bool:
+    """Whether the optimizer takes whole-data steps with a closure."""
+    return estimator.optimizer in ("lbfgs", torch.optim.LBFGS)
+
+
+def asked_batch_size(estimator: SurvivalNetEstimator) -> int | None:
+    """Return the batch size that was asked for, in either spelling; skorch's -1 means all rows."""
+    asked = estimator._prefixed("iterator_train__").get("batch_size", estimator.batch_size)
+    if asked is None or asked == -1:
+        return None
+    validation.check_number("batch_size", asked, int, 1)
+    return int(asked)
+
+
+def uses_bank(estimator: SurvivalNetEstimator) -> bool:
+    """Whether the loss spans earlier batches: a sum over samples has no use for them."""
+    loss = estimator._criterion()["criterion"]
+    return bool(estimator.momentum and estimator.momentum_steps > 0 and not loss.sum_over_samples)

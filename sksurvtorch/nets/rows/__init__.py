@@ -1,0 +1,8 @@
+"""Rows of X: one interface, `Rows`, and a file for each way in which they can lie."""
+
+from sksurvtorch.nets.rows.base import Rows
+from sksurvtorch.nets.rows.door import as_rows, find_stored
+from sksurvtorch.nets.rows.memory import MemoryRows, as_tensor
+from sksurvtorch.nets.rows.spread import pool
+
+__all__ = ["MemoryRows", "Rows", "as_rows", "as_tensor", "find_stored", "pool"]

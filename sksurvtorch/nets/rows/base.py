@@ -1,0 +1,128 @@
+"""What the rows of X can do, wherever they lie."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+
+from sksurvtorch.nets.target import Target
+
+# Rows that are looked at together where all are: their copy stays in the processor's cache.
+_AT_ONCE = 2_048
+
+
+class Rows(ABC):
+    """Rows of X, which are given by their numbers, counted from 0 on.
+
+    A process *holds* the rows that it can read. In a training by several processes these are some
+    of the rows, and all of them everywhere else. Methods that return tensors return rows held.
+
+    Attributes
+    ----------
+    dtype : torch.dtype
+        Of the rows that are read.
+    device : torch.device
+        Where they are read to.
+    in_memory : bool
+        Whether all of them are in memory, in every process.
+    """
+
+    dtype: torch.dtype
+    device = torch.device("cpu")
+    in_memory: bool
+    #: Whether they can be put in another order at the cost of a copy in memory.
+    can_be_sorted = False
+
+    @property
+    @abstractmethod
+    def shape(self) -> tuple[int, ...]:
+        """Number of rows, and shape of a row."""
+
+    @abstractmethod
+    def select(self, rows: Tensor) -> Self:
+        """Return some rows, which are numbered anew."""
+
+    @abstractmethod
+    def take(self, rows: Tensor) -> Tensor:
+        """Return some rows."""
+
+    @abstractmethod
+    def read(
+        self, batches: Iterable[Tensor], num_workers: int = 0, seed: int = 0
+    ) -> Iterator[Tensor]:
+        """Iterate over batches, each given by its rows; workers with this seed may read ahead."""
+
+    @abstractmethod
+    def deal(self, window: Iterable[Tensor]) -> Iterator[Tensor]:
+        """Iterate over batches whose rows may all be read before, in the order of the file."""
+
+    @abstractmethod
+    def pieces(self, size: int | None = None, num_workers: int = 0) -> Iterator[Tensor]:
+        """Iterate over all rows as they lie, in one piece at least, which may be empty."""
+
+    @abstractmethod
+    def head(self) -> Tensor:
+        """Return the first two rows."""
+
+    @abstractmethod
+    def whole(self) -> Tensor:
+        """Return all rows."""
+
+    def for_callbacks(self) -> Any:
+        """Return all rows for callbacks to look at; those that are stored stay where they are."""
+        return self
+
+    @abstractmethod
+    def into_memory(self, rows: Tensor) -> Rows:
+        """Return some rows, whose numbers ascend, in memory."""
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    @property
+    def row_bytes(self) -> int:
+        """Size of a row."""
+        return max(1, math.prod(self.shape[1:]) * self.dtype.itemsize)
+
+    @property
+    def n_at_once(self) -> int:
+        """Number of rows in a piece, unless another one is asked for."""
+        return _AT_ONCE
+
+    def n_in_window(self, window_bytes: int) -> int:
+        """Return the number of rows that can be shuffled together, for this much more memory."""
+        return len(self) if self.in_memory else window_bytes // self.row_bytes
+
+    def to(self, device: torch.device) -> Rows:
+        """Return these rows, on `device` where that is better than to move them batch by batch."""
+        return self
+
+    def in_full(self) -> Rows:
+        """Return these rows in the precision in which they are stored, if that is known."""
+        return self
+
+    @property
+    def n_held(self) -> int:
+        """Number of the rows that this process holds."""
+        return len(self)
+
+    def held(self, column: Tensor) -> Tensor:
+        """Return that part of a column of all rows which belongs to the rows held."""
+        return column
+
+    def gather(self, output: Tensor) -> Tensor:
+        """Return what belongs to all rows, given what belongs to the rows held."""
+        return output
+
+    def exchange(self, what: Any) -> list[Any]:
+        """Return what each process that holds rows has to say."""
+        return [what]
+
+    def mark(self, y: Target, rows: Tensor | None = None) -> Target:
+        """Return the target of some rows, or of all; it knows which processes hold them."""
+        return y

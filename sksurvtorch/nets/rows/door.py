@@ -1,0 +1,40 @@
+"""Where X becomes rows: the one place that looks in which way they lie."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch.utils.data import Dataset
+
+from sksurvtorch.nets.rows.base import Rows
+from sksurvtorch.nets.rows.dataset import DatasetRows
+from sksurvtorch.nets.rows.mapped import MappedRows, is_mapped
+from sksurvtorch.nets.rows.memory import MemoryRows
+
+
+def as_rows(X: Any) -> Rows:
+    """Return the rows of an array, a tensor, a memory map or a torch dataset, in their dtype."""
+    if isinstance(X, Rows):
+        return X
+    stored = find_stored(X)
+    if stored is not None:
+        return stored
+    from skorch.utils import to_tensor  # which takes some time to load
+
+    return MemoryRows(to_tensor(X, device="cpu"))
+
+
+def find_stored(X: Any, dtypes: Sequence[torch.dtype] = ()) -> Rows | None:
+    """Return the rows of X where they are stored, or None if it is in memory.
+
+    They are read in their own dtype if it is one of `dtypes`, or if there are none to choose from;
+    else in the first of these, as are the rows of a torch dataset.
+    """
+    if isinstance(X, Dataset):
+        return DatasetRows(X, dtypes[0] if dtypes else None)
+    if not (is_mapped(X) and X.dtype.kind in "fiub" and len(X)):
+        return None
+    own = [dtype for dtype in dtypes if X.dtype == str(dtype).removeprefix("torch.")] or dtypes[:1]
+    return MappedRows(X, own[0] if own else torch.from_numpy(X[:0].copy()).dtype)

@@ -1,0 +1,163 @@
+"""Rows that are spread over the processes of a training: each process holds some of them."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+
+from sksurvtorch._processes import Group
+from sksurvtorch.nets.rows.base import Rows
+from sksurvtorch.nets.target import Spread, SpreadTarget, Target
+
+
+class SpreadRows(Rows):
+    """Rows of all processes, those of the first process first.
+
+    Parameters
+    ----------
+    own : Rows
+        The rows that this process has.
+    counts : sequence of int
+        Number of rows that each process has.
+    group : Group
+        The processes.
+    in_memory : bool
+        Whether all processes have their rows in memory.
+    """
+
+    def __init__(self, own: Rows, counts: Sequence[int], group: Group, *, in_memory: bool) -> None:
+        self.own = own
+        self.counts = counts
+        self.group = group
+        self.in_memory = in_memory
+        self.dtype = own.dtype
+        self.device = own.device
+        self._start = sum(counts[: group.rank])
+        #: Places among the rows of all processes, if these are not all of them.
+        self._subset: Tensor | None = None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Number of rows, and shape of a row."""
+        n_rows = sum(self.counts) if self._subset is None else len(self._subset)
+        return n_rows, *self.own.shape[1:]
+
+    def select(self, rows: Tensor) -> Self:
+        """Return some rows, which stay where they are."""
+        chosen = copy.copy(self)
+        chosen._subset = self._places(rows)
+        return chosen
+
+    def take(self, rows: Tensor) -> Tensor:
+        """Return those of some rows that are held."""
+        return self.own.take(self._own(rows))
+
+    def read(
+        self, batches: Iterable[Tensor], num_workers: int = 0, seed: int = 0
+    ) -> Iterator[Tensor]:
+        """Iterate over what is held of batches, each given by its rows."""
+        return self.own.read(map(self._own, batches), num_workers, seed)
+
+    def deal(self, window: Iterable[Tensor]) -> Iterator[Tensor]:
+        """Iterate over what is held of batches, which may all be read before."""
+        return self.own.deal(map(self._own, window))
+
+    def pieces(self, size: int | None = None, num_workers: int = 0) -> Iterator[Tensor]:
+        """Iterate over the rows held, in one piece at least, which may be empty."""
+        if self._subset is None:
+            return self.own.pieces(size, num_workers)
+        size = self.own.n_at_once if size is None else size
+        return self.own.read(self._own().split(size), num_workers)
+
+    def head(self) -> Tensor:
+        """Return the first two rows that this process has."""
+        return self.own.head()
+
+    def whole(self) -> Tensor:
+        """Return all rows that are held."""
+        return self.own.whole() if self._subset is None else self.own.take(self._own())
+
+    def into_memory(self, rows: Tensor) -> Rows:
+        """Return some rows, whose numbers ascend, in the memory of the process that holds each."""
+        if self.in_memory and len(rows) == len(self):
+            return self
+        spread = self.spread(rows)
+        own = self.own.into_memory(self._own(rows))
+        return SpreadRows(own, spread.counts, self.group, in_memory=True).select(spread.place)
+
+    def to(self, device: torch.device) -> Rows:
+        """Return these rows, on `device` where that is better than to move them batch by batch."""
+        there = copy.copy(self)
+        there.own = self.own.to(device)
+        there.device = there.own.device
+        return there
+
+    @property
+    def n_held(self) -> int:
+        """Number of the rows that this process holds."""
+        return len(self.own) if self._subset is None else len(self._own())
+
+    def held(self, column: Tensor) -> Tensor:
+        """Return that part of a column of all rows which belongs to the rows held."""
+        return column[self._is_own(self._places())]
+
+    def gather(self, output: Tensor) -> Tensor:
+        """Return what belongs to all rows, given what belongs to the rows held."""
+        return self.spread().gather(output)
+
+    def exchange(self, what: Any) -> list[Any]:
+        """Return what each process has to say."""
+        return self.group.exchange(what)
+
+    def mark(self, y: Target, rows: Tensor | None = None) -> Target:
+        """Return the target of some rows, or of all; it knows which processes hold them."""
+        return SpreadTarget(y, self.spread(rows))
+
+    def spread(self, rows: Tensor | None = None) -> Spread:
+        """Return how some rows, or all, are spread over the processes."""
+        return Spread.of(self._places(rows), self.counts, self.group)
+
+    def _places(self, rows: Tensor | None = None) -> Tensor:
+        """Return the places of some rows, or of all, among those of all processes."""
+        if self._subset is None:
+            return torch.arange(len(self)) if rows is None else rows
+        return self._subset if rows is None else self._subset[rows]
+
+    def _is_own(self, places: Tensor) -> Tensor:
+        """Say of rows at some places whether this process holds them."""
+        return (places >= self._start) & (places < self._start + len(self.own))
+
+    def _own(self, rows: Tensor | None = None) -> Tensor:
+        """Return the numbers that those of some rows, or of all, have here that are held."""
+        places = self._places(rows)
+        return places[self._is_own(places)] - self._start
+
+
+def pool(rows: Rows, columns: dict[str, Tensor], group: Group) -> tuple[Rows, dict[str, Tensor]]:
+    """Return the rows of all processes, of which this one holds `rows`, and all their columns."""
+    if group.size == 1:
+        return rows, columns
+    dtypes = {name: column.dtype for name, column in columns.items()}
+    said = group.exchange((len(rows), rows.in_memory, rows.shape[1:], dtypes))
+    for number, (_, _, shape, others) in enumerate(said):
+        if shape != said[0][2] or others.keys() != said[0][3].keys():
+            raise ValueError(
+                "X and what comes with it must be alike in all processes, got samples of shape "
+                f"{said[0][2]} with {sorted(said[0][3])} in process 0, and of shape {shape} with "
+                f"{sorted(others)} in process {number}."
+            )
+    counts = [n_rows for n_rows, *_ in said]
+    gathered = {}
+    for name in sorted(columns):
+        column = columns[name]
+        given = {others[name] for *_, others in said}
+        if len(given) > 1:  # whole numbers here, fractions there
+            fractions = any(dtype.is_floating_point for dtype in given)
+            column = column.double() if fractions else column.long()
+        gathered[name] = group.gather(column, counts)
+    in_memory = all(in_memory for _, in_memory, *_ in said)
+    return SpreadRows(rows, counts, group, in_memory=in_memory), gathered

@@ -1,0 +1,38 @@
+"""What one training of a net is told."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Training:
+    """Settings of one training.
+
+    Attributes
+    ----------
+    n_epochs : int
+        Number of epochs.
+    batch_size : int
+        Largest number of rows in a batch, of all processes together.
+    callbacks : sequence
+        Callbacks of skorch, or pairs of a name and one.
+    l2 : float
+        Half of it times the `SquaredWeights` of the network is added to the training loss.
+    lr : float or None
+        Learning rate at the start; that of the optimizer if None.
+    mean_information : float or None
+        Mean over the batches of `Target.information`, where rows have weights.
+    bank_size : int or None
+        Largest number of rows in the bank of a `MomentumLoss`; None without a bank.
+    """
+
+    n_epochs: int
+    batch_size: int
+    callbacks: Sequence[Any]
+    l2: float = 0.0
+    lr: float | None = None
+    mean_information: float | None = None
+    bank_size: int | None = None
