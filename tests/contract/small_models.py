@@ -17,6 +17,14 @@ LOSSES = (CoxPHLoss, WeibullAFTLoss)
 both = pytest.mark.parametrize("kind", KINDS)
 both_losses = pytest.mark.parametrize("loss", LOSSES)
 
+N_VETERANS_FEATURES = 8
+
+
+def small(kind, **parameters):
+    """A small estimator, not fitted."""
+    defaults = {"hidden_layer_sizes": (8,), "max_epochs": 3, "batch_size": 50, "random_state": 0}
+    return kind(**{**defaults, **parameters})
+
 
 def fitted(kind, data, callbacks=None, **parameters):
     """A small estimator of ours, fitted."""
@@ -30,6 +38,24 @@ def fitted(kind, data, callbacks=None, **parameters):
     return kind(callbacks=callbacks, **{**defaults, **parameters}).fit(*data)
 
 
+def own_columns(kind, columns):
+    """The columns that a kind takes."""
+    names = ["entry", "sample_weight"] + ["stratum"] * (kind is CoxNNRegressor)
+    return {name: columns[name] for name in names}
+
+
+def predictions(model, X):
+    """All that a model says of X, without strata."""
+    return np.column_stack(
+        [
+            model.predict(X),
+            model.predict_median(X),
+            model.predict_expectation(X),
+            model.predict_survival_function(X, return_array=True),
+        ]
+    )
+
+
 class Mlp(nn.Module):
     """A network for the 14 features of WHAS500."""
 
@@ -37,6 +63,19 @@ class Mlp(nn.Module):
         super().__init__()
         self.layers = nn.Sequential(
             nn.Linear(14, width), nn.Tanh(), nn.Dropout(dropout), nn.Linear(width, n_outputs)
+        )
+
+    def forward(self, X):
+        return self.layers(X)
+
+
+class VeteransNet(nn.Module):
+    """A network for the features of the veterans, one-hot encoded."""
+
+    def __init__(self, n_outputs=1, width=3):
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Linear(N_VETERANS_FEATURES, width), nn.Tanh(), nn.Linear(width, n_outputs)
         )
 
     def forward(self, X):
