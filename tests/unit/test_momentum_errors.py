@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from sksurvtorch.losses import CoxPHLoss, Momentum, MomentumLoss, MomentumNetwork, WeibullAFTLoss
+from tests.unit.refusals import refuses
 
 EVENT = torch.tensor([True, False, True])
 TIME = torch.tensor([1.0, 2.0, 3.0])
@@ -17,14 +18,6 @@ COLUMNS = {
     "weight": TIME,
     "index": torch.tensor([1, 2, 3]),
 }
-
-
-def refuses(action, error, sentence):
-    """Assert that an action raises just this error with just this sentence."""
-    with pytest.raises(error) as raised:
-        action()
-    assert raised.type is error
-    assert str(raised.value) == sentence
 
 
 def momentum(backbone=None, loss=None, *, bank_size=3, **options):

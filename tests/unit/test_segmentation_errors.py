@@ -14,6 +14,7 @@ from sksurvtorch import targets
 from sksurvtorch.functional import affinities_terms, hot_distance_terms, weighted_error
 from sksurvtorch.losses import AffinitiesLoss, DummyLoss, HotDistanceLoss, MSELoss
 from sksurvtorch.nets import LossTerms
+from tests.unit.refusals import refuses
 
 NAN, INF = float("nan"), float("inf")
 P = torch.zeros(1, 2, 3)
@@ -31,14 +32,6 @@ COUNTS = (
 EVEN = (
     "`{}` must have an even number of channels, hot ones and then as many distances, got shape {}."
 )
-
-
-def refuses(action, error, sentence):
-    """Assert that an action raises just this error with just this sentence."""
-    with pytest.raises(error) as raised:
-        action()
-    assert raised.type is error
-    assert str(raised.value) == sentence
 
 
 def with_value(value, place=(0, 0, 1)):

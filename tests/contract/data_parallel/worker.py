@@ -1,4 +1,4 @@
-"""What each process of `test_data_parallel.py` does, and one process alone to compare with.
+"""What each process of a launch does, and one process alone to compare with.
 
 A case is a function of the `Share` of a process. What it returns is compared by name, over the
 processes and with what it returns where one process has all rows.

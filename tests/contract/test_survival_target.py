@@ -1,0 +1,63 @@
+"""What goes into a skorch net: a target of several columns, a dataset with it, and one input."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from skorch.helper import SliceDict
+from sksurv.util import Surv
+from torch import nn
+
+from sksurvtorch import CoxPHLoss
+from sksurvtorch.nets import SurvivalNet, survival_target
+from sksurvtorch.nets.dataset import SurvivalDataset
+from tests.contract.small_models import target_columns
+
+
+@pytest.mark.parametrize("with_", [(), ("entry",), ("weight",), ("stratum",)], ids=str)
+def test_a_target_has_what_was_given_and_slices(with_, whas500):
+    _, y = whas500
+    columns = {k: v for k, v in target_columns(y, CoxPHLoss).items() if k in with_}
+    target = survival_target(y, **columns)
+    assert isinstance(target, SliceDict)
+    assert set(target) == {"event", "time", *with_}
+    assert len(target) == len(y)
+    index = np.array([5, 2, 100])
+    for rows in (slice(3, 9), index, np.arange(len(y)) % 2 == 0):
+        part = target[rows]
+        np.testing.assert_array_equal(part["event"], y["event"][rows])
+        np.testing.assert_array_equal(part["time"], y["time"][rows])
+        for name in set(with_) - {"stratum"}:
+            np.testing.assert_array_equal(part[name], columns[name][rows])
+    if "stratum" in with_:
+        labels = np.unique(columns["stratum"])
+        np.testing.assert_array_equal(labels[target["stratum"]], columns["stratum"])
+
+
+@pytest.mark.parametrize("dtype", [int, np.int8, np.uint64, object])
+def test_strata_that_are_integers_keep_their_numbers(dtype):
+    """In another part of the data a stratum must not have the number of this one."""
+    y = Surv.from_arrays([True, False, True], [1.0, 2.0, 3.0])
+    target = survival_target(y, stratum=np.array([7, 3, 7], dtype=dtype))
+    assert target["stratum"].tolist() == [7, 3, 7]
+    assert target["stratum"].dtype == np.int64
+    loss = CoxPHLoss()(torch.zeros(3), **{k: torch.as_tensor(v) for k, v in target.items()})
+    assert loss.item() == pytest.approx(np.log(2) / 2)
+
+
+@pytest.mark.parametrize("index", [3, -1, slice(2, 5), [4, 2], np.arange(100) < 7], ids=str)
+def test_rows_of_a_dataset_are_indexed_as_a_tensor_is(index):
+    X, time = torch.randn(100, 2), torch.arange(100.0)
+    dataset = SurvivalDataset(X, {"time": time})
+    rows = torch.arange(100)[index] if isinstance(index, slice) else torch.as_tensor(index)
+    found = dataset[rows if isinstance(index, slice) else index]
+    assert torch.equal(found[0], X[rows])
+    assert torch.equal(found[1]["time"], time[rows])
+
+
+@pytest.mark.parametrize("pack", [lambda X: {"X": X}, lambda X: (X, X)], ids=["dict", "tuple"])
+def test_a_survival_net_takes_one_input(pack):
+    X, y = np.zeros((4, 2), dtype=np.float32), Surv.from_arrays([True] * 4, [1.0, 2.0, 3.0, 4.0])
+    with pytest.raises(TypeError, match=r"^X must be one array or tensor, got (dict|tuple)\. For"):
+        SurvivalNet(nn.Linear(2, 1), verbose=0).fit(pack(X), y)

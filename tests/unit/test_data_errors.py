@@ -1,0 +1,185 @@
+"""Every sentence that refuses features, targets, entries or weights, word for word."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from sksurv.util import Surv
+
+from sksurvtorch import CoxNNRegressor, WeibullAFTRegressor
+from sksurvtorch.exceptions import NoEventError
+from tests.unit.refusals import AT_RISK, EVENT, MAKE_Y, NOT_Y, POSITIVE, TIME, X, Y, both, refuses
+
+
+def structured(*fields):
+    y = np.zeros(20, dtype=[(name, kind) for name, kind, _ in fields])
+    for name, _, values in fields:
+        y[name] = values
+    return y
+
+
+@both
+@pytest.mark.parametrize(
+    ("y", "sentence"),
+    [
+        (TIME, NOT_Y.format("ndarray of shape (20,) and dtype float64")),
+        (list(TIME), NOT_Y.format("list")),
+        (
+            Y[:, None],
+            NOT_Y.format("ndarray of shape (20, 1) and dtype [('event', '?'), ('time', '<f8')]"),
+        ),
+        (
+            structured(("e", bool, EVENT), ("t", float, TIME), ("s", int, 0)),
+            "`y` must have two fields, the event indicator and the time, got 3: e, t, s. " + MAKE_Y,
+        ),
+        (
+            structured(("e", int, EVENT), ("t", float, TIME)),
+            "The first field of `y`, 'e', must be bool, True for an observed event, got int64. "
+            + MAKE_Y,
+        ),
+        (
+            structured(("t", float, TIME), ("e", bool, EVENT)),
+            "The first field of `y`, 't', must be bool, True for an observed event, got float64. "
+            + MAKE_Y,
+        ),
+        (
+            structured(("e", bool, EVENT), ("t", "U3", "12")),
+            "The second field of `y`, 't', must be a numeric time, got <U3.",
+        ),
+        (
+            Surv.from_arrays(EVENT, np.where(TIME > 18, np.nan, TIME)),
+            "`time` must be finite, got nan (2 of 20 rows). Impute or remove these rows.",
+        ),
+        (Y[:10], "`y` must have one row for each of X, 20, got 10."),
+    ],
+    ids=["plain", "list", "2d", "three", "int_event", "swapped", "text", "nan", "short"],
+)
+def test_y_of_the_wrong_kind(kind, y, sentence):
+    refuses(lambda: kind().fit(X, y), ValueError, sentence)
+
+
+@both
+def test_y_none(kind):
+    sentence = (
+        f"This {kind.__name__} requires y to be passed, but the target y is None. It must be a "
+        f"structured array with the fields event and time. {MAKE_Y}"
+    )
+    refuses(lambda: kind().fit(X, None), ValueError, sentence)
+
+
+@both
+def test_y_a_frame(kind):
+    frame = pd.DataFrame({"event": EVENT, "time": TIME})
+    with pytest.raises((ValueError, TypeError), match=r"^`y` must be a structured array"):
+        kind().fit(X, frame)
+
+
+@both
+def test_no_time_is_negative(kind):
+    refuses(
+        lambda: kind().fit(X, Surv.from_arrays(EVENT, TIME - 3)),
+        ValueError,
+        "`time` must be at least 0, got -2.0 (2 of 20 rows). Time counts from the origin of each "
+        "row, so it cannot lie before it.",
+    )
+
+
+def test_cox_takes_a_time_of_zero():
+    model = CoxNNRegressor(max_epochs=1).fit(X, Surv.from_arrays(EVENT, TIME - 1))
+    assert model.unique_times_[0] == 0
+
+
+def test_weibull_takes_positive_times_only():
+    y = Surv.from_arrays(EVENT, TIME - 1)
+    sentence = POSITIVE.format("0.0 (1 of 20 rows)")
+    refuses(lambda: WeibullAFTRegressor().fit(X, y), ValueError, sentence)
+
+
+@both
+@pytest.mark.parametrize(
+    ("entry", "error", "sentence"),
+    [
+        (
+            TIME - (TIME <= 18),
+            ValueError,
+            f"`entry` must be less than `time`, got 19.0 (2 of 20 rows). {AT_RISK}",
+        ),
+        (
+            np.where(TIME == 5, np.nan, 0.0),
+            ValueError,
+            f"`entry` must be less than `time`, got nan (1 of 20 rows). {AT_RISK}",
+        ),
+        (TIME[:3], ValueError, "`entry` must have shape (20,), got (3,)."),
+        (["a"] * 20, TypeError, "`entry` must be numeric, got <U1."),
+    ],
+    ids=["late", "nan", "short", "text"],
+)
+def test_entry(kind, entry, error, sentence):
+    refuses(lambda: kind().fit(X, Y, entry=entry), error, sentence)
+
+
+@both
+@pytest.mark.parametrize("place", ["fit", "predict"])
+def test_nan_in_x_is_refused_with_scikit_learns_sentence(kind, place):
+    gaps = X.copy()
+    gaps[3, 1] = np.nan
+    action = kind().fit if place == "fit" else kind(max_epochs=1).fit(X, Y).predict
+    args = (gaps, Y) if place == "fit" else (gaps,)
+    with pytest.raises(
+        ValueError, match=f"^Input X contains NaN.\n{kind.__name__} does not accept"
+    ):
+        action(*args)
+
+
+@both
+@pytest.mark.parametrize("weight", [None, np.where(EVENT, 0.0, 1.0)], ids=["none", "of_weight_0"])
+def test_data_without_an_event_are_refused(kind, weight):
+    y = Y if weight is not None else Surv.from_arrays(np.zeros(20, dtype=bool), TIME)
+    refuses(
+        lambda: kind().fit(X, y, sample_weight=weight),
+        NoEventError,
+        "`y` must have an event, got 20 rows that are censored or of weight 0.",
+    )
+
+
+@both
+@pytest.mark.parametrize("n_events", [1, 2])
+def test_early_stopping_needs_events_on_both_sides(kind, n_events):
+    """A fifth of the rows has, on its share, less than half an event."""
+    rng = np.random.default_rng(0)
+    y = Surv.from_arrays(np.arange(100) % 97 < n_events, np.arange(1.0, 101.0))
+    y["event"][97:] = False
+    refuses(
+        lambda: kind(early_stopping=True).fit(rng.normal(size=(100, 3)), y),
+        ValueError,
+        "`validation_fraction` must leave an event on both sides, got 0.2 of "
+        f"{n_events} events. Set `early_stopping` to False for so few.",
+    )
+
+
+@both
+def test_one_row_is_refused(kind):
+    sentence = "X must have at least 2 samples to fit, got n_samples = 1."
+    refuses(lambda: kind().fit(X[:1], Y[:1]), ValueError, sentence)
+
+
+@both
+@pytest.mark.parametrize(
+    ("weight", "sentence"),
+    [
+        (-TIME, "Negative values in data passed to `sample_weight`."),
+        (0 * TIME, "Sample weights must contain at least one non-zero number."),
+        (np.nan * TIME, "Input sample_weight contains NaN."),
+        (TIME[:4], "sample_weight.shape == (4,), expected (20,)!"),
+    ],
+    ids=["negative", "zero", "nan", "short"],
+)
+def test_weights_are_refused_with_scikit_learns_sentences(kind, weight, sentence):
+    refuses(lambda: kind().fit(X, Y, sample_weight=weight), ValueError, sentence)
+
+
+def test_strata_that_are_missing_are_refused_by_fit():
+    """Otherwise fit takes what no prediction would."""
+    with pytest.raises((ValueError, TypeError), match="`stratum`"):
+        CoxNNRegressor(max_epochs=1).fit(X, Y, stratum=np.where(EVENT, np.nan, 1.0))
