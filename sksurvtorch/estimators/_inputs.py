@@ -94,10 +94,11 @@ def _nearly_constant(rows: Rows, dtype: torch.dtype) -> np.ndarray:
 
 def _spread_as_given(X: Any, stored: Rows | None, columns: np.ndarray) -> np.ndarray:
     """Return the largest differences in some columns, in the precision in which X came."""
-    if stored is not None:
-        lowest, highest = column_ranges(stored.in_full())
-        return np.asarray(highest - lowest)[columns]
-    return np.asarray(np.ptp(np.asarray(X)[:, columns].astype(float), axis=0))
+    if stored is None:
+        return np.asarray(np.ptp(np.asarray(X)[:, columns].astype(float), axis=0))
+    lowest, highest = column_ranges(stored.in_full())
+    difference: np.ndarray = np.asarray(highest - lowest)[columns]
+    return difference
 
 
 def _warn_of_lost_precision(lost: np.ndarray, dtype: torch.dtype) -> None:

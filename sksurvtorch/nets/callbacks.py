@@ -183,6 +183,10 @@ class CosineDecay(LRScheduler):
     def __init__(self, T_max: int) -> None:
         super().__init__(CosineAnnealingLR, step_every="batch", T_max=T_max)
 
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Return what it was made with; skorch's own would name what it was made of, too."""
+        return {"T_max": self.T_max}
+
     def on_train_begin(self, net: Any, **kwargs: Any) -> None:
         """Start at the top; skorch's own would go on from where an earlier training ended."""
         self.batch_idx_ = 0

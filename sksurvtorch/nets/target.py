@@ -90,10 +90,13 @@ class PlainTarget(Target):
         The columns.
     """
 
-    columns: Columns
-
     def __init__(self, columns: Columns) -> None:
-        self.columns = columns
+        self._columns = columns
+
+    @property
+    def columns(self) -> Columns:
+        """The columns by name."""
+        return self._columns
 
     @property
     def information(self) -> Tensor:

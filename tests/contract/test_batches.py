@@ -9,7 +9,8 @@ from sksurv.util import Surv
 from sksurvtorch import CoxNNRegressor, CoxPHLoss, WeibullAFTRegressor
 from sksurvtorch.exceptions import SkippedBatchWarning
 from sksurvtorch.nets import SurvivalNet, survival_target
-from sksurvtorch.nets import loader as loader_module
+from sksurvtorch.nets import epochs as epochs_module
+from sksurvtorch.nets.epochs import EpochsAhead
 from sksurvtorch.nets.loader import BatchLoader
 from tests.contract.small_models import CountEvents, Mlp, both, fitted
 
@@ -78,7 +79,7 @@ def test_epochs_laid_out_at_once_are_those_drawn_one_by_one(
     dataset = net.get_dataset(X, survival_target(y))
 
     def epochs(at_once):
-        monkeypatch.setattr(loader_module, "_ROWS_AT_ONCE", at_once)
+        monkeypatch.setattr(epochs_module, "_ROWS_AT_ONCE", at_once)
         generator = np.random.default_rng(0)
         loader = BatchLoader(dataset, 50, shuffle=shuffle, generator=generator)
         for number in range(8):
@@ -112,13 +113,13 @@ def test_any_generator_may_draw_the_batches(bits, whas500):
 
 def test_no_more_epochs_are_laid_out_than_were_needed_before(whas500, monkeypatch):
     drawn = []
-    draw = BatchLoader._draw
+    draw = EpochsAhead._draw
 
-    def spy(loader, risk_sets, n_epochs):
+    def spy(ahead, generator, n_batches, n_epochs, **options):
         drawn.append(n_epochs)
-        return draw(loader, risk_sets, n_epochs)
+        return draw(ahead, generator, n_batches, n_epochs, **options)
 
-    monkeypatch.setattr(BatchLoader, "_draw", spy)
+    monkeypatch.setattr(EpochsAhead, "_draw", spy)
     model = fitted(CoxNNRegressor, whas500, [], max_epochs=9, batch_size=50)
     assert drawn == [1, 1, 2, 4, 8]
     drawn.clear()

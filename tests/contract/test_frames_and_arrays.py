@@ -11,7 +11,7 @@ import torch
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from sksurvtorch.nets.rows import MappedRows
+from sksurvtorch.nets.rows.mapped import MappedRows
 from tests.contract.small_models import both, own_columns, small
 from tests.contract.stored import mapped
 

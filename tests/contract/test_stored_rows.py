@@ -16,8 +16,9 @@ from sksurvtorch import CoxNNRegressor
 from sksurvtorch.exceptions import PrecisionWarning
 from sksurvtorch.losses import WeibullAFTLoss
 from sksurvtorch.nets import MLP, SurvivalNet, survival_target
-from sksurvtorch.nets import rows as stored_rows
-from sksurvtorch.nets.rows import MappedRows
+from sksurvtorch.nets.rows import base
+from sksurvtorch.nets.rows import mapped as mapped_module
+from sksurvtorch.nets.rows.mapped import MappedRows
 from tests.contract.stored import Batches, Rows, both, mapped, small
 
 N, TIMES = 150, [0.1, 0.5, 1.0]
@@ -42,7 +43,7 @@ def patients():
 @pytest.fixture(autouse=True)
 def short_pieces(monkeypatch):
     """What is looked at piece by piece comes in several pieces."""
-    monkeypatch.setattr(stored_rows, "_AT_ONCE", 32)
+    monkeypatch.setattr(base, "_AT_ONCE", 32)
 
 
 class Lists(Rows):
@@ -235,7 +236,7 @@ def test_pages_are_given_back_and_changes_of_a_private_map_stay(
     kind, source, patients, tmp_path, monkeypatch
 ):
     X, y, _ = patients
-    monkeypatch.setattr(stored_rows, "_RESIDENT", 0)
+    monkeypatch.setattr(mapped_module, "_RESIDENT", 0)
     stored = SOURCES[source](X, tmp_path)
     if source in ("r+", "c"):
         X = X + 1

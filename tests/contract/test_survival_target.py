@@ -12,6 +12,8 @@ from torch import nn
 from sksurvtorch import CoxPHLoss
 from sksurvtorch.nets import SurvivalNet, survival_target
 from sksurvtorch.nets.dataset import SurvivalDataset
+from sksurvtorch.nets.rows import as_rows
+from sksurvtorch.nets.target import PlainTarget
 from tests.contract.small_models import target_columns
 
 
@@ -49,7 +51,7 @@ def test_strata_that_are_integers_keep_their_numbers(dtype):
 @pytest.mark.parametrize("index", [3, -1, slice(2, 5), [4, 2], np.arange(100) < 7], ids=str)
 def test_rows_of_a_dataset_are_indexed_as_a_tensor_is(index):
     X, time = torch.randn(100, 2), torch.arange(100.0)
-    dataset = SurvivalDataset(X, {"time": time})
+    dataset = SurvivalDataset(as_rows(X), PlainTarget({"time": time}))
     rows = torch.arange(100)[index] if isinstance(index, slice) else torch.as_tensor(index)
     found = dataset[rows if isinstance(index, slice) else index]
     assert torch.equal(found[0], X[rows])

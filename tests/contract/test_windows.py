@@ -13,11 +13,12 @@ from torch import nn
 from torch.utils.data import Dataset
 
 from sksurvtorch import CoxNNRegressor
-from sksurvtorch.estimators import _inputs, _network
+from sksurvtorch.estimators import _linear_start
 from sksurvtorch.exceptions import SkippedBatchWarning
-from sksurvtorch.nets.dataset import SurvivalDataset, UnsortedTarget
+from sksurvtorch.nets.dataset import SurvivalDataset
 from sksurvtorch.nets.loader import BatchLoader
-from sksurvtorch.nets.rows import DatasetRows
+from sksurvtorch.nets.rows import as_rows
+from sksurvtorch.nets.target import PlainTarget, UnsortedTarget
 from tests.contract.stored import Batches, Rows, both, mapped, small
 
 MIB = 2**20
@@ -45,13 +46,14 @@ def cox_target(event):
 
 
 def plain_target(event):
-    return {"event": torch.from_numpy(event), "time": torch.arange(float(len(event))) % 97}
+    time = torch.arange(float(len(event))) % 97
+    return PlainTarget({"event": torch.from_numpy(event), "time": time})
 
 
 def windowed(target, n=10_000, batch_size=300, window=2 * MIB, event=None, seed=0, **options):
     """A loader of numbered rows, of which a window holds 2,048 and a block 256."""
     event = np.arange(n) % 5 == 0 if event is None else event
-    dataset = SurvivalDataset(DatasetRows(Numbers(n)), target(event))
+    dataset = SurvivalDataset(as_rows(Numbers(n)), target(event))
     options = {"shuffle": True, "generator": np.random.default_rng(seed)} | options
     return BatchLoader(dataset, batch_size, window_bytes=window, **options)
 
@@ -250,11 +252,15 @@ def test_early_stopping_reads_neighbouring_rows_together(kind):
 def test_the_linear_start_is_that_of_a_window_of_the_size_asked_for(kind, monkeypatch):
     X, y = wide()
     y["event"] = True
-    monkeypatch.setattr(_inputs, "_AT_ONCE", 32)
+    monkeypatch.setattr(_linear_start, "_AT_ONCE", 32)
     started_with = []
-    monkeypatch.setattr(
-        _network, "start_from_linear", lambda *args: started_with.append(len(args[2]))
-    )
+    sample = _linear_start._sample
+
+    def spy(*args):
+        started_with.append(len(rows := sample(*args)))
+        return rows
+
+    monkeypatch.setattr(_linear_start, "_sample", spy)
     for window in ({"iterator_train__window_bytes": 2 * MIB}, {}):
         options = {"hidden_layer_sizes": (2,), "dtype": "float32", "max_epochs": 1}
         kind(**options, **window, random_state=0).fit(Rows(X), y)
@@ -287,7 +293,7 @@ def test_blocks_are_the_groups_of_a_file_if_they_have_their_size():
 def test_windows_stay_apart_where_batches_are_skipped():
     """Each would be read with a part of the next one, and most groups twice."""
     event = np.arange(10_000) % 500 == 0  # 20 of them in 34 batches
-    dataset = SurvivalDataset(DatasetRows(numbered := Noted(10_000)), cox_target(event))
+    dataset = SurvivalDataset(as_rows(numbered := Noted(10_000)), cox_target(event))
     generator = np.random.default_rng(0)
     options = {"window_bytes": 2 * MIB, "block_bytes": 100 * 1024, "generator": generator}
     loader = BatchLoader(dataset, 300, shuffle=True, **options)
@@ -309,7 +315,7 @@ def test_sizes_that_make_no_sense_are_refused(name, tmp_path):
 
 @pytest.mark.parametrize("shuffle", [True, False])
 def test_workers_draw_other_random_numbers_in_each_epoch(shuffle):
-    dataset = SurvivalDataset(DatasetRows(Augmented()), plain_target(np.ones(20, dtype=bool)))
+    dataset = SurvivalDataset(as_rows(Augmented()), plain_target(np.ones(20, dtype=bool)))
     epochs = []
     for seed in (0, 0, 1):
         generator = np.random.default_rng(seed)
@@ -324,7 +330,8 @@ def test_workers_draw_other_random_numbers_in_each_epoch(shuffle):
 @either_target
 def test_a_batch_size_that_changes_counts_from_the_next_epoch_on(target):
     event = np.arange(256) % 2 == 0
-    loader = BatchLoader(SurvivalDataset(torch.zeros(256, 1), target(event)), 64, shuffle=True)
+    dataset = SurvivalDataset(as_rows(torch.zeros(256, 1)), target(event))
+    loader = BatchLoader(dataset, 64, shuffle=True)
     counts = [len(list(loader)) for _ in range(3)]
     loader.batch_size = 128
     assert [*counts, len(list(loader))] == [4, 4, 4, 2]

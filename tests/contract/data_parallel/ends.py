@@ -10,7 +10,7 @@ from datetime import timedelta
 import torch
 from skorch.callbacks import Callback
 
-from sksurvtorch.functional import _processes as processes
+from sksurvtorch._processes import world
 from tests.contract.data_parallel.fits import Watch, fit
 from tests.contract.data_parallel.shares import ALL, wait_for
 
@@ -75,5 +75,5 @@ def killed(share):
 def busy(share):
     """So much is exchanged that torch is not done with it when the process ends."""
     for _ in range(20):
-        processes.exchange_numbers([share.rank], torch.device("cpu"))
+        world().exchange_numbers([share.rank], torch.device("cpu"))
     return {}
