@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from sksurvtorch import _validation as validation
 from sksurvtorch._processes import Group, leave, world
-from sksurvtorch.estimators._settings import layer_sizes
+from sksurvtorch.estimators._settings import Settings
 
 if TYPE_CHECKING:
     from sksurvtorch.estimators._base import SurvivalNetEstimator
@@ -74,19 +74,19 @@ def _leave_at_exit() -> None:
 
 
 def check_alike(
-    estimator: SurvivalNetEstimator, columns: Mapping[str, Tensor], group: Group, *, resume: bool
+    estimator: SurvivalNetEstimator, columns: Mapping[str, Tensor], settings: Settings
 ) -> None:
     """Raise unless the calls in all processes are alike, as far as they can be compared."""
     known = estimator.get_params(deep=False)
     ours: dict[str, Any] = {
         k: v for k, v in known.items() if isinstance(v, _SIMPLE) and k != "random_state"
     }
-    ours["hidden_layer_sizes"] = layer_sizes(estimator)
+    ours["hidden_layer_sizes"] = settings.layer_sizes
     # What fit is given, and whether it trains a network on that there is.
-    ours |= {"columns of y": sorted(columns), "net_": "trained" if resume else "new"}
+    ours |= {"columns of y": sorted(columns), "net_": "trained" if settings.resume else "new"}
     names = getattr(estimator, "feature_names_in_", None)
     ours["feature_names_in_"] = None if names is None else names.tolist()
-    _compare(ours, group)
+    _compare(ours, settings.group)
 
 
 def check_network(module: nn.Module, group: Group) -> None:

@@ -24,12 +24,10 @@ from sksurvtorch.estimators._inputs import Columns
 from sksurvtorch.estimators._net import new_net
 from sksurvtorch.estimators._parameters import PrefixedParameters
 from sksurvtorch.estimators._settings import Settings
-from sksurvtorch.estimators._split import split
 from sksurvtorch.exceptions import NoEventError, NonFiniteLossError
 from sksurvtorch.metrics import concordance_index_censored
 from sksurvtorch.nets.dataset import SurvivalDataset
 from sksurvtorch.nets.rows import Rows, pool
-from sksurvtorch.nets.training import Training
 
 if TYPE_CHECKING:
     from sksurvtorch.estimators._state import Fitted
@@ -155,9 +153,9 @@ class SurvivalNetEstimator(SurvivalAnalysisMixin, RegressorMixin, PrefixedParame
     def _check_own_parameters(self) -> None:
         """Raise unless the parameters of this model alone are valid."""
 
-    def _encode_strata(self, y: Any, others: dict[str, Any]) -> dict[str, Any]:
-        """Return the further columns of `fit`, with codes in place of labels."""
-        return others
+    def _encode_strata(self, y: Any, given: dict[str, Any]) -> dict[str, Any]:
+        """Return what `fit` was given besides X and y, with codes in place of labels."""
+        return given
 
     def _merge_strata(self, columns: Columns, group: Group) -> Columns:
         """Return the columns of this process, with codes that all processes share."""
@@ -192,107 +190,74 @@ class SurvivalNetEstimator(SurvivalAnalysisMixin, RegressorMixin, PrefixedParame
 
     # The way of a fit.
 
-    def _fit(
-        self,
-        X: Any,
-        y: Any,
-        sample_weight: Any,
-        *,
-        resume: bool,
-        n_epochs: int | None = None,
-        **others: Any,
-    ) -> Self:
-        """Train a new net, or resume the training of the one there is."""
-        resume = resume and hasattr(self, "net_")
-        settings = self._settle(resume=resume)
-        rows, columns = self._take_data(X, y, sample_weight, settings, resume=resume, **others)
-        if not resume:
-            self._begin(columns, settings)
+    def _fit(self, X: Any, y: Any, *, partial: bool = False, **given: Any) -> Self:
+        """Train a new net, or resume the training of the one there is; one epoch if partial."""
+        settings = self._settle(partial=partial)
+        rows, columns = self._take_data(X, y, given, settings)
+        if not settings.resume:
+            self._begin(columns, settings.group)
         dataset = self._make_dataset(rows, columns)
-        self._train(dataset, settings, resume=resume, n_epochs=n_epochs)
+        self._train(dataset, settings)
         self.unique_times_ = np.unique(columns["time"].numpy())
         self._fit_baseline(dataset, self._finite_output(dataset.X))
         return self
 
-    def _settle(self, *, resume: bool) -> Settings:
+    def _settle(self, *, partial: bool) -> Settings:
         """Return the settings of a fit, if the parameters are valid."""
         accelerator = accelerate.resolve(self)
         with group_of(accelerator).all_or_none():
             check_parameters(self)
             self._check_own_parameters()
+            resume = hasattr(self, "net_") and (partial or self.warm_start)
             if resume:
                 check_resumes(self)
         # A model that was trained on another machine can predict here, but not always train.
         device = validation.resolve_device(self.device_ if resume else self.device)
         self.device_ = device if accelerator is None else device_of(accelerator)
-        return Settings.of(self, self.device_, accelerator)
+        return Settings.of(self, accelerator, resume=resume, partial=partial)
 
     def _take_data(
-        self,
-        X: Any,
-        y: Any,
-        sample_weight: Any,
-        settings: Settings,
-        *,
-        resume: bool,
-        **others: Any,
+        self, X: Any, y: Any, given: dict[str, Any], settings: Settings
     ) -> tuple[Rows, Columns]:
         """Return the rows of all processes, and their columns, if there is enough to learn from."""
         group = settings.group
         with group.all_or_none():
-            others = self._encode_strata(y, others)
-            rows = self._check_X(X, reset=not resume)
-            rows, columns = inputs.check_data(self, rows, y, sample_weight, settings, **others)
-        accelerate.check_alike(self, columns, group, resume=resume)
+            given = self._encode_strata(y, given)
+            rows = self._check_X(X, reset=not settings.resume)
+            rows, columns = inputs.check_data(self, rows, y, given, group)
+        accelerate.check_alike(self, columns, settings)
         rows, columns = pool(rows, self._merge_strata(columns, group), group)
         n_samples = sum(group.exchange(len(y)))
         if n_samples < 2:
             raise ValueError(f"X must have at least 2 samples to fit, got n_samples = {n_samples}.")
-        if not resume and not columns["event"].any():
+        if not settings.resume and not columns["event"].any():
             raise NoEventError(
                 f"`y` must have an event, got {n_samples} rows that are censored or of weight 0."
             )
         return rows, columns
 
-    def _begin(self, columns: Columns, settings: Settings) -> None:
+    def _begin(self, columns: Columns, group: Group) -> None:
         """Forget an earlier fit, and learn what a new one begins with."""
         self.__dict__.pop("net_", None)  # a fit that fails leaves no old network behind
-        seed = torch.tensor(_draw_seed(self.random_state))
-        self._seed = int(settings.group.of_first(seed))
+        self._seed = int(group.of_first(torch.tensor(_draw_seed(self.random_state))))
         self._identities = momentum.Identities()
         self._learn_time_scale(columns)
 
-    def _train(
-        self, dataset: SurvivalDataset, settings: Settings, *, resume: bool, n_epochs: int | None
-    ) -> None:
-        """Train for a number of epochs, or for as many as the parameters say."""
+    def _train(self, dataset: SurvivalDataset, settings: Settings) -> None:
+        """Train the net, which is made if there is none to resume the training of."""
         train, valid = dataset, None
         if self.early_stopping:
-            train, valid = split(dataset, self.validation_fraction, self._seed)
-        assert train.y is not None
-        informative = float(train.y.information)
-        l2, batch_size = settings.alpha / informative, settings.batch_size(len(train))
-        if resume:
+            train, valid = dataset.split(self.validation_fraction, self._seed)
+        training = settings.training(train, make_callbacks(self, settings, len(train)))
+        if settings.resume:
             net = self.net_
         else:
-            net = new_net(self, train, settings, l2=l2, batch_size=batch_size)
+            net = new_net(self, train, settings, training)
             self._made_with = made_with(self)
-        n_batches = -(-len(train) // batch_size)
-        bank_size = settings.bank_size(batch_size)
-        weighted = "weight" in train.y and n_batches > 1 and bank_size is None
         # Where all rows come at once, the bank has none but older copies.
-        if bank_size is not None and (n_batches > 1 or n_epochs is not None):
+        several = len(train) > training.batch_size or settings.partial
+        if several and training.bank_size is not None:
             train = self._number_rows(train)
-        n_steps = settings.n_epochs * n_batches if n_epochs is None else None
-        training = Training(
-            settings.n_epochs if n_epochs is None else n_epochs,
-            batch_size,
-            make_callbacks(self, settings, n_steps),
-            l2=l2,
-            lr=settings.lr,
-            mean_information=informative / n_batches if weighted else None,
-            bank_size=bank_size,
-        )
         net.train(train, valid, training, settings.accelerator)
         self.net_ = net
         self.n_iter_ = len(net.history)

@@ -14,17 +14,16 @@ if TYPE_CHECKING:
 _ALWAYS = ("epoch_timer", "train_loss", "valid_loss", "finite_loss", "print_log")
 
 
-def make_callbacks(
-    estimator: SurvivalNetEstimator, settings: Settings, n_steps: int | None
-) -> list[Any]:
-    """Return the callbacks of a training of so many steps, or of one that may go on (None)."""
+def make_callbacks(estimator: SurvivalNetEstimator, settings: Settings, n_rows: int) -> list[Any]:
+    """Return the callbacks of a training with so many rows."""
     from sksurvtorch.nets import callbacks
 
     made: list[Any] = []
     is_first = settings.accelerator is None or settings.accelerator.is_main_process
     if settings.is_lbfgs:
         made.append(("converged", callbacks.Converged()))
-    elif estimator.lr_schedule == "cosine" and n_steps is not None:
+    elif estimator.lr_schedule == "cosine" and not settings.partial:  # which may go on for ever
+        n_steps = settings.n_epochs * settings.n_batches(n_rows)
         made.append(("lr_schedule", callbacks.CosineDecay(n_steps)))
     if estimator.early_stopping:
         stopping = callbacks.early_stopping(

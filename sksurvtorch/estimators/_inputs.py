@@ -11,7 +11,8 @@ from sklearn.utils.validation import _check_sample_weight, validate_data
 from torch import Tensor
 
 from sksurvtorch import _validation as validation
-from sksurvtorch.estimators._settings import Settings, is_linear, resolve_dtype
+from sksurvtorch._processes import Group
+from sksurvtorch.estimators._settings import is_linear, resolve_dtype
 from sksurvtorch.exceptions import PrecisionWarning
 from sksurvtorch.nets.moments import column_ranges
 from sksurvtorch.nets.rows import MemoryRows, Rows, as_tensor, find_stored
@@ -41,17 +42,12 @@ def check_X(estimator: SurvivalNetEstimator, X: Any, *, reset: bool) -> Rows:
     if reset and not own:
         near = _nearly_constant(rows, dtype)
         if len(near):
-            _warn_of_lost_precision(near[_spread_as_given(X, stored, near) > 0], dtype)
+            _warn_of_lost_precision(near[_spread_as_given(X, near) > 0], dtype)
     return rows
 
 
 def check_data(
-    estimator: SurvivalNetEstimator,
-    rows: Rows,
-    y: Any,
-    sample_weight: Any,
-    settings: Settings,
-    **others: Any,
+    estimator: SurvivalNetEstimator, rows: Rows, y: Any, given: dict[str, Any], group: Group
 ) -> tuple[Rows, Columns]:
     """Return the rows that count and their columns, event, time and so on."""
     event, time = validation.check_survival_y(
@@ -61,21 +57,16 @@ def check_data(
     if len(event) != n_samples:
         raise ValueError(f"`y` must have one row for each of X, {n_samples}, got {len(event)}.")
     columns = {"event": torch.from_numpy(event), "time": torch.from_numpy(time)}
-    for name, value in others.items():
-        if value is not None:
+    for name, value in given.items():
+        if value is not None and name != "sample_weight":
             columns[name] = validation.check_vector(name, np.array(value), n_samples)
     if "entry" in columns:
         validation.check_entry(columns["entry"], columns["time"])
-    if sample_weight is None:
+    if given["sample_weight"] is None:
         return rows, columns
-    may_vanish = settings.group.size > 1  # other processes may have rows that count
-    weight = _check_sample_weight(
-        sample_weight,
-        rows,
-        dtype=np.float64,
-        ensure_non_negative=True,
-        allow_all_zero_weights=may_vanish,
-    )
+    may_vanish = group.size > 1  # other processes may have rows that count
+    kind = {"dtype": np.float64, "ensure_non_negative": True, "allow_all_zero_weights": may_vanish}
+    weight = _check_sample_weight(given["sample_weight"], rows, **kind)
     columns["weight"] = validation.check_weight(weight, n_samples, may_vanish=may_vanish)
     # A row of weight 0 counts as absent, in batches and standardisation too.
     counts = columns["weight"] > 0
@@ -92,11 +83,12 @@ def _nearly_constant(rows: Rows, dtype: torch.dtype) -> np.ndarray:
     return np.flatnonzero(highest - lowest < 1000 * coarse)
 
 
-def _spread_as_given(X: Any, stored: Rows | None, columns: np.ndarray) -> np.ndarray:
+def _spread_as_given(X: Any, columns: np.ndarray) -> np.ndarray:
     """Return the largest differences in some columns, in the precision in which X came."""
-    if stored is None:
+    exact = find_stored(X, [torch.float64])
+    if exact is None:
         return np.asarray(np.ptp(np.asarray(X)[:, columns].astype(float), axis=0))
-    lowest, highest = column_ranges(stored.in_full())
+    lowest, highest = column_ranges(exact)
     difference: np.ndarray = np.asarray(highest - lowest)[columns]
     return difference
 

@@ -18,20 +18,12 @@ if TYPE_CHECKING:
 
 
 def wrap(
-    estimator: SurvivalNetEstimator,
-    module: nn.Module,
-    criterion: dict[str, Any],
-    *,
-    bank_size: int | None,
+    p: SurvivalNetEstimator, module: nn.Module, criterion: dict[str, Any], bank_size: int | None
 ) -> tuple[nn.Module, dict[str, Any]]:
     """Return the pair of networks, and the criterion with a bank where it uses one."""
-    pair = MomentumNetwork(
-        module,
-        rate=estimator.momentum_rate,
-        warmup=estimator.momentum_warmup,
-        paired=bank_size is not None,
-    )
-    if bank_size is not None:
+    paired = bank_size is not None
+    pair = MomentumNetwork(module, rate=p.momentum_rate, warmup=p.momentum_warmup, paired=paired)
+    if paired:
         prefix = "criterion__"
         options = {k.removeprefix(prefix): v for k, v in criterion.items() if k.startswith(prefix)}
         criterion = {

@@ -12,11 +12,19 @@ from sksurvtorch.estimators import _accelerate as accelerate
 from sksurvtorch.estimators import _momentum as momentum
 from sksurvtorch.estimators._linear_start import start_from_linear
 from sksurvtorch.estimators._module import check_output, make_module
-from sksurvtorch.estimators._settings import LBFGS_OPTIONS, OPTIMIZERS, Settings, is_lbfgs
+from sksurvtorch.estimators._settings import (
+    LBFGS_OPTIONS,
+    OPTIMIZERS,
+    Settings,
+    is_lbfgs,
+    resolve_dtype,
+    uses_bank,
+)
 from sksurvtorch.nets.dataset import SurvivalDataset
 from sksurvtorch.nets.modules import MLP
 from sksurvtorch.nets.moments import Moments
 from sksurvtorch.nets.random import RandomStream
+from sksurvtorch.nets.training import Training
 
 if TYPE_CHECKING:
     from sksurvtorch.estimators._base import SurvivalNetEstimator
@@ -28,12 +36,7 @@ _CHUNK = 8_192
 
 
 def new_net(
-    estimator: SurvivalNetEstimator,
-    train: SurvivalDataset,
-    settings: Settings,
-    *,
-    l2: float,
-    batch_size: int,
+    estimator: SurvivalNetEstimator, train: SurvivalDataset, settings: Settings, training: Training
 ) -> SurvivalNet:
     """Return a net that is ready to be trained with these rows."""
     group, device = settings.group, settings.device
@@ -42,7 +45,7 @@ def new_net(
         with group.all_or_none():
             module = make_module(estimator, train.X.shape[1:])
         if isinstance(module, MLP) and estimator.module is None:
-            moments = Moments.of(train.X, train.weight)
+            moments = Moments.of(train.X, train.weight, group)
             module.standardise(moments.mean, moments.spread)
         module.to(device, settings.dtype)
         # The first call of a lazy module draws its weights.
@@ -53,41 +56,35 @@ def new_net(
         module = accelerate.synchronised(module, device)
     module = estimator._wrap_network(module).to(device, settings.dtype)
     if estimator.module is None and not (settings.is_linear and settings.is_lbfgs):
-        start_from_linear(estimator, module, train, l2, settings)
+        start_from_linear(estimator, module, train, training.l2, settings)
     if group.rank > 0:  # dropout of its own
         stream = RandomStream(estimator._seed + group.rank, device)
-    return _net_around(estimator, module, settings, stream, l2=l2, batch_size=batch_size)
+    return _net_around(estimator, module, training, stream)
 
 
-def net_to_load(estimator: SurvivalNetEstimator, *, l2: float, batch_size: int) -> SurvivalNet:
+def net_to_load(estimator: SurvivalNetEstimator, batch_size: int, l2: float) -> SurvivalNet:
     """Return a net like that of a fit, whose weights are still to be loaded."""
-    settings = Settings.of(estimator, estimator.device_)
-    device, dtype, shape = settings.device, settings.dtype, estimator._sample_shape
+    bank_size = estimator.momentum_steps * batch_size if uses_bank(estimator) else None
+    training = Training(0, batch_size, [], l2=l2, bank_size=bank_size)
+    device, dtype, shape = estimator.device_, resolve_dtype(estimator), estimator._sample_shape
     stream = RandomStream(estimator._seed, device)
     with stream:
         module = make_module(estimator, shape).to(device, dtype)
         sample = torch.zeros((2, *shape), dtype=dtype, device=device)
         check_output(module, sample, estimator._n_outputs)  # a lazy one becomes whole
     module = estimator._wrap_network(module).to(device, dtype)
-    return _net_around(estimator, module, settings, stream, l2=l2, batch_size=batch_size)
+    return _net_around(estimator, module, training, stream)
 
 
 def _net_around(
-    estimator: SurvivalNetEstimator,
-    module: nn.Module,
-    settings: Settings,
-    stream: RandomStream,
-    *,
-    l2: float,
-    batch_size: int,
+    estimator: SurvivalNetEstimator, module: nn.Module, training: Training, stream: RandomStream
 ) -> SurvivalNet:
     """Return an initialised net around a network."""
     from sksurvtorch.nets import SurvivalNet
 
-    criterion = estimator._criterion()
+    criterion, batch_size = estimator._criterion(), training.batch_size
     if estimator.momentum:
-        bank_size = settings.bank_size(batch_size)
-        module, criterion = momentum.wrap(estimator, module, criterion, bank_size=bank_size)
+        module, criterion = momentum.wrap(estimator, module, criterion, training.bank_size)
     generator = np.random.default_rng(estimator._seed)
     iterator = {"shuffle": True, "generator": generator, **estimator._prefixed("iterator_train__")}
     iterator.pop("batch_size", None)
@@ -98,12 +95,12 @@ def _net_around(
         **criterion,
         optimizer=OPTIMIZERS[optimizer] if isinstance(optimizer, str) else optimizer,
         batch_size=batch_size,
-        l2=l2,
+        l2=training.l2,
         random_stream=stream if draws else None,
         iterator_valid__batch_size=_CHUNK if estimator.module is None else max(batch_size, 256),
         iterator_valid__num_workers=iterator.get("num_workers", 0),
         verbose=max(0, int(estimator.verbose) - 1),
-        device=settings.device,
+        device=estimator.device_,
         compile=estimator.compile,
         **{f"optimizer__{name}": value for name, value in _optimizer_options(estimator).items()},
         **{f"iterator_train__{name}": value for name, value in iterator.items()},

@@ -9,6 +9,8 @@ import torch
 
 from sksurvtorch import _validation as validation
 from sksurvtorch._processes import Group, group_of
+from sksurvtorch.nets.dataset import SurvivalDataset
+from sksurvtorch.nets.training import Training
 
 if TYPE_CHECKING:
     from sksurvtorch.estimators._base import SurvivalNetEstimator
@@ -48,9 +50,13 @@ class Settings:
     lr : float
         Learning rate at the start of a training.
     n_epochs : int
-        Number of epochs of a whole training.
+        Number of epochs.
     bank_batches : int or None
         Number of earlier batches that the loss spans; None where it spans none.
+    resume : bool
+        Whether the training of an earlier fit goes on.
+    partial : bool
+        Whether this is a call of `partial_fit`.
     device : torch.device
         Where to train.
     accelerator : accelerate.Accelerator or None
@@ -68,15 +74,22 @@ class Settings:
     n_epochs: int
     bank_batches: int | None
     _batch_size: int | None  # that of one process; None for all rows
+    resume: bool
+    partial: bool
     device: torch.device
     accelerator: Any
     group: Group
 
     @classmethod
     def of(
-        cls, estimator: SurvivalNetEstimator, device: torch.device, accelerator: Any = None
+        cls,
+        estimator: SurvivalNetEstimator,
+        accelerator: Any = None,
+        *,
+        resume: bool = False,
+        partial: bool = False,
     ) -> Settings:
-        """Resolve valid parameters."""
+        """Resolve valid parameters, for the device that the estimator has found."""
         p, sizes, lbfgs = estimator, layer_sizes(estimator), is_lbfgs(estimator)
         return cls(
             layer_sizes=sizes,
@@ -88,10 +101,12 @@ class Settings:
             if p.alpha == "auto"
             else float(p.alpha),
             lr=float(p._prefixed("optimizer__").get("lr", 1.0 if lbfgs else p.lr)),
-            n_epochs=int((200 if lbfgs else 100) if p.max_epochs == "auto" else p.max_epochs),
+            n_epochs=1 if partial else _n_epochs(p),
             bank_batches=p.momentum_steps if uses_bank(p) else None,
             _batch_size=None if lbfgs else asked_batch_size(p),
-            device=device,
+            resume=resume,
+            partial=partial,
+            device=p.device_,
             accelerator=accelerator,
             group=group_of(accelerator),
         )
@@ -100,9 +115,25 @@ class Settings:
         """Return the number of rows in a batch of all processes: all for a whole-data optimizer."""
         return n_rows if self._batch_size is None else self._batch_size * self.group.size
 
-    def bank_size(self, batch_size: int) -> int | None:
-        """Return the number of rows in the bank of the momentum mode; None without one."""
-        return None if self.bank_batches is None else self.bank_batches * batch_size
+    def n_batches(self, n_rows: int) -> int:
+        """Return the number of batches of an epoch."""
+        return -(-n_rows // self.batch_size(n_rows))
+
+    def training(self, train: SurvivalDataset, callbacks: list[Any]) -> Training:
+        """Return what the net is told for a training with these rows."""
+        assert train.y is not None
+        batch_size, n_batches = self.batch_size(len(train)), self.n_batches(len(train))
+        banks, informative = self.bank_batches, float(train.y.information)
+        weighted = "weight" in train.y and n_batches > 1 and banks is None
+        return Training(
+            self.n_epochs,
+            batch_size,
+            callbacks,
+            l2=self.alpha / informative,
+            lr=self.lr,
+            mean_information=informative / n_batches if weighted else None,
+            bank_size=None if banks is None else banks * batch_size,
+        )
 
 
 def layer_sizes(estimator: SurvivalNetEstimator) -> tuple[int, ...]:
@@ -120,6 +151,13 @@ def resolve_dtype(estimator: SurvivalNetEstimator) -> torch.dtype:
     if estimator.dtype == "auto":
         return torch.float64 if is_lbfgs(estimator) else torch.float32
     return DTYPES[estimator.dtype]
+
+
+def _n_epochs(estimator: SurvivalNetEstimator) -> int:
+    """Return the number of epochs of a whole training."""
+    if estimator.max_epochs == "auto":
+        return 200 if is_lbfgs(estimator) else 100
+    return int(estimator.max_epochs)
 
 
 def is_lbfgs(estimator: SurvivalNetEstimator) -> bool:

@@ -86,7 +86,7 @@ def from_state(kind: type[SurvivalNetEstimator], state: Fitted) -> SurvivalNetEs
     kept = {name: value for name, value in state.parameters.items() if name not in stale}
     maker = kind(**kept | state.made_with)
     maker._restore(state)
-    net = net_to_load(maker, l2=state.l2, batch_size=state.batch_size)
+    net = net_to_load(maker, state.batch_size, state.l2)
     net.module_.load_state_dict(state.weights)
     net.history.extend({"batches": [], **epoch} for epoch in state.history)
     estimator = kind(**state.parameters)

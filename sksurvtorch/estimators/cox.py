@@ -255,8 +255,7 @@ class CoxNNRegressor(SurvivalNetEstimator):
         self
             The fitted estimator.
         """
-        columns = {"entry": entry, "stratum": stratum}
-        return self._fit(X, y, sample_weight, resume=self.warm_start, **columns)
+        return self._fit(X, y, sample_weight=sample_weight, entry=entry, stratum=stratum)
 
     def partial_fit(
         self, X: Any, y: Any, sample_weight: Any = None, *, entry: Any = None, stratum: Any = None
@@ -277,8 +276,8 @@ class CoxNNRegressor(SurvivalNetEstimator):
         self
             The fitted estimator.
         """
-        columns = {"entry": entry, "stratum": stratum}
-        return self._fit(X, y, sample_weight, resume=True, n_epochs=1, **columns)
+        given = {"sample_weight": sample_weight, "entry": entry, "stratum": stratum}
+        return self._fit(X, y, partial=True, **given)
 
     def predict(self, X: Any) -> np.ndarray:
         """Predict the log hazard ratio: the higher, the earlier the event.
@@ -445,14 +444,14 @@ class CoxNNRegressor(SurvivalNetEstimator):
     def _n_outputs(self) -> int:
         return 1
 
-    def _encode_strata(self, y: Any, others: dict[str, Any]) -> dict[str, Any]:
-        """Return the further columns with codes of the strata; their labels are kept."""
+    def _encode_strata(self, y: Any, given: dict[str, Any]) -> dict[str, Any]:
+        """Return what `fit` was given, with codes of the strata, whose labels are kept."""
         self._labels: np.ndarray | None = None
-        if others["stratum"] is None:
-            return others
+        if given["stratum"] is None:
+            return given
         event, _ = validation.check_survival_y(y, type(self).__name__)
-        self._labels, codes = stratum_codes(others["stratum"], len(event))
-        return others | {"stratum": codes}
+        self._labels, codes = stratum_codes(given["stratum"], len(event))
+        return given | {"stratum": codes}
 
     def _merge_strata(self, columns: Columns, group: Group) -> Columns:
         """Return the columns of this process, with codes that all processes share."""

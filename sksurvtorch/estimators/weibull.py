@@ -266,7 +266,7 @@ class WeibullAFTRegressor(SurvivalNetEstimator):
         self
             The fitted estimator.
         """
-        return self._fit(X, y, sample_weight, resume=self.warm_start, entry=entry)
+        return self._fit(X, y, sample_weight=sample_weight, entry=entry)
 
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, *, entry: Any = None) -> Self:
         """Train for one more epoch.
@@ -281,7 +281,7 @@ class WeibullAFTRegressor(SurvivalNetEstimator):
         self
             The fitted estimator.
         """
-        return self._fit(X, y, sample_weight, resume=True, n_epochs=1, entry=entry)
+        return self._fit(X, y, partial=True, sample_weight=sample_weight, entry=entry)
 
     def predict(self, X: Any) -> np.ndarray:
         """Predict a risk score: the higher, the earlier the event.

@@ -61,6 +61,33 @@ class SurvivalDataset(torch.utils.data.Dataset[tuple[Tensor, Target | None]]):
             return self
         return self.select(self.y.order)
 
+    def split(
+        self, validation_fraction: float, seed: int
+    ) -> tuple[SurvivalDataset, SurvivalDataset]:
+        """Return rows to train on and rows to validate with, which have their part of the events.
+
+        Both stay in the order in which they lie: neighbours in a file are read together.
+        """
+        # In order of time, as the rows lie unless they lie in a file.
+        order = np.arange(len(self)) if self.order is None else self.order
+        event = self.event[order]
+        # Each kind is split by itself: train_test_split(stratify=...) refuses small ones.
+        train, valid = [], []
+        for rows in (np.flatnonzero(event), np.flatnonzero(~event)):
+            shuffled = np.random.default_rng(seed).permutation(rows)
+            n_valid = round(validation_fraction * len(rows))
+            train.append(shuffled[n_valid:])
+            valid.append(shuffled[:n_valid])
+        if not (len(train[0]) and len(valid[0])):
+            raise ValueError(
+                f"`validation_fraction` must leave an event on both sides, got "
+                f"{validation_fraction} of {event.sum()} events. Set `early_stopping` to "
+                "False for so few."
+            )
+        parts = [np.sort(order[np.concatenate(part)]) for part in (train, valid)]
+        train_set, valid_set = (self.select(torch.from_numpy(rows)) for rows in parts)
+        return train_set, valid_set
+
     @property
     def target(self) -> Target | None:
         """Target of all rows; it knows which processes hold them."""

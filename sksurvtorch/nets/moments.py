@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import reduce
 
 import torch
 from torch import Tensor
 
+from sksurvtorch._processes import Group
 from sksurvtorch.nets.rows import Rows
 
 
@@ -22,15 +24,12 @@ class Moments:
     highest: Tensor
 
     @classmethod
-    def of(cls, rows: Rows, weight: Tensor | None = None) -> Moments:
+    def of(cls, rows: Rows, weight: Tensor | None, group: Group) -> Moments:
         """Return the moments of all rows; a copy of them would take more memory than all else."""
         held = cls.of_none(rows.shape[1])
         for piece in _pieces(rows, weight):
             held = held.merged(cls._of_piece(*piece))
-        moments = cls.of_none(rows.shape[1])
-        for part in rows.exchange(vars(held)):
-            moments = moments.merged(cls(**part))
-        return moments
+        return reduce(cls.merged, (cls(**part) for part in group.exchange(vars(held))))
 
     @classmethod
     def of_none(cls, n_features: int) -> Moments:

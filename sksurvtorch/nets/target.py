@@ -30,10 +30,8 @@ class Target(Mapping[str, Tensor], ABC):
     #: Whether batches are laid out as risk sets: each needs an event, and comes in order of time.
     has_risk_sets: ClassVar[bool] = False
 
-    @property
-    @abstractmethod
-    def columns(self) -> Columns:
-        """The columns by name."""
+    #: The columns by name.
+    columns: Columns
 
     @property
     @abstractmethod
@@ -91,12 +89,7 @@ class PlainTarget(Target):
     """
 
     def __init__(self, columns: Columns) -> None:
-        self._columns = columns
-
-    @property
-    def columns(self) -> Columns:
-        """The columns by name."""
-        return self._columns
+        self.columns = columns
 
     @property
     def information(self) -> Tensor:
@@ -129,11 +122,7 @@ class RiskSetTarget(Target):
 
     def __init__(self, risk_sets: RiskSets) -> None:
         self.risk_sets = risk_sets
-
-    @cached_property
-    def columns(self) -> Columns:
-        """The columns by name; a row of weight 0 has no event."""
-        return self.risk_sets.columns
+        self.columns = risk_sets.columns  # where a row of weight 0 has no event
 
     @property
     def information(self) -> Tensor:
@@ -180,8 +169,6 @@ class UnsortedTarget(RiskSetTarget):
     ties : {"efron", "breslow"}
         How events at the same time share their risk set.
     """
-
-    columns: Columns
 
     def __init__(self, columns: Columns, ties: str) -> None:
         self.columns = columns
@@ -256,13 +243,8 @@ class SpreadTarget(Target):
     """
 
     def __init__(self, target: Target, spread: Spread) -> None:
-        self.target = target
+        self.target, self.columns = target, target.columns
         self.spread = spread
-
-    @property
-    def columns(self) -> Columns:
-        """The columns of all rows by name."""
-        return self.target.columns
 
     @property
     def information(self) -> Tensor:

@@ -12,6 +12,8 @@ from torch import Tensor
 
 from sksurvtorch.nets.target import Target
 
+#: Batches, each given by the numbers of its rows.
+Numbers = Iterable[Tensor]
 # Rows that are looked at together where all are: their copy stays in the processor's cache.
 _AT_ONCE = 2_048
 
@@ -52,26 +54,24 @@ class Rows(ABC):
         """Return some rows."""
 
     @abstractmethod
-    def read(
-        self, batches: Iterable[Tensor], num_workers: int = 0, seed: int = 0
-    ) -> Iterator[Tensor]:
+    def read(self, batches: Numbers, num_workers: int = 0, seed: int = 0) -> Iterator[Tensor]:
         """Iterate over batches, each given by its rows; workers with this seed may read ahead."""
 
-    @abstractmethod
-    def deal(self, window: Iterable[Tensor]) -> Iterator[Tensor]:
+    def deal(self, window: Numbers) -> Iterator[Tensor]:
         """Iterate over batches whose rows may all be read before, in the order of the file."""
+        return self.read(window)
 
     @abstractmethod
     def pieces(self, size: int | None = None, num_workers: int = 0) -> Iterator[Tensor]:
         """Iterate over all rows as they lie, in one piece at least, which may be empty."""
 
-    @abstractmethod
     def head(self) -> Tensor:
-        """Return the first two rows."""
+        """Return the first two rows that this process has."""
+        return self.take(torch.arange(min(2, len(self))))
 
-    @abstractmethod
     def whole(self) -> Tensor:
         """Return all rows."""
+        return self.take(torch.arange(len(self)))
 
     def for_callbacks(self) -> Any:
         """Return all rows for callbacks to look at; those that are stored stay where they are."""
@@ -102,10 +102,6 @@ class Rows(ABC):
         """Return these rows, on `device` where that is better than to move them batch by batch."""
         return self
 
-    def in_full(self) -> Rows:
-        """Return these rows in the precision in which they are stored, if that is known."""
-        return self
-
     @property
     def n_held(self) -> int:
         """Number of the rows that this process holds."""
@@ -118,10 +114,6 @@ class Rows(ABC):
     def gather(self, output: Tensor) -> Tensor:
         """Return what belongs to all rows, given what belongs to the rows held."""
         return output
-
-    def exchange(self, what: Any) -> list[Any]:
-        """Return what each process that holds rows has to say."""
-        return [what]
 
     def mark(self, y: Target, rows: Tensor | None = None) -> Target:
         """Return the target of some rows, or of all; it knows which processes hold them."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, default_collate
 
+from sksurvtorch.nets.rows.base import Numbers
 from sksurvtorch.nets.rows.stored import StoredRows
 
 
@@ -33,7 +34,7 @@ class DatasetRows(StoredRows):
         self.dtype = first.dtype
         self._sample_shape = first.shape[1:]
 
-    def _read(self, batches: Iterable[Tensor], num_workers: int, seed: int) -> Iterator[Tensor]:
+    def _read(self, batches: Numbers, num_workers: int, seed: int) -> Iterator[Tensor]:
         asked: deque[int] = deque()  # workers may be asked for some batches ahead
 
         def places() -> Iterator[list[int]]:

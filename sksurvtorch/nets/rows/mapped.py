@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import mmap
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ import torch
 from sklearn.utils import assert_all_finite
 from torch import Tensor
 
+from sksurvtorch.nets.rows.base import Numbers
 from sksurvtorch.nets.rows.memory import as_tensor
 from sksurvtorch.nets.rows.stored import StoredRows
 
@@ -36,7 +37,7 @@ class MappedRows(StoredRows):
         self._n_stored = len(array)
         self._numpy_dtype = np.dtype(str(dtype).removeprefix("torch."))
 
-    def _read(self, batches: Iterable[Tensor], num_workers: int, seed: int) -> Iterator[Tensor]:
+    def _read(self, batches: Numbers, num_workers: int, seed: int) -> Iterator[Tensor]:
         kept = 0
         for rows in batches:
             part = self.array[_places(rows.numpy())]
@@ -53,10 +54,6 @@ class MappedRows(StoredRows):
             return super().whole()
         assert_all_finite(self.array, input_name="X")
         return as_tensor(self.array)
-
-    def in_full(self) -> MappedRows:
-        """Return these rows in float64."""
-        return MappedRows(self.array, torch.float64)
 
     def _release(self) -> None:
         """Give the pages of the file back; they stay in the cache of the system if it has room."""

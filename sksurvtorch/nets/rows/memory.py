@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from sksurvtorch.nets.rows.base import Rows
+from sksurvtorch.nets.rows.base import Numbers, Rows
 
 
 class MemoryRows(Rows):
@@ -42,31 +42,19 @@ class MemoryRows(Rows):
         """Return some rows."""
         return self.tensor.index_select(0, rows.to(self.device, non_blocking=True))
 
-    def read(
-        self, batches: Iterable[Tensor], num_workers: int = 0, seed: int = 0
-    ) -> Iterator[Tensor]:
+    def read(self, batches: Numbers, num_workers: int = 0, seed: int = 0) -> Iterator[Tensor]:
         """Iterate over batches, each given by its rows."""
         return map(self.take, batches)
-
-    def deal(self, window: Iterable[Tensor]) -> Iterator[Tensor]:
-        """Iterate over batches, each given by its rows."""
-        return map(self.take, window)
 
     def pieces(self, size: int | None = None, num_workers: int = 0) -> Iterator[Tensor]:
         """Iterate over all rows in pieces, which are views."""
         return iter(self.tensor.split(self.n_at_once if size is None else size))
 
-    def head(self) -> Tensor:
-        """Return the first two rows."""
-        return self.tensor[:2]
-
     def whole(self) -> Tensor:
         """Return all rows, without a copy."""
         return self.tensor
 
-    def for_callbacks(self) -> Tensor:
-        """Return all rows, without a copy."""
-        return self.tensor
+    for_callbacks = whole
 
     def into_memory(self, rows: Tensor) -> Rows:
         """Return some rows, whose numbers ascend; all of them are not copied."""

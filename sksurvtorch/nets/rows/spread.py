@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Self
+from collections.abc import Iterator, Sequence
+from typing import Self
 
 import torch
 from torch import Tensor
 
 from sksurvtorch._processes import Group
-from sksurvtorch.nets.rows.base import Rows
+from sksurvtorch.nets.rows.base import Numbers, Rows
 from sksurvtorch.nets.target import Spread, SpreadTarget, Target
 
 
@@ -56,13 +56,11 @@ class SpreadRows(Rows):
         """Return those of some rows that are held."""
         return self.own.take(self._own(rows))
 
-    def read(
-        self, batches: Iterable[Tensor], num_workers: int = 0, seed: int = 0
-    ) -> Iterator[Tensor]:
+    def read(self, batches: Numbers, num_workers: int = 0, seed: int = 0) -> Iterator[Tensor]:
         """Iterate over what is held of batches, each given by its rows."""
         return self.own.read(map(self._own, batches), num_workers, seed)
 
-    def deal(self, window: Iterable[Tensor]) -> Iterator[Tensor]:
+    def deal(self, window: Numbers) -> Iterator[Tensor]:
         """Iterate over what is held of batches, which may all be read before."""
         return self.own.deal(map(self._own, window))
 
@@ -108,10 +106,6 @@ class SpreadRows(Rows):
     def gather(self, output: Tensor) -> Tensor:
         """Return what belongs to all rows, given what belongs to the rows held."""
         return self.spread().gather(output)
-
-    def exchange(self, what: Any) -> list[Any]:
-        """Return what each process has to say."""
-        return self.group.exchange(what)
 
     def mark(self, y: Target, rows: Tensor | None = None) -> Target:
         """Return the target of some rows, or of all; it knows which processes hold them."""

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import copy
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Self
 
 import torch
 from sklearn.utils import assert_all_finite
 from torch import Tensor
 
-from sksurvtorch.nets.rows.base import Rows
+from sksurvtorch.nets.rows.base import Numbers, Rows
 from sksurvtorch.nets.rows.memory import MemoryRows
 
 # What a piece takes at most.
@@ -28,7 +28,7 @@ class StoredRows(Rows):
     _subset: Tensor | None = None
 
     @abstractmethod
-    def _read(self, batches: Iterable[Tensor], num_workers: int, seed: int) -> Iterator[Tensor]:
+    def _read(self, batches: Numbers, num_workers: int, seed: int) -> Iterator[Tensor]:
         """Iterate over batches of rows, given by their places in the store."""
 
     @property
@@ -53,9 +53,7 @@ class StoredRows(Rows):
         (batch,) = self.read([rows])
         return batch
 
-    def read(
-        self, batches: Iterable[Tensor], num_workers: int = 0, seed: int = 0
-    ) -> Iterator[Tensor]:
+    def read(self, batches: Numbers, num_workers: int = 0, seed: int = 0) -> Iterator[Tensor]:
         """Iterate over batches, each given by its rows; workers with this seed may read ahead."""
         subset = self._subset
         places = batches if subset is None else (subset[rows] for rows in batches)
@@ -64,7 +62,7 @@ class StoredRows(Rows):
                 assert_all_finite(batch.numpy(), input_name="X")  # whose sentence is known
             yield batch
 
-    def deal(self, window: Iterable[Tensor]) -> Iterator[Tensor]:
+    def deal(self, window: Numbers) -> Iterator[Tensor]:
         """Read the rows of all batches of a window in the order in which they lie, and deal them.
 
         A file may hold them in groups that are read as a whole, or column by column.
@@ -83,14 +81,6 @@ class StoredRows(Rows):
         starts = range(0, max(1, n_rows), size)
         pieces = (torch.arange(start, min(start + size, n_rows)) for start in starts)
         return self.read(pieces, num_workers)
-
-    def head(self) -> Tensor:
-        """Return the first two rows."""
-        return self.take(torch.arange(min(2, len(self))))
-
-    def whole(self) -> Tensor:
-        """Return all rows."""
-        return self.take(torch.arange(len(self)))
 
     def into_memory(self, rows: Tensor) -> Rows:
         """Return some rows, whose numbers ascend, in memory."""
