@@ -8,8 +8,11 @@ import torch
 from skorch.callbacks import Checkpoint, EarlyStopping, GradientNormClipping, LRScheduler
 from skorch.dataset import Dataset
 from skorch.helper import predefined_split
+from sksurv.util import Surv
+from torch import nn
 from torch.optim.lr_scheduler import ExponentialLR
 
+from sksurvtorch import WeibullAFTLoss
 from sksurvtorch.nets import SurvivalNet, survival_target
 from tests.contract.small_models import BatchLosses, Mlp, both_losses, plain_net, target_columns
 
@@ -70,6 +73,40 @@ def test_weights_are_those_of_plain_skorch_to_the_bit(loss, feature, order, whas
     elif feature != "none":
         usual = survival_net(loss, train_split=None, **USUAL).fit(X, target).module_.state_dict()
         assert not torch.equal(usual["layers.0.weight"], expected["layers.0.weight"])
+
+
+class SquaredError(nn.Module):
+    """A criterion of somebody's own."""
+
+    def forward(self, output, target):
+        return (output[:, 0] - target["time"]).square().mean()
+
+
+class SummedWeibull(WeibullAFTLoss):
+    """The loss of all rows, which many rows bring beyond a million."""
+
+    def __init__(self):
+        super().__init__(reduction="sum")
+
+    def forward(self, output, target):
+        return 1e5 * super().forward(output, target)
+
+
+@pytest.mark.parametrize("criterion", [SquaredError, SummedWeibull])
+def test_large_losses_are_those_of_plain_skorch(criterion, whas500):
+    """No loss is bent, neither in the history nor on its way back."""
+    X, y = (part[:192] for part in whas500)
+    target = survival_target(Surv.from_arrays(y["event"], y["time"] * 1000))
+    # A step that follows the size of the gradient, rather than its sign alone.
+    options = {"optimizer": torch.optim.SGD, "lr": 1e-8, "batch_size": 48, "max_epochs": 3}
+    options |= {"train_split": None, "callbacks": [("losses", BatchLosses())]}
+    nets = [make(criterion, **options).fit(X, target) for make in (survival_net, plain_net)]
+    ours, theirs = (net.module_.state_dict() for net in nets)
+    assert all(torch.equal(weight, theirs[name]) for name, weight in ours.items())
+    losses = [dict(net.callbacks_)["losses"].losses_ for net in nets]
+    assert losses[0] == losses[1]
+    assert min(losses[0]) > 1e6
+    assert nets[0].history[:, "train_loss"] == pytest.approx(nets[1].history[:, "train_loss"])
 
 
 def validation_input(parts):
