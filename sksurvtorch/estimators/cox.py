@@ -14,7 +14,6 @@ from sksurvtorch.estimators import _network as network
 from sksurvtorch.estimators._base import Columns, SurvivalNetEstimator
 from sksurvtorch.estimators._functions import BaselineStepFunction, check_times, pieces
 from sksurvtorch.functional import BreslowBaseline, RiskSets, breslow_baseline
-from sksurvtorch.functional._risk_set import checked_columns
 from sksurvtorch.losses import CoxPHLoss
 from sksurvtorch.nets import stratum_codes
 from sksurvtorch.nets.dataset import Inputs, RiskSetTarget, SurvivalDataset, UnsortedTarget
@@ -449,7 +448,9 @@ class CoxNNRegressor(SurvivalNetEstimator):
     def _dataset(self, X: Inputs, columns: Columns) -> SurvivalDataset:
         """Return the rows in order of time, so that batches need no sort."""
         if isinstance(X, StoredRows):
-            return SurvivalDataset(X, UnsortedTarget(checked_columns(**columns), self.ties))
+            return SurvivalDataset(
+                X, UnsortedTarget(validation.check_columns(**columns), self.ties)
+            )
         risk_sets = RiskSets(**columns, ties=self.ties)
         if risk_sets.order is not None:
             X, risk_sets = X.index_select(0, risk_sets.order), risk_sets.take(risk_sets.order)

@@ -11,12 +11,8 @@ from torch import Tensor
 from sksurvtorch._validation import (
     TIES,
     check_any_event,
-    check_codes,
-    check_entry,
-    check_event,
+    check_columns,
     check_option,
-    check_time,
-    check_weight,
 )
 from sksurvtorch.functional._arithmetic import Linear, moved, widest
 from sksurvtorch.functional._denominators import Denominators, Groups, LateEntry, Segments
@@ -90,7 +86,7 @@ class RiskSets:
         ties: str = "efron",
     ) -> None:
         check_option("ties", ties, TIES)
-        self._sort(checked_columns(event, time, entry, stratum, weight), ties)
+        self._sort(check_columns(event, time, entry, stratum, weight), ties)
 
     @classmethod
     def of_checked(cls, columns: Mapping[str, Tensor], ties: str) -> RiskSets:
@@ -286,25 +282,6 @@ class RiskSets:
     def in_order(self, value: Tensor) -> Tensor:
         """Return the rows of `value` in the order of the risk sets."""
         return value if self.order is None else value.index_select(0, self.order)
-
-
-def checked_columns(
-    event: Tensor | None,
-    time: Tensor | None,
-    entry: Tensor | None = None,
-    stratum: Tensor | None = None,
-    weight: Tensor | None = None,
-) -> dict[str, Tensor]:
-    """Return the columns given, with valid values of the right dtype."""
-    event = check_event(event)
-    columns = {"event": event, "time": check_time(time, len(event))}
-    if entry is not None:
-        columns["entry"] = check_entry(entry, columns["time"])
-    if stratum is not None:
-        columns["stratum"] = check_codes("stratum", stratum, len(event))
-    if weight is not None:
-        columns["weight"] = check_weight(weight, len(event))
-    return columns
 
 
 #: What a row has.

@@ -7,10 +7,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from sksurvtorch._validation import check_any_event
+from sksurvtorch._validation import check_any_event, check_columns
 from sksurvtorch.functional._arithmetic import Arithmetic, Linear, Log, widest
 from sksurvtorch.functional._order import keys, nonzero, sort
-from sksurvtorch.functional._risk_set import RiskSets, checked_columns
+from sksurvtorch.functional._risk_set import RiskSets
 from sksurvtorch.functional._sums import RunningSums
 from sksurvtorch.functional.cox import (
     LINEAR_RANGE,
@@ -99,7 +99,7 @@ def breslow_baseline(
     tensor([0.3333, 0.8333], dtype=torch.float64)
     """
     if risk_sets is None and entry is None:
-        columns = checked_columns(event, time, None, stratum, weight)
+        columns = check_columns(event, time, None, stratum, weight)
         return _by_group(log_hazard_ratio, columns)
     if risk_sets is None:
         risk_sets = RiskSets(event, time, entry=entry, stratum=stratum, weight=weight)

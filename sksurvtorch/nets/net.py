@@ -15,9 +15,9 @@ from skorch.helper import predefined_split
 from skorch.utils import to_tensor
 from torch import Tensor
 
+from sksurvtorch._validation import check_columns
 from sksurvtorch.exceptions import SkippedBatchWarning
 from sksurvtorch.functional import RiskSets
-from sksurvtorch.functional._risk_set import checked_columns
 from sksurvtorch.losses import CoxPHLoss, MomentumLoss, MomentumNetwork
 from sksurvtorch.nets.callbacks import FiniteLoss, PrintedLog, printed
 from sksurvtorch.nets.dataset import RiskSetTarget, SurvivalDataset, UnsortedTarget, information
@@ -199,7 +199,7 @@ class SurvivalNet(NeuralNet):
     def _with_risk_sets(self, y: Mapping[str, Tensor], *, stored: bool) -> RiskSetTarget:
         """Return the target of a Cox model; of stored rows it is sorted part by part."""
         if stored:
-            return UnsortedTarget(checked_columns(**y), self.criterion_.ties)
+            return UnsortedTarget(check_columns(**y), self.criterion_.ties)
         return RiskSetTarget(RiskSets(**y, ties=self.criterion_.ties))
 
     def infer(self, x: Any, **fit_params: Any) -> Any:
