@@ -212,17 +212,7 @@ class LateEntry(NamedTuple):
             start, stop, n_points = 2 * start + event.index_select(0, row), 2 * stop, 2 * n_points
             before = 2 * of_event.long()
             point = before + 1
-        return cls(row, IntervalSums(start, torch.maximum(start, stop), n_points), point, before)
-
-    def to(self, device: torch.device) -> LateEntry:
-        """Return a copy on `device`."""
-        before = self.point_before
-        return LateEntry(
-            self.row.to(device, non_blocking=True),
-            self.sums.to(device),
-            self.point.to(device, non_blocking=True),
-            None if before is None else before.to(device, non_blocking=True),
-        )
+        return cls(row, IntervalSums.of(start, torch.maximum(start, stop), n_points), point, before)
 
 
 def _followed(x: Tensor, value: int) -> Tensor:

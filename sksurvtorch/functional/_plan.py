@@ -8,13 +8,12 @@ denominators that have the row, by its factor there.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
-from sksurvtorch.functional._arithmetic import Arithmetic, moved
+from sksurvtorch.functional._arithmetic import Arithmetic
 from sksurvtorch.functional._denominators import Before, Denominators, LateEntry, Segments
 from sksurvtorch.functional._sums import RunningSums
 
@@ -28,12 +27,8 @@ class Plan(Protocol):
     def of_rows(self, arithmetic: Arithmetic, x: Tensor) -> Tensor:
         """Return the sum for each row."""
 
-    def to(self, device: torch.device) -> Plan:
-        """Return this plan on `device`."""
 
-
-@dataclass(frozen=True)
-class RunningPlan:
+class RunningPlan(NamedTuple):
     """Running sums over the rows of each stratum, and sums over intervals for late entry.
 
     `slot` and `slot_of_row` say where S stands in the sums over rows, and where the sum for a row
@@ -51,10 +46,10 @@ class RunningPlan:
     def of(cls, made: Denominators, segments: Segments | None, late: LateEntry | None) -> Plan:
         """Lay out the sums of one stratum or several."""
         if segments is None:
-            sums = RunningSums(), RunningSums(from_end=True)
+            sums = RunningSums(from_end=False), RunningSums(from_end=True)
             return cls(*sums, made.n_rows, made.n_denominators, made.before, late)
-        row_sums = RunningSums(segments.lengths)
-        share_sums = RunningSums(made.lengths, from_end=True)
+        row_sums = RunningSums.of(segments.lengths)
+        share_sums = RunningSums.of(made.lengths, from_end=True)
         before = made.before
         if before is not None:
             before = Before(
@@ -77,7 +72,7 @@ class RunningPlan:
             parts = slot.split(lengths), fraction.split(lengths), slot_of_row.split(sizes)
             before = [Before(*part) for part in zip(*parts, strict=True)]
         slots, slots_of_row = made.n_rows.split(lengths), made.n_denominators.split(sizes)
-        row_sums, share_sums = RunningSums(), RunningSums(from_end=True)
+        row_sums, share_sums = RunningSums(from_end=False), RunningSums(from_end=True)
         return [
             cls(row_sums, share_sums, slot, slot_of_row, own)
             for slot, slot_of_row, own in zip(slots, slots_of_row, before, strict=True)
@@ -118,20 +113,8 @@ class RunningPlan:
             total.scatter_(0, late.row, late.sums.over_rows(arithmetic, x))
         return total
 
-    def to(self, device: torch.device) -> Plan:
-        """Return this plan on `device`."""
-        return RunningPlan(
-            self.row_sums.to(device),
-            self.share_sums.to(device),
-            self.slot.to(device, non_blocking=True),
-            self.slot_of_row.to(device, non_blocking=True),
-            None if self.before is None else Before(*(moved(x, device) for x in self.before)),
-            None if self.late is None else self.late.to(device),
-        )
 
-
-@dataclass(frozen=True)
-class MatrixPlan:
+class MatrixPlan(NamedTuple):
     """The factor of each row in each denominator: for few rows with late entry or strata."""
 
     factor: Tensor  # (n_denominators, n_samples)
@@ -162,7 +145,3 @@ class MatrixPlan:
     def of_rows(self, arithmetic: Arithmetic, x: Tensor) -> Tensor:
         """Return the sum for each row."""
         return arithmetic.product(self.factor.T, x)
-
-    def to(self, device: torch.device) -> Plan:
-        """Return this plan on `device`."""
-        return MatrixPlan(moved(self.factor, device))

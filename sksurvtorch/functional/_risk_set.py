@@ -167,11 +167,7 @@ class RiskSets:
             return self
         there = RiskSets.__new__(RiskSets)
         for name, value in vars(self).items():
-            if isinstance(value, Tensor):
-                value = moved(value, device)
-            elif name == "plan":
-                value = value.to(device)
-            setattr(there, name, value)
+            setattr(there, name, moved(value, device))
         return there
 
     def __len__(self) -> int:

@@ -118,7 +118,7 @@ def breslow_baseline(
     if segments is not None and groups.segment is not None:
         of_group = groups.segment.index_select(0, groups.start)
         lengths = torch.bincount(of_group, minlength=len(segments.number))
-    sums = RunningSums(lengths, from_end=True)
+    sums = RunningSums.of(lengths, from_end=True)
     log_cumulative_hazard = sums.up_to_each(Log, log_hazard).flip(0)
     row = risk_sets.row(groups.last).flip(0)
     columns = risk_sets.columns
@@ -171,8 +171,8 @@ def _by_group(log_hazard_ratio: Tensor, columns: dict[str, Tensor]) -> BreslowBa
     lengths = None
     if groups.stratum is not None:
         lengths = groups.stratum.unique_consecutive(return_counts=True)[1]
-    log_risk = RunningSums(lengths).up_to_each(Log, log_left)
-    sums = RunningSums(lengths, from_end=True)
+    log_risk = RunningSums.of(lengths).up_to_each(Log, log_left)
+    sums = RunningSums.of(lengths, from_end=True)
     log_cumulative_hazard = sums.up_to_each(Log, groups.weight.log() - log_risk).flip(0)
     times = columns["time"].index_select(0, groups.row).flip(0)
     if groups.stratum is None:

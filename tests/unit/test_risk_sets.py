@@ -41,7 +41,7 @@ def test_numbers_too_far_apart_to_subtract_are_sorted():
 def test_running_sums_are_those_of_each_segment_alone(lengths, from_end, arithmetic, into, back):
     sizes = [9] if lengths is None else lengths
     x = torch.rand(sum(sizes), dtype=torch.float64, generator=GENERATOR)
-    sums = RunningSums(None if lengths is None else torch.tensor(lengths), from_end=from_end)
+    sums = RunningSums.of(None if lengths is None else torch.tensor(lengths), from_end=from_end)
     slots = back(sums(arithmetic, into(x)))
     for number, segment in enumerate(x.split(sizes)):
         k = torch.arange(len(segment) + 1)
@@ -66,7 +66,7 @@ def test_interval_sums_are_those_of_a_matrix(n_points, arithmetic, into, back):
     rows, points = (
         torch.rand(size, dtype=torch.float64, generator=GENERATOR) for size in (200, n_points)
     )
-    sums = IntervalSums(*ends, n_points)
+    sums = IntervalSums.of(*ends, n_points)
     assert_close(back(sums.at_points(arithmetic, into(rows))), rows @ covers)
     assert_close(back(sums.over_rows(arithmetic, into(points))), covers @ points)
 
