@@ -110,7 +110,7 @@ class Denominators(NamedTuple):
     """
 
     n_rows: Tensor  # (n_denominators,) number of rows in S
-    share: Tensor  # (n_denominators,) of the weight of the events
+    weight: Tensor  # (n_denominators,) of its logarithm in the loss
     n_denominators: Tensor  # (n_rows,) number of denominators with the row in S
     before: Before | None  # the same of N; None if all denominators are S
     segment: Tensor | None  # (n_denominators,) None for one segment
@@ -146,11 +146,11 @@ class Denominators(NamedTuple):
             slot_of_row=count.index_add(0, groups.row, -d),
         )
         if weight is None:
-            share = torch.ones_like(d, dtype=dtype)
+            weight = torch.ones_like(d, dtype=dtype)
         else:
-            share = (weight / size).index_select(0, group)
+            weight = (weight / size).index_select(0, group)
         n_rows = n_rows.index_select(0, group)
-        return cls(n_rows, share, count, before, groups.segment, lengths)
+        return cls(n_rows, weight, count, before, groups.segment, lengths)
 
 
 def _counts(

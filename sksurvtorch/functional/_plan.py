@@ -36,7 +36,7 @@ class RunningPlan(NamedTuple):
     """
 
     row_sums: RunningSums
-    share_sums: RunningSums
+    denominator_sums: RunningSums
     slot: Tensor  # (n_denominators,)
     slot_of_row: Tensor  # (n_samples,)
     before: Before | None
@@ -49,17 +49,17 @@ class RunningPlan(NamedTuple):
             sums = RunningSums(from_end=False), RunningSums(from_end=True)
             return cls(*sums, made.n_rows, made.n_denominators, made.before, late)
         row_sums = RunningSums.of(segments.lengths)
-        share_sums = RunningSums.of(made.lengths, from_end=True)
+        denominator_sums = RunningSums.of(made.lengths, from_end=True)
         before = made.before
         if before is not None:
             before = Before(
                 row_sums.slots(made.segment, before.slot),
                 before.fraction,
-                share_sums.slots(segments.of_row, before.slot_of_row),
+                denominator_sums.slots(segments.of_row, before.slot_of_row),
             )
         slot = row_sums.slots(made.segment, made.n_rows)
-        slot_of_row = share_sums.slots(segments.of_row, made.n_denominators)
-        return cls(row_sums, share_sums, slot, slot_of_row, before, late)
+        slot_of_row = denominator_sums.slots(segments.of_row, made.n_denominators)
+        return cls(row_sums, denominator_sums, slot, slot_of_row, before, late)
 
     @classmethod
     def of_batches(cls, made: Denominators, sizes: Sequence[int]) -> list[Plan]:
@@ -72,9 +72,9 @@ class RunningPlan(NamedTuple):
             parts = slot.split(lengths), fraction.split(lengths), slot_of_row.split(sizes)
             before = [Before(*part) for part in zip(*parts, strict=True)]
         slots, slots_of_row = made.n_rows.split(lengths), made.n_denominators.split(sizes)
-        row_sums, share_sums = RunningSums(from_end=False), RunningSums(from_end=True)
+        row_sums, denominator_sums = RunningSums(from_end=False), RunningSums(from_end=True)
         return [
-            cls(row_sums, share_sums, slot, slot_of_row, own)
+            cls(row_sums, denominator_sums, slot, slot_of_row, own)
             for slot, slot_of_row, own in zip(slots, slots_of_row, before, strict=True)
         ]
 
@@ -102,9 +102,9 @@ class RunningPlan(NamedTuple):
         late, before, without = self.late, self.before, None
         if before is not None:
             x, without = arithmetic.parted(x, before.fraction)
-        total = self.share_sums(arithmetic, x).index_select(0, self.slot_of_row)
+        total = self.denominator_sums(arithmetic, x).index_select(0, self.slot_of_row)
         if before is not None and without is not None:
-            sums = self.share_sums(arithmetic, without)
+            sums = self.denominator_sums(arithmetic, without)
             total = arithmetic.plus_(total, sums.index_select(0, before.slot_of_row))
         if late is not None:
             if without is not None and late.point_before is not None:
@@ -123,7 +123,7 @@ class MatrixPlan(NamedTuple):
     def of(
         cls, key: Tensor, stop: Tensor, event_row: Tensor, weight: Tensor, ties: str
     ) -> tuple[Plan, Tensor]:
-        """Compare all events with all rows; return the shares of the denominators too.
+        """Compare all events with all rows; return the weights of the denominators too.
 
         Keys, the keys at which rows end, and the weights of events are in the order of the risk
         sets. Each event has a denominator, also with Breslow's ties.

@@ -231,7 +231,9 @@ class RiskSets:
         self.plan: Plan
         if stop is not None and self.n_samples * self.n_events <= _MATRIX_ENTRIES:
             event_weight = self.in_order(self.event_weight)
-            self.plan, self.share = MatrixPlan.of(key, stop, row, event_weight, self.ties)
+            self.plan, self.denominator_weight = MatrixPlan.of(
+                key, stop, row, event_weight, self.ties
+            )
             return
         segments = self._segments()
         groups = Groups.of(event, row, key, segments)
@@ -242,7 +244,7 @@ class RiskSets:
             # The first group at which a row is not at risk any more.
             stop = torch.searchsorted(key[groups.first], stop)
             late = LateEntry.of(groups, event, stop, segments, made)
-        self.share, self.plan = made.share, RunningPlan.of(made, segments, late)
+        self.denominator_weight, self.plan = made.weight, RunningPlan.of(made, segments, late)
 
     def groups(self) -> tuple[Groups, Segments | None]:
         """Return the groups of tied events, and the strata, in the order of the risk sets."""
@@ -317,7 +319,7 @@ def _batches(rows: RiskSets, segments: Segments) -> list[RiskSets]:
         "n_events": n_events,
         "total_event_weight": Linear.bin(rows.event_weight, segments.of_row, n_batches).unbind(),
         "order": [None] * n_batches if order is None else order.split(sizes),
-        "share": made.share.split(made.lengths.tolist()),
+        "denominator_weight": made.weight.split(made.lengths.tolist()),
         "plan": RunningPlan.of_batches(made, sizes),
     }
     same: dict[str, Any] = {

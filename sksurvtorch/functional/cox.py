@@ -183,12 +183,12 @@ class _Loss(torch.autograd.Function):
         risk = risk_sets.plan.denominators(arithmetic, v)
         divisor = risk_sets.total_event_weight if reduction == "mean" else None
         if ctx.needs_input_grad[0]:
-            share = arithmetic.divided(risk_sets.share, risk)
-            gradient = _pull_back(arithmetic, share, v, risk_sets).sub_(risk_sets.event_weight)
+            slope = arithmetic.divided(risk_sets.denominator_weight, risk)
+            gradient = _pull_back(arithmetic, slope, v, risk_sets).sub_(risk_sets.event_weight)
             gradient = gradient if divisor is None else gradient.div_(divisor)
             # Half precision stays wide: `grad` may be a large scale that lifts its smallest.
             ctx.save_for_backward(gradient if eta.itemsize < 4 else gradient.to(eta.dtype))
-        loss = arithmetic.to_log_(risk) @ risk_sets.share - of_events
+        loss = arithmetic.to_log_(risk) @ risk_sets.denominator_weight - of_events
         return (loss if divisor is None else loss / divisor).to(eta.dtype)
 
     @staticmethod
