@@ -53,6 +53,11 @@ def _order_by_numpy(x: Tensor) -> Tensor:
     return order
 
 
+def in_order(x: Tensor, order: Tensor | None) -> Tensor:
+    """Return the elements of x in an order; None stands for that in which they lie."""
+    return x if order is None else x.index_select(0, order)
+
+
 def nonzero(x: Tensor) -> Tensor:
     """Return the places of what is True; by numpy on the CPU, where it is faster."""
     if x.device.type != "cpu":

@@ -11,6 +11,7 @@ from sksurvtorch._validation import check_any_event, check_columns
 from sksurvtorch.functional._arithmetic import Arithmetic, Linear, Log, widest
 from sksurvtorch.functional._order import keys, nonzero, sort
 from sksurvtorch.functional._risk_set import RiskSets
+from sksurvtorch.functional._rows import events
 from sksurvtorch.functional._sums import RunningSums
 from sksurvtorch.functional.cox import (
     LINEAR_RANGE,
@@ -98,18 +99,18 @@ def breslow_baseline(
     >>> breslow_baseline(torch.zeros(3), event, time).log_cumulative_hazard.exp()  # 1/3, 1/3 + 1/2
     tensor([0.3333, 0.8333], dtype=torch.float64)
     """
-    if risk_sets is None and entry is None:
-        columns = check_columns(event, time, None, stratum, weight)
-        return _by_group(log_hazard_ratio, columns)
     if risk_sets is None:
-        risk_sets = RiskSets(event, time, entry=entry, stratum=stratum, weight=weight)
+        columns = check_columns(event, time, entry, stratum, weight)
+        if entry is None:
+            return _by_group(log_hazard_ratio, columns)
+        risk_sets = RiskSets.of_columns(columns, ties="efron")
     else:
         check_alone(risk_sets, event, time, entry, stratum, weight)
     eta = check_log_hazard_ratio(log_hazard_ratio, risk_sets.n_samples, risk_sets.device).detach()
     groups, segments = risk_sets.groups()
     eta = eta.to(widest(eta.device), copy=True)
     v = risk_sets.in_order(log_weighted_(eta, risk_sets))
-    log_risk = risk_sets.plan.denominators(Log, v)
+    log_risk = risk_sets.layout.plan.denominators(Log, v)
     if len(log_risk) > len(groups.start):
         # The first denominator of tied events is the sum over all at risk.
         log_risk = log_risk.index_select(0, groups.start)
@@ -160,8 +161,7 @@ class _Groups(NamedTuple):
 
 def _by_group(log_hazard_ratio: Tensor, columns: dict[str, Tensor]) -> BreslowBaseline:
     """Return the baseline without late entry, by sums over the rows that leave between events."""
-    event, weight = columns["event"], columns.get("weight")
-    event = event if weight is None else event & (weight > 0)
+    event = events(columns)
     check_any_event(int(event.sum()), len(event))
     eta = check_log_hazard_ratio(log_hazard_ratio, len(event), event.device).detach()
     key, _ = keys(event, columns["time"], None, columns.get("stratum"))

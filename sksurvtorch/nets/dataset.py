@@ -11,8 +11,6 @@ import torch
 from torch import Tensor
 
 from sksurvtorch.functional import RiskSets
-from sksurvtorch.functional._arithmetic import widest
-from sksurvtorch.functional._order import ascends, keys, sort
 from sksurvtorch.nets.rows import StoredRows
 from sksurvtorch.nets.shares import SharedRows, SpreadTarget
 
@@ -58,8 +56,9 @@ class RiskSetTarget(Mapping[str, Tensor]):
         return RiskSetTarget(self.risk_sets.take(rows))
 
     def to(self, device: torch.device) -> RiskSetTarget:
-        """Return this target on `device`."""
-        return RiskSetTarget(self.risk_sets.to(device))
+        """Return this target where batches are laid out: on `device` if that takes one pass."""
+        there = self.risk_sets.splits_on(device)
+        return RiskSetTarget(self.risk_sets.to(device)) if there else self
 
 
 class UnsortedTarget(RiskSetTarget):
@@ -84,14 +83,12 @@ class UnsortedTarget(RiskSetTarget):
     @cached_property
     def risk_sets(self) -> RiskSets:  # type: ignore[override]  # laid out when asked for
         """Risk sets of all rows."""
-        return RiskSets.of_checked(self.columns, self.ties)
+        return RiskSets.of_columns(self.columns, self.ties)
 
     @cached_property
     def order(self) -> Tensor | None:
         """Rows in the order of their risk sets; None if they lie so."""
-        y = self.columns
-        key, _ = keys(y["event"], y["time"], y.get("entry"), y.get("stratum"))
-        return None if ascends(key) else sort(key)[1]
+        return RiskSets.order_of(self.columns)
 
     def take(self, rows: Tensor) -> UnsortedTarget:
         """Return some rows."""
@@ -149,8 +146,7 @@ class SurvivalDataset(torch.utils.data.Dataset[tuple[Tensor, Target]]):
         if isinstance(X, Tensor):
             with suppress(torch.OutOfMemoryError):
                 X = X.to(device)
-        stays = {"entry", "stratum"} & set(y or ()) or widest(device) != torch.float64
-        if isinstance(y, RiskSetTarget) and not stays:
+        if isinstance(y, RiskSetTarget):
             y = y.to(device)
         return SurvivalDataset(X, y, self._order)
 
