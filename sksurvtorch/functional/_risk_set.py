@@ -63,7 +63,7 @@ class RiskSets:
     * Rows keep the places in which they were given, and so do the log hazard ratios of the loss;
       `order` says how the risk sets sort them.
     * All columns are on one device, and so are the risk sets; `to` returns them on another one.
-    * Columns keep their dtype, but `event` becomes bool and `stratum` int64.
+    * Columns are copied. They keep their dtype, but `event` becomes bool and `stratum` int64.
       Weights and their sums are float64, or float32 on a device without float64.
     * Risk sets do not change: `take`, `split` and `to` return others.
 
@@ -93,7 +93,8 @@ class RiskSets:
     ) -> None:
         check_option("ties", ties, TIES)
         columns = check_columns(event, time, entry, stratum, weight)
-        vars(self).update(vars(RiskSets.of_columns(columns, ties)))
+        copies = {name: column.clone() for name, column in columns.items()}
+        vars(self).update(vars(RiskSets.of_columns(copies, ties)))
 
     @classmethod
     def _of(cls, ties: str, rows: Rows, layout: Layout) -> RiskSets:
