@@ -10,7 +10,8 @@ from torch import Tensor
 
 from sksurvtorch._validation import check_any_event
 from sksurvtorch.functional._arithmetic import Linear
-from sksurvtorch.functional._denominators import Denominators, Groups, LateEntry, Segments
+from sksurvtorch.functional._denominators import Denominators, LateEntry
+from sksurvtorch.functional._groups import Groups, Segments
 from sksurvtorch.functional._order import ascends, in_order, nonzero, sort
 from sksurvtorch.functional._plan import MatrixPlan, Plan, RunningPlan
 from sksurvtorch.functional._rows import Rows
@@ -57,7 +58,7 @@ def lay_out(rows: Rows, ties: str) -> Layout:
     return Layout(order, n_events, total, made.weight, plan)
 
 
-def lay_out_batches(rows: Rows, ties: str, sizes: Sequence[int]) -> list[Layout]:
+def lay_out_batches(rows: Rows, ties: str, sizes: list[int]) -> list[Layout]:
     """Do what `lay_out` does for each of several batches, whose rows stand behind each other."""
     batches = Segments(torch.tensor(sizes, device=rows.key.device))
     order = _order_within(rows.key, batches)
@@ -72,7 +73,7 @@ def lay_out_batches(rows: Rows, ties: str, sizes: Sequence[int]) -> list[Layout]
     orders: Sequence[Tensor | None] = [None] * len(sizes)
     if order is not None:  # counted within each batch
         order = order - batches.start.index_select(0, batches.of_row)
-        orders = order.split(list(sizes))
+        orders = order.split(sizes)
     totals = Linear.bin(rows.event_weight, batches.of_row, len(sizes)).unbind()
     weights, plans = made.weight.split(made.lengths.tolist()), RunningPlan.of_batches(made, sizes)
     parts = zip(orders, n_events, totals, weights, plans, strict=True)

@@ -1,46 +1,47 @@
-"""How the denominators of the partial likelihood are summed, and the transpose of it.
+"""Plans by which the denominators of the partial likelihood are summed, and their gradient.
 
-A plan knows no hazard ratios. `denominators` takes them, with the weights and in the order of the
-risk sets; `of_rows` takes something for each denominator, and sums it for each row over the
-denominators that have the row, by its factor there.
+A denominator is a sum over rows, in which each row has a factor: 1, or less for an event that is
+tied with others. A plan knows these factors and no hazard ratios. Its `denominators` multiplies the
+factors, as a matrix of denominators by rows, with the hazard ratios; its `of_rows`, for the
+gradient, multiplies the transposed matrix with a vector that has a number for each denominator.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
 from sksurvtorch.functional._arithmetic import Arithmetic
-from sksurvtorch.functional._denominators import Before, Denominators, LateEntry, Segments
+from sksurvtorch.functional._denominators import Before, Denominators, LateEntry
+from sksurvtorch.functional._groups import Segments
 from sksurvtorch.functional._sums import RunningSums
 
 
 class Plan(Protocol):
-    """What the loss needs of risk sets."""
+    """A matrix of the factors of rows in denominators, by the two products that it offers."""
 
     def denominators(self, arithmetic: Arithmetic, v: Tensor) -> Tensor:
-        """Return the denominators."""
+        """Return the denominators of weighted hazard ratios in the order of the risk sets."""
 
     def of_rows(self, arithmetic: Arithmetic, x: Tensor) -> Tensor:
-        """Return the sum for each row."""
+        """Return for each row the sum over the denominators of x, multiplied by its factors."""
 
 
 class RunningPlan(NamedTuple):
     """Running sums over the rows of each stratum, and sums over intervals for late entry.
 
-    `slot` and `slot_of_row` say where S stands in the sums over rows, and where the sum for a row
-    stands in those over denominators; `before` the same of N.
+    S is the sum over a risk set, N that sum without the tied events; the module `_denominators`
+    has an example.
     """
 
-    row_sums: RunningSums
-    denominator_sums: RunningSums
-    slot: Tensor  # (n_denominators,)
-    slot_of_row: Tensor  # (n_samples,)
-    before: Before | None
-    late: LateEntry | None = None
+    row_sums: RunningSums  # over rows, from the first one on
+    denominator_sums: RunningSums  # over denominators, from the last one back
+    slot: Tensor  # (n_denominators,) of S in the sums over rows
+    slot_of_row: Tensor  # (n_samples,) of the denominators with the row in S, in their sums
+    before: Before | None  # slots for N; None if all denominators are S
+    late: LateEntry | None = None  # rows that are no part of the sums over rows
 
     @classmethod
     def of(cls, made: Denominators, segments: Segments | None, late: LateEntry | None) -> Plan:
@@ -62,8 +63,8 @@ class RunningPlan(NamedTuple):
         return cls(row_sums, denominator_sums, slot, slot_of_row, before, late)
 
     @classmethod
-    def of_batches(cls, made: Denominators, sizes: Sequence[int]) -> list[Plan]:
-        """Return the plan of each of several batches, which are the segments of `made`."""
+    def of_batches(cls, made: Denominators, sizes: list[int]) -> list[Plan]:
+        """Return the plans of several batches, which are the segments of the denominators."""
         assert made.lengths is not None
         lengths = made.lengths.tolist()
         before: list[Before | None] = [None] * len(sizes)
@@ -79,7 +80,7 @@ class RunningPlan(NamedTuple):
         ]
 
     def denominators(self, arithmetic: Arithmetic, v: Tensor) -> Tensor:
-        """Return the denominators.
+        """Return the denominators of weighted hazard ratios in the order of the risk sets.
 
         Efron's S - (l / d) (S - N) is taken as the number l / d of the way from S to N.
         """
@@ -98,7 +99,7 @@ class RunningPlan(NamedTuple):
         return arithmetic.towards_(with_ties, without, before.fraction)
 
     def of_rows(self, arithmetic: Arithmetic, x: Tensor) -> Tensor:
-        """Return the sum for each row."""
+        """Return for each row the sum over the denominators of x, multiplied by its factors."""
         late, before, without = self.late, self.before, None
         if before is not None:
             x, without = arithmetic.parted(x, before.fraction)
@@ -115,7 +116,7 @@ class RunningPlan(NamedTuple):
 
 
 class MatrixPlan(NamedTuple):
-    """The factor of each row in each denominator: for few rows with late entry or strata."""
+    """The matrix itself, which is faster for few rows with late entry or strata."""
 
     factor: Tensor  # (n_denominators, n_samples)
 
@@ -139,9 +140,9 @@ class MatrixPlan(NamedTuple):
         return cls(factor), (tied @ weight).div_(d)
 
     def denominators(self, arithmetic: Arithmetic, v: Tensor) -> Tensor:
-        """Return the denominators."""
+        """Return the denominators of weighted hazard ratios in the order of the risk sets."""
         return arithmetic.product(self.factor, v)
 
     def of_rows(self, arithmetic: Arithmetic, x: Tensor) -> Tensor:
-        """Return the sum for each row."""
+        """Return for each row the sum over the denominators of x, multiplied by its factors."""
         return arithmetic.product(self.factor.T, x)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from sksurvtorch._validation import TIES, check_columns, check_option
 from sksurvtorch.functional._arithmetic import moved, widest
-from sksurvtorch.functional._denominators import Groups, Segments
+from sksurvtorch.functional._groups import Groups, Segments
 from sksurvtorch.functional._layout import (
     Layout,
     lay_out,
@@ -60,8 +60,9 @@ class RiskSets:
 
     Conventions:
 
-    * Rows keep the places in which they were given, and so do the log hazard ratios of the loss;
-      `order` says how the risk sets sort them.
+    * Rows keep the places in which they were given, and log hazard ratios come in these places.
+      `order` lists them by stratum, then from the latest time to the earliest, the censored rows
+      of a time before its events.
     * All columns are on one device, and so are the risk sets; `to` returns them on another one.
     * Columns are copied. They keep their dtype, but `event` becomes bool and `stratum` int64.
       Weights and their sums are float64, or float32 on a device without float64.
@@ -165,8 +166,8 @@ class RiskSets:
         Parameters
         ----------
         index : int tensor of shape (n_taken,)
-            The rows of the first batch, then those of the second, and so on. Nothing is sorted if
-            those of each batch come in the order of `order`.
+            The rows of the first batch, then the rows of the second, and so on. Nothing is sorted
+            if the rows of each batch come in the order of `order`.
         sizes : sequence of int
             Number of rows of each batch.
 
@@ -184,9 +185,9 @@ class RiskSets:
         -----
         With late entry or strata the batches are laid out one by one.
         """
-        index = index.to(self.device)
+        index, sizes = index.to(self.device), list(sizes)
         if self.rows.entry is not None or self.rows.stratum is not None:
-            return [self.take(batch) for batch in index.split(list(sizes))]
+            return [self.take(batch) for batch in index.split(sizes)]
         rows = self.rows.take(index)
         layouts = lay_out_batches(rows, self.ties, sizes)
         pairs = zip(rows.split(sizes), layouts, strict=True)
@@ -227,11 +228,7 @@ class RiskSets:
 
     @property
     def order(self) -> Tensor | None:
-        """Rows in the order of the risk sets; None if they lie so.
-
-        By stratum, then from the latest time to the earliest, the censored rows of a time before
-        its events.
-        """
+        """Rows in the order of the risk sets; None if they lie so."""
         return self.layout.order
 
     @property
@@ -261,7 +258,7 @@ class RiskSets:
         return position if self.order is None else self.order.index_select(0, position)
 
     def by_row(self, value: Tensor) -> Tensor:
-        """Return what is in the order of the risk sets by row: undo `in_order`."""
+        """Return values by row that are given in the order of the risk sets: undo `in_order`."""
         if self.order is None:
             return value
         return torch.empty_like(value).scatter_(0, self.order, value)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from torch import Tensor
@@ -53,9 +53,9 @@ class Rows(NamedTuple):
         """Return the rows at `index`."""
         return Rows(*self._each(lambda column: column.index_select(0, index)))
 
-    def split(self, sizes: Sequence[int]) -> list[Rows]:
+    def split(self, sizes: list[int]) -> list[Rows]:
         """Return the first rows, those behind them, and so on: as many of them as `sizes` says."""
-        parts = self._each(lambda column: column.split(list(sizes)))
+        parts = self._each(lambda column: column.split(sizes))
         each = [x if isinstance(x, tuple) else [x] * len(sizes) for x in parts]
         return [Rows(*part) for part in zip(*each, strict=True)]
 

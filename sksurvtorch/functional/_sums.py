@@ -4,6 +4,45 @@ A difference of two running sums would cancel: what a row far back adds may be a
 a sum after it. So a segment gets a running sum of its own, and an interval [a, b] is cut where the
 highest differing bit of a and b puts a block boundary m (a disjoint sparse table): a suffix [a, m)
 of one half-block and a prefix [m, b] of the next, each a running sum inside its half-block.
+
+An example of running sums: six positions in two segments, of lengths 4 and 2. A segment of k
+positions has k + 1 sums, the empty one among them, in a block whose width is a power of 2 above k.
+Narrow blocks come first. So segment 1 has the slots 0 to 3 and segment 0 the slots 4 to 11.
+
+========  =======  ======  ====  ======  ========  ========
+position  segment  value   slot  sum     slot      sum
+                                         from end  from end
+========  =======  ======  ====  ======  ========  ========
+0         0        1       5     1       8         1111
+1         0        10      6     11      7         1110
+2         0        100     7     111     6         1100
+3         0        1000    8     1111    5         1000
+4         1        10000   1     10000   2         110000
+5         1        100000  2     110000  1         100000
+========  =======  ======  ====  ======  ========  ========
+
+The slots 4 and 0, the heads of the segments, have the empty sum 0.
+
+An example of intervals: the six rows of the module `_denominators`, of which row 1 now enters at
+time 3. Its event is at time 7, so it is at risk at the events at 7 and 5, and not at 2. Each group
+of events has two points, the sums N and S. Row 1 is in S of its own group, and in both of the next:
+
+=====  ======  ====  ===  =====  =====  ====
+point  binary  time  sum  row 1  half   slot
+=====  ======  ====  ===  =====  =====  ====
+0      000     7     N    no     left   1
+1      001     7     S    yes    left   0
+2      010     5     N    yes    right  0
+3      011     5     S    yes    right  1
+4      100     2     N    no     none   none
+5      101     2     S    no     none   none
+=====  ======  ====  ===  =====  =====  ====
+
+The ends of its interval, 001 and 011, differ first at the bit of value 2. So it is cut at point 2,
+the boundary between two halves of 2 points. Slots count from there: to the left row 1 reaches as
+far as slot 0, to the right as far as slot 1. Running sums towards the boundary carry its hazard
+ratio of 10 to the points 1, 2 and 3. The running sums of the other rows are 0, 1, 1, 101, 1101,
+11101 and 111101. Both together give the denominators 11, 11111, 5611 and 111101.
 """
 
 from __future__ import annotations
@@ -17,7 +56,7 @@ from sksurvtorch.functional._arithmetic import Arithmetic
 
 
 class RunningSums(NamedTuple):
-    """Running sums from the start of each segment of positions, or from its end.
+    """Running sums from the start of each segment of positions, or from the end of each.
 
     The sums of a segment stand behind each other: the sum of its first (or last) k positions has
     the slot `head` + k, from k = 0 on. Several segments are laid out in blocks of equal width, a
@@ -26,7 +65,7 @@ class RunningSums(NamedTuple):
 
     from_end: bool  # whether the sums run from the end of each segment
     head: Tensor | None = None  # (n_segments,) first slot; None for one segment, where it is 0
-    slot: Tensor | None = None  # (n_positions,) of the sum up to it, itself included; None as above
+    slot: Tensor | None = None  # (n_positions,) of the sum up to and with each; None as `head`
     shapes: tuple[tuple[int, int], ...] = ()  # number and width of the blocks of equal width
 
     @classmethod
@@ -82,10 +121,10 @@ class _Level(NamedTuple):
 
 
 class IntervalSums(NamedTuple):
-    """Sums over the intervals [start, stop) of points, and at each point over its intervals.
+    """Sums over the points of each row, which are an interval, and over the rows of each point.
 
-    An interval belongs to one level, so this takes O(n) memory, and a sum O(n log n) time at the
-    worst.
+    An interval of two points or more belongs to one level, so this takes O(n) memory, and a sum
+    O(n log n) time at the worst.
     """
 
     n_rows: int
