@@ -1,6 +1,6 @@
-"""What the processes of one training exchange, by torch.distributed.
+"""Exchange between the processes of one training, by torch.distributed.
 
-All processes call these functions at the same point, or none goes on.
+All processes call these functions at the same point: each waits until the others have called.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ def n_processes() -> int:
 
 
 def rank() -> int:
-    """Return the number of this process, from 0 on."""
+    """Return the rank of this process, counted from 0."""
     return int(dist.get_rank()) if n_processes() > 1 else 0
 
 
 def without_number(device: torch.device) -> torch.device:
-    """Return a device, a CPU without the number that processes give it: torch cannot load that."""
+    """Return the device; a CPU without the number of its process, which torch cannot load."""
     return torch.device("cpu") if device.type == "cpu" else device
 
 
 def leave() -> None:
-    """Leave the other processes, if there are any."""
+    """Leave the process group, if there is one."""
     if dist.is_available() and dist.is_initialized():
         dist.destroy_process_group()
         gc.collect()  # what a network of torch.nn.parallel still holds of it
@@ -41,7 +41,7 @@ def leave() -> None:
 
 
 def exchange(what: Any) -> list[Any]:
-    """Return what each process has to say."""
+    """Return the objects that the processes give, in the order of their ranks."""
     said: list[Any] = [None] * n_processes()
     dist.all_gather_object(said, what)
     return said
@@ -57,7 +57,7 @@ def exchange_numbers(numbers: Sequence[int], device: torch.device) -> list[list[
 
 
 def gather(x: Tensor, counts: Sequence[int]) -> Tensor:
-    """Return the rows of all processes, whatever their dtype, those of the first process first."""
+    """Return the rows of all processes in the order of their ranks, whatever the dtype."""
     most, n_rows = max(counts), len(x)
     # As bytes: no backend takes all dtypes, and none may round.
     width = math.prod(x.shape[1:])  # -1 says nothing of no rows
@@ -82,7 +82,7 @@ def gather_with_gradient(x: Tensor, counts: Sequence[int]) -> Tensor:
 
 
 class _Gathered(torch.autograd.Function):
-    """Gather; on the way back each process keeps its own rows, so that nothing has to be sent."""
+    """Gather; in the backward pass each process keeps its own rows, and nothing is sent."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, counts: Sequence[int]) -> Tensor:
@@ -97,7 +97,7 @@ class _Gathered(torch.autograd.Function):
 
 
 def of_first(x: Tensor) -> Tensor:
-    """Return what the first process has in place of `x`."""
+    """Return the tensor that the first process gives as `x`."""
     carried = x.detach().to(_carrier(x.device)).contiguous().clone()
     dist.broadcast(carried, 0)
     return carried.to(x.device)

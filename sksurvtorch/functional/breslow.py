@@ -65,7 +65,8 @@ def breslow_baseline(
     event, time, entry, stratum, weight : tensor of shape (n_samples,), optional
         As for `cox_neg_partial_log_likelihood`.
     risk_sets : RiskSets, optional
-        Given in place of them.
+        Given in place of `event`, `time`, `entry`, `stratum` and `weight`, to sort once for many
+        calls.
 
     Returns
     -------
@@ -134,8 +135,8 @@ class _Groups(NamedTuple):
     """The events of each time and stratum, from the latest time to the earliest."""
 
     key: Tensor  # (n_groups,) ascending
-    row: Tensor  # (n_groups,) an event of each
-    weight: Tensor  # (n_groups,) sum of the weights of its events
+    row: Tensor  # (n_groups,) an event of each group
+    weight: Tensor  # (n_groups,) sum of the weights of the events of each group
     stratum: Tensor | None  # (n_groups,)
 
     @classmethod
@@ -182,7 +183,10 @@ def _by_group(log_hazard_ratio: Tensor, columns: dict[str, Tensor]) -> BreslowBa
 
 
 def _log_left(eta: Tensor, key: Tensor, groups: _Groups, columns: dict[str, Tensor]) -> Tensor:
-    """Return the log sum of the hazard ratios of the rows that each group is the last to have."""
+    """Return for each group the log sum of the hazard ratios of the rows that leave after it.
+
+    A row leaves after the latest event time at which it is at risk.
+    """
     log_weight = columns["weight"].to(widest(eta.device)).log() if "weight" in columns else None
     arithmetic, middle = _arithmetic(eta, log_weight)
     n_groups = len(groups.key)

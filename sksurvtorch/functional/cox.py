@@ -41,7 +41,7 @@ def cox_neg_partial_log_likelihood(
         \frac{\sum_{i \in D} w_i}{d} \sum_{l=0}^{d-1} \log\Bigl(\sum_{j \in R} w_j e^{\eta_j}
         - \frac{l}{d} \sum_{j \in D} w_j e^{\eta_j}\Bigr) - \sum_{i \in D} w_i \eta_i
 
-    with Efron's ties, and the same without the l / d term with Breslow's.
+    with Efron's ties; with Breslow's ties the term with l / d is left out.
 
     Parameters
     ----------
@@ -64,7 +64,7 @@ def cox_neg_partial_log_likelihood(
         each row, which is 0 for a censored one.
     risk_sets : RiskSets, optional
         Given in place of `event`, `time`, `entry`, `stratum` and `weight`, to sort once for many
-        calls. The `ties` of the risk sets count then.
+        calls. Then the ties of the risk sets count, and the argument `ties` does not.
 
     Returns
     -------
@@ -165,9 +165,9 @@ def _arithmetic(eta: Tensor, risk_sets: RiskSets) -> tuple[Arithmetic, float]:
 
 
 def _pull_back(arithmetic: Arithmetic, x: Tensor, v: Tensor, risk_sets: RiskSets) -> Tensor:
-    """Return by row v times the sum of x over the denominators that have it, by its factor there.
+    """Return for each row v times the sum over the denominators of x, multiplied by its factors.
 
-    v and x are in order.
+    v is in the order of the risk sets, the result in the order of the rows.
     """
     total = risk_sets.layout.plan.of_rows(arithmetic, x)
     return risk_sets.by_row(arithmetic.lower_(arithmetic.times_(total, v)))
@@ -203,7 +203,7 @@ class _Loss(torch.autograd.Function):
 
 
 def _loss_by_row(eta: Tensor, risk_sets: RiskSets) -> Tensor:
-    """Return the part of the loss of each row."""
+    """Return what each row adds to the loss."""
     wide = eta.to(widest(eta.device))
     log_risk: Tensor = _LogDenominators.apply(wide, risk_sets)  # type: ignore[no-untyped-call]
     groups, _ = risk_sets.groups()
