@@ -25,11 +25,11 @@ class Group(ABC):
     """Processes that train one model together."""
 
     size: int  # number of processes
-    rank: int  # number of this one, from 0 on
+    rank: int  # of this one, counted from 0
 
     @abstractmethod
     def exchange(self, what: Any) -> list[Any]:
-        """Return what each process has to say."""
+        """Return the objects that the processes give, in the order of their ranks."""
 
     @abstractmethod
     def exchange_numbers(self, numbers: Sequence[int], device: torch.device) -> list[list[int]]:
@@ -37,7 +37,7 @@ class Group(ABC):
 
     @abstractmethod
     def gather(self, x: Tensor, counts: Sequence[int]) -> Tensor:
-        """Return the rows of all processes, whatever their dtype, those of the first one first."""
+        """Return the rows of all processes in the order of their ranks, whatever the dtype."""
 
     @abstractmethod
     def gather_with_gradient(self, x: Tensor, counts: Sequence[int]) -> Tensor:
@@ -50,7 +50,7 @@ class Group(ABC):
 
     @abstractmethod
     def of_first(self, x: Tensor) -> Tensor:
-        """Return what the first process has in place of `x`."""
+        """Return the tensor that the first process gives as `x`."""
 
     @contextmanager
     def all_or_none(self) -> Iterator[None]:
@@ -78,7 +78,7 @@ class Alone(Group):
     rank: int = 0
 
     def exchange(self, what: Any) -> list[Any]:
-        """Return what this process has to say."""
+        """Return what this process gives."""
         return [what]
 
     def exchange_numbers(self, numbers: Sequence[int], device: torch.device) -> list[list[int]]:
@@ -108,7 +108,7 @@ class Processes(Group):
     """All processes of torch.distributed."""
 
     def exchange(self, what: Any) -> list[Any]:
-        """Return what each process has to say."""
+        """Return the objects that the processes give, in the order of their ranks."""
         said: list[Any] = [None] * self.size
         dist.all_gather_object(said, what)
         return said
@@ -122,7 +122,7 @@ class Processes(Group):
         return given
 
     def gather(self, x: Tensor, counts: Sequence[int]) -> Tensor:
-        """Return the rows of all processes, whatever their dtype, those of the first one first."""
+        """Return the rows of all processes in the order of their ranks, whatever the dtype."""
         most, n_rows = max(counts), len(x)
         # As bytes: no backend takes all dtypes, and none may round.
         width = math.prod(x.shape[1:])  # -1 says nothing of no rows
@@ -141,14 +141,14 @@ class Processes(Group):
         return gathered
 
     def of_first(self, x: Tensor) -> Tensor:
-        """Return what the first process has in place of `x`."""
+        """Return the tensor that the first process gives as `x`."""
         carried = x.detach().to(_carrier(x.device)).contiguous().clone()
         dist.broadcast(carried, 0)
         return carried.to(x.device)
 
 
 class _Gathered(torch.autograd.Function):
-    """Gather; on the way back each process keeps its own rows, so that nothing has to be sent."""
+    """Gather; in the backward pass each process keeps its own rows, and nothing is sent."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, group: Processes, counts: Sequence[int]) -> Tensor:
@@ -184,7 +184,7 @@ def device_of(accelerator: Any) -> torch.device:
 
 
 def leave() -> None:
-    """Leave the other processes, if there are any."""
+    """Leave the process group, if there is one."""
     if dist.is_available() and dist.is_initialized():
         dist.destroy_process_group()
         gc.collect()  # what a network of torch.nn.parallel still holds of it

@@ -5,7 +5,7 @@ import os
 import pytest
 from hypothesis import settings
 
-from sksurvtorch.functional import _risk_set
+from sksurvtorch.functional import _layout
 
 settings.register_profile("dev", deadline=None, max_examples=30)
 settings.register_profile("ci", settings.get_profile("dev"), derandomize=True, print_blob=True)
@@ -17,5 +17,5 @@ def route(request):
     """Both ways to sum over few rows with late entry or strata."""
     with pytest.MonkeyPatch.context() as patch:
         if request.param == "sums":
-            patch.setattr(_risk_set, "_MATRIX_ENTRIES", 0)
+            patch.setattr(_layout, "_MATRIX_ENTRIES", 0)
         yield request.param

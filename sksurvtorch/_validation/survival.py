@@ -130,6 +130,25 @@ def check_codes(name: str, value: Any, n_samples: int) -> Tensor:
     return codes.long()
 
 
+def check_columns(
+    event: Tensor | None,
+    time: Tensor | None,
+    entry: Tensor | None = None,
+    stratum: Tensor | None = None,
+    weight: Tensor | None = None,
+) -> dict[str, Tensor]:
+    """Return the columns given by name, with valid values of the right dtype."""
+    event = check_event(event)
+    columns = {"event": event, "time": check_time(time, len(event))}
+    if entry is not None:
+        columns["entry"] = check_entry(entry, columns["time"])
+    if stratum is not None:
+        columns["stratum"] = check_codes("stratum", stratum, len(event))
+    if weight is not None:
+        columns["weight"] = check_weight(weight, len(event))
+    return columns
+
+
 def check_grid(times: Any, n_samples: int) -> Tensor:
     """Return `times` of shape (n_times,) or (n_samples, n_times), at least 0."""
     value = torch.as_tensor(times).detach()

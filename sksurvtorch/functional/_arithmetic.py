@@ -5,8 +5,12 @@ Operations whose name ends in an underscore change their first argument, as torc
 
 from __future__ import annotations
 
+from typing import Any, TypeVar
+
 import torch
 from torch import Tensor
+
+Held = TypeVar("Held")
 
 
 def widest(device: torch.device) -> torch.dtype:
@@ -14,11 +18,19 @@ def widest(device: torch.device) -> torch.dtype:
     return torch.float32 if device.type == "mps" else torch.float64
 
 
-def moved(x: Tensor, device: torch.device) -> Tensor:
-    """Move a tensor; to a device without float64 as float32."""
-    if x.dtype == torch.float64:
-        return x.to(device, widest(device), non_blocking=True)
-    return x.to(device, non_blocking=True)
+def moved(held: Held, device: torch.device) -> Held:
+    """Return a tensor, or a tuple with all tensors in it, on `device`; float64 as the widest there.
+
+    What is neither, such as a number, is returned as it is.
+    """
+    x: Any = held
+    if isinstance(x, Tensor):
+        x = x.to(device, widest(device) if x.dtype == torch.float64 else x.dtype, non_blocking=True)
+    elif isinstance(x, tuple):
+        parts = [moved(part, device) for part in x]
+        x = type(x)(*parts) if hasattr(x, "_fields") else tuple(parts)
+    there: Held = x
+    return there
 
 
 class Linear:

@@ -1,4 +1,4 @@
-"""What the analytic gradients share."""
+"""A refusal that every analytic gradient needs."""
 
 import torch
 

@@ -1,7 +1,44 @@
-"""The denominators of the partial likelihood, and their place among the rows.
+"""The denominators of the partial likelihood, and the rows that each of them sums.
 
-Rows are in the order of the risk sets: from the latest time to the earliest, the censored of a time
-before its events. So all rows up to the last event of a time are at risk there.
+Rows are in the order of the risk sets: from the latest time to the earliest, the censored rows of a
+time before its events. So all rows up to the last event of a time are at risk there, and the sum
+over a risk set is the sum of the first so many rows. Events at one time are a group. S is the sum
+over the risk set of a group, N the sum over its rows but the events of the group.
+
+An example of six rows. Hazard ratios are powers of 10, so the digits of a sum show its rows: rows 3
+and 4 are tied events, row 2 is censored at their time.
+
+===  ====  =====  =====  ============  =========  =========
+row  time  event  group  hazard ratio  S with it  N with it
+===  ====  =====  =====  ============  =========  =========
+0    9     no     none   1             4          4
+1    7     yes    0      10            4          3
+2    5     no     none   100           3          3
+3    5     yes    1      1000          3          1
+4    5     yes    1      10000         3          1
+5    2     yes    2      100000        1          0
+===  ====  =====  =====  ============  =========  =========
+
+With Efron's ties each event has a denominator, which lies a fraction of the way from S to N:
+
+===========  =====  =====  =========  =========  ======  =====  ========  ===========
+denominator  row    group  rows in S  rows in N  S       N      fraction  denominator
+===========  =====  =====  =========  =========  ======  =====  ========  ===========
+0            1      0      2          1          11      1      0         11
+1            3      1      5          3          11111   111    0         11111
+2            4      1      5          3          11111   111    0.5       5611
+3            5      2      6          5          111111  11111  0         111111
+===========  =====  =====  =========  =========  ======  =====  ========  ===========
+
+The running sums over the rows are 0, 1, 11, 111 and so on. The sum of the first k rows has slot k,
+so the numbers of rows in S and in N are the slots at which S and N are read.
+
+The gradient goes the other way: a row is in S of the last so many denominators, and in N of the
+last so many. Let the denominators have the values 1, 10, 100 and 1000. S has 1, 10, 50 and 1000
+of them, and N has 0, 0, 50 and 0. Row 3 is in the last 3 S and the last N: it gets 1060.
+
+With Breslow's ties each group has one denominator, its S: 11, 11111 and 111111. Their weights, the
+numbers of events, are 1, 2 and 1.
 """
 
 from __future__ import annotations
@@ -12,95 +49,25 @@ import torch
 from torch import Tensor
 
 from sksurvtorch.functional._arithmetic import widest
+from sksurvtorch.functional._groups import Groups, Segments
 from sksurvtorch.functional._order import nonzero
 from sksurvtorch.functional._sums import IntervalSums
 
 
-class Segments:
-    """Strata or batches: rows that stand behind each other, and no risk set spans two of them.
-
-    Parameters
-    ----------
-    lengths : int tensor of shape (n_segments,)
-        Number of rows of each.
-    """
-
-    def __init__(self, lengths: Tensor) -> None:
-        self.lengths = lengths
-        self.start = lengths.cumsum(0) - lengths
-        self.number = torch.arange(len(lengths), device=lengths.device)
-        self.of_row = self.number.repeat_interleave(lengths, output_size=int(lengths.sum()))
-
-    @classmethod
-    def of(cls, stratum: Tensor) -> Segments:
-        """Find the strata, whose rows stand behind each other."""
-        return cls(stratum.unique_consecutive(return_counts=True)[1])
-
-
-class Groups(NamedTuple):
-    """The events by time: those of one time, which stand beside each other, are a group.
-
-    Numbers of rows, events and groups are int32 where they fit: half the memory to move.
-    """
-
-    row: Tensor  # (n_events,) row of each event
-    following: (
-        Tensor  # (n_rows,) event of the row, or the first one after it; `stop` if there is none
-    )
-    start: Tensor  # (n_groups,) first event of each group
-    size: Tensor | None  # (n_groups,) number of events; None if no two are tied
-    of_event: Tensor | None  # (n_events,) group of each event; None if no two are tied
-    segment: Tensor | None  # (n_events,) None for one segment
-    stop: Tensor | None  # (n_segments,) first event of the next segment; None for one segment
-
-    @classmethod
-    def of(
-        cls, event: Tensor, row: Tensor, key: Tensor, segments: Segments | None = None
-    ) -> Groups:
-        """Find the groups, given which rows are events, and the keys: those of ties are equal."""
-        dtype = torch.int32 if len(event) < 2**31 else torch.int64
-        row = row.to(dtype)
-        following = event.cumsum(0, dtype=dtype).sub_(event.to(dtype))
-        event_key = key.index_select(0, row)
-        is_first = torch.ones_like(row, dtype=torch.bool)
-        torch.ne(event_key[1:], event_key[:-1], out=is_first[1:])
-        segment = stop = None
-        if segments is not None:
-            segment = segments.of_row.index_select(0, row)
-            stop = torch.searchsorted(segment, segments.number, right=True).to(dtype)
-            following = torch.minimum(following, stop.index_select(0, segments.of_row))
-            is_first[1:] |= segment[1:] != segment[:-1]
-        start = nonzero(is_first).to(dtype)
-        if len(start) == len(row):
-            return cls(row, following, start, None, None, segment, stop)
-        size = torch.diff(start, append=start.new_full((1,), len(row)))
-        of_event = is_first.cumsum(0, dtype=dtype).sub_(1)
-        return cls(row, following, start, size, of_event, segment, stop)
-
-    @property
-    def first(self) -> Tensor:
-        """First row of each group."""
-        return self.row.index_select(0, self.start)
-
-    @property
-    def last(self) -> Tensor:
-        """Last row of each group."""
-        return self.first if self.size is None else self.first + (self.size - 1)
-
-
 class Before(NamedTuple):
-    """Where the sums without the tied events stand, of `Denominators` with Efron's ties.
+    """Where N stands, the sum over a risk set without its tied events; for Efron's ties.
 
-    In `Denominators` these are numbers within the segment, in a `RunningPlan` slots of its sums.
+    In `Denominators` a slot is a number of rows, or of denominators, within the segment; in a
+    `RunningPlan` it is the place of their sum among all sums.
     """
 
-    slot: Tensor  # (n_denominators,) of the rows in N
-    fraction: Tensor  # (n_denominators,) l / d
-    slot_of_row: Tensor  # (n_rows,) of the denominators with the row in N
+    slot: Tensor  # (n_denominators,) of the sum of the rows in N
+    fraction: Tensor  # (n_denominators,) l / d, how far a denominator lies from S to N
+    slot_of_row: Tensor  # (n_rows,) of the sum of the denominators with the row in N
 
 
 class Denominators(NamedTuple):
-    """The denominators in the order of rows: which rows they sum, and which of them sum a row.
+    """The denominators by time, the latest first: the rows of each, and the denominators of a row.
 
     With S the sum over a risk set and N that without its tied events, the denominator l of d tied
     events is (1 - l / d) S + (l / d) N (Efron; it is S with Breslow's ties). S and N sum the first
@@ -110,9 +77,9 @@ class Denominators(NamedTuple):
     """
 
     n_rows: Tensor  # (n_denominators,) number of rows in S
-    share: Tensor  # (n_denominators,) of the weight of the events
+    weight: Tensor  # (n_denominators,) of its logarithm in the loss
     n_denominators: Tensor  # (n_rows,) number of denominators with the row in S
-    before: Before | None  # the same of N; None if all denominators are S
+    before: Before | None  # rows and denominators of N; None if all denominators are S
     segment: Tensor | None  # (n_denominators,) None for one segment
     lengths: Tensor | None  # (n_segments,) number of denominators; None for one segment
 
@@ -120,7 +87,7 @@ class Denominators(NamedTuple):
     def of(
         cls, groups: Groups, weight: Tensor | None, ties: str, segments: Segments | None = None
     ) -> Denominators:
-        """Lay them out, given the sum of the weights of each group's events if they have some."""
+        """Find the denominators of groups, given the weight of each, None if it is their size."""
         dtype = widest(groups.row.device)
         group, size = groups.of_event, groups.size
         first_row, segment = groups.first, groups.segment
@@ -146,20 +113,20 @@ class Denominators(NamedTuple):
             slot_of_row=count.index_add(0, groups.row, -d),
         )
         if weight is None:
-            share = torch.ones_like(d, dtype=dtype)
+            weight = torch.ones_like(d, dtype=dtype)
         else:
-            share = (weight / size).index_select(0, group)
+            weight = (weight / size).index_select(0, group)
         n_rows = n_rows.index_select(0, group)
-        return cls(n_rows, share, count, before, groups.segment, lengths)
+        return cls(n_rows, weight, count, before, groups.segment, lengths)
 
 
 def _counts(
     first: Tensor | None, groups: Groups, segments: Segments | None
 ) -> tuple[Tensor, Tensor | None]:
-    """Count the denominators of each row and of each segment.
+    """Count the denominators with a row in S, for each row, and those of each segment.
 
-    `first` has for each event the first denominator of its group, and behind them their number;
-    it is None if each event has one of its own.
+    `first` has the first denominator of each event's group, and at its end the number of all
+    denominators; it is None if each event has a denominator of its own.
     """
     until, stop, total = groups.following, groups.stop, len(groups.row)
     if first is not None:
@@ -172,14 +139,14 @@ def _counts(
 
 
 class LateEntry(NamedTuple):
-    """The rows that enter after an event time of their segment, and where they are at risk.
+    """The rows that enter after an event time of their segment, and the sums that have them.
 
-    Each sum of the groups has a point: N, unless all denominators are S, and behind it S. A row
-    covers the points of an interval.
+    Every sum is a point: the N of a group and behind it the S, or S alone if all denominators are
+    S. A row covers the points of an interval; the module `_sums` has an example.
     """
 
-    row: Tensor  # (n_late,)
-    sums: IntervalSums  # of these rows
+    row: Tensor  # (n_late,) rows that enter late
+    sums: IntervalSums  # over the points that each late row covers
     point: Tensor  # (n_denominators,) point of S
     point_before: Tensor | None  # (n_denominators,) point of N
 
@@ -192,7 +159,7 @@ class LateEntry(NamedTuple):
         segments: Segments | None,
         made: Denominators,
     ) -> LateEntry | None:
-        """Find them, given the first group at which a row is not at risk any more."""
+        """Find the late rows, given the first group at which each row is not at risk any more."""
         n_points, of_event = len(groups.start), groups.of_event
         following, of_stop = groups.following, groups.stop
         if of_event is not None:
@@ -212,17 +179,7 @@ class LateEntry(NamedTuple):
             start, stop, n_points = 2 * start + event.index_select(0, row), 2 * stop, 2 * n_points
             before = 2 * of_event.long()
             point = before + 1
-        return cls(row, IntervalSums(start, torch.maximum(start, stop), n_points), point, before)
-
-    def to(self, device: torch.device) -> LateEntry:
-        """Return a copy on `device`."""
-        before = self.point_before
-        return LateEntry(
-            self.row.to(device, non_blocking=True),
-            self.sums.to(device),
-            self.point.to(device, non_blocking=True),
-            None if before is None else before.to(device, non_blocking=True),
-        )
+        return cls(row, IntervalSums.of(start, torch.maximum(start, stop), n_points), point, before)
 
 
 def _followed(x: Tensor, value: int) -> Tensor:

@@ -25,11 +25,11 @@ BLOCK_SIZE = 2**16  # elements for each thread; the few temporaries of a block f
 
 @dataclass(frozen=True)
 class Kind:
-    """What an element adds to a loss, as a function of prediction and target."""
+    """Error of an element as a function of prediction and target, with its derivative."""
 
     plain: Callable[[Tensor, Tensor], Tensor]  # torch's own, with any derivative
-    value: Callable[[Tensor, Tensor], Tensor]  # the same with few temporaries
-    slope: Callable[[Tensor, Tensor], Tensor]  # its derivative by the prediction
+    value: Callable[[Tensor, Tensor], Tensor]  # the values of `plain`, with few temporaries
+    slope: Callable[[Tensor, Tensor], Tensor]  # derivative of `value` by the prediction
 
 
 def _cross_entropy(p: Tensor, t: Tensor) -> Tensor:
@@ -67,14 +67,14 @@ SIGMOID_SQUARED_ERROR = Kind(
 
 @dataclass(frozen=True)
 class Part:
-    """The channels from `start` to before `stop` that go into one term; all axes without them."""
+    """Channels from `start` to before `stop` that make one term; without them all of a volume."""
 
     kind: Kind
     start: int | None = None
     stop: int | None = None
 
     def of(self, volume: Tensor) -> Tensor:
-        """Return a view of these channels."""
+        """Return a view of the channels of this part."""
         return volume if self.start is None else volume[:, self.start : self.stop]
 
 

@@ -15,7 +15,7 @@ _NUMPY_RADIX = 2**11
 
 
 def sort(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Return integers in ascending order, and their places before; equal ones stay in order."""
+    """Return integers in ascending order, and the places they had; equal ones keep their order."""
     if x.device.type == "cpu":
         if len(x) < _TORCH_RADIX or not _has_torch_radix():
             order = _order_by_numpy(x)
@@ -51,6 +51,11 @@ def _order_by_numpy(x: Tensor) -> Tensor:
         order = step if order is None else order.index_select(0, step)
     assert order is not None
     return order
+
+
+def in_order(x: Tensor, order: Tensor | None) -> Tensor:
+    """Return the elements of x in an order; None stands for that in which they lie."""
+    return x if order is None else x.index_select(0, order)
 
 
 def nonzero(x: Tensor) -> Tensor:
@@ -128,7 +133,7 @@ def _ordinals(x: Tensor) -> Tensor:
 
 
 def _ranks(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the rank of each value among the distinct ones, counted from 0, and these."""
+    """Return the rank of each value among the distinct values, from 0 on, and these values."""
     in_order, ascending = sort(x)
     is_new = torch.ones_like(in_order, dtype=torch.bool)
     is_new[1:] = in_order[1:] != in_order[:-1]

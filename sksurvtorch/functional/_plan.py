@@ -1,74 +1,70 @@
-"""How the denominators of the partial likelihood are summed, and the transpose of it.
+"""Plans by which the denominators of the partial likelihood are summed, and their gradient.
 
-A plan knows no hazard ratios. `denominators` takes them, with the weights and in the order of the
-risk sets; `of_rows` takes something for each denominator, and sums it for each row over the
-denominators that have the row, by its factor there.
+A denominator is a sum over rows, in which each row has a factor: 1, or less for an event that is
+tied with others. A plan knows these factors and no hazard ratios. Its `denominators` multiplies the
+factors, as a matrix of denominators by rows, with the hazard ratios; its `of_rows`, for the
+gradient, multiplies the transposed matrix with a vector that has a number for each denominator.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
-from sksurvtorch.functional._arithmetic import Arithmetic, moved
-from sksurvtorch.functional._denominators import Before, Denominators, LateEntry, Segments
+from sksurvtorch.functional._arithmetic import Arithmetic
+from sksurvtorch.functional._denominators import Before, Denominators, LateEntry
+from sksurvtorch.functional._groups import Segments
 from sksurvtorch.functional._sums import RunningSums
 
 
 class Plan(Protocol):
-    """What the loss needs of risk sets."""
+    """A matrix of the factors of rows in denominators, by the two products that it offers."""
 
     def denominators(self, arithmetic: Arithmetic, v: Tensor) -> Tensor:
-        """Return the denominators."""
+        """Return the denominators of weighted hazard ratios in the order of the risk sets."""
 
     def of_rows(self, arithmetic: Arithmetic, x: Tensor) -> Tensor:
-        """Return the sum for each row."""
-
-    def to(self, device: torch.device) -> Plan:
-        """Return this plan on `device`."""
+        """Return for each row the sum over the denominators of x, multiplied by its factors."""
 
 
-@dataclass(frozen=True)
-class RunningPlan:
+class RunningPlan(NamedTuple):
     """Running sums over the rows of each stratum, and sums over intervals for late entry.
 
-    `slot` and `slot_of_row` say where S stands in the sums over rows, and where the sum for a row
-    stands in those over denominators; `before` the same of N.
+    S is the sum over a risk set, N that sum without the tied events; the module `_denominators`
+    has an example.
     """
 
-    row_sums: RunningSums
-    share_sums: RunningSums
-    slot: Tensor  # (n_denominators,)
-    slot_of_row: Tensor  # (n_samples,)
-    before: Before | None
-    late: LateEntry | None = None
+    row_sums: RunningSums  # over rows, from the first one on
+    denominator_sums: RunningSums  # over denominators, from the last one back
+    slot: Tensor  # (n_denominators,) of S in the sums over rows
+    slot_of_row: Tensor  # (n_samples,) of the denominators with the row in S, in their sums
+    before: Before | None  # slots for N; None if all denominators are S
+    late: LateEntry | None = None  # rows that are no part of the sums over rows
 
     @classmethod
     def of(cls, made: Denominators, segments: Segments | None, late: LateEntry | None) -> Plan:
         """Lay out the sums of one stratum or several."""
         if segments is None:
-            sums = RunningSums(), RunningSums(from_end=True)
+            sums = RunningSums(from_end=False), RunningSums(from_end=True)
             return cls(*sums, made.n_rows, made.n_denominators, made.before, late)
-        row_sums = RunningSums(segments.lengths)
-        share_sums = RunningSums(made.lengths, from_end=True)
+        row_sums = RunningSums.of(segments.lengths)
+        denominator_sums = RunningSums.of(made.lengths, from_end=True)
         before = made.before
         if before is not None:
             before = Before(
                 row_sums.slots(made.segment, before.slot),
                 before.fraction,
-                share_sums.slots(segments.of_row, before.slot_of_row),
+                denominator_sums.slots(segments.of_row, before.slot_of_row),
             )
         slot = row_sums.slots(made.segment, made.n_rows)
-        slot_of_row = share_sums.slots(segments.of_row, made.n_denominators)
-        return cls(row_sums, share_sums, slot, slot_of_row, before, late)
+        slot_of_row = denominator_sums.slots(segments.of_row, made.n_denominators)
+        return cls(row_sums, denominator_sums, slot, slot_of_row, before, late)
 
     @classmethod
-    def of_batches(cls, made: Denominators, sizes: Sequence[int]) -> list[Plan]:
-        """Return the plan of each of several batches, which are the segments of `made`."""
+    def of_batches(cls, made: Denominators, sizes: list[int]) -> list[Plan]:
+        """Return the plans of several batches, which are the segments of the denominators."""
         assert made.lengths is not None
         lengths = made.lengths.tolist()
         before: list[Before | None] = [None] * len(sizes)
@@ -77,14 +73,14 @@ class RunningPlan:
             parts = slot.split(lengths), fraction.split(lengths), slot_of_row.split(sizes)
             before = [Before(*part) for part in zip(*parts, strict=True)]
         slots, slots_of_row = made.n_rows.split(lengths), made.n_denominators.split(sizes)
-        row_sums, share_sums = RunningSums(), RunningSums(from_end=True)
+        row_sums, denominator_sums = RunningSums(from_end=False), RunningSums(from_end=True)
         return [
-            cls(row_sums, share_sums, slot, slot_of_row, own)
+            cls(row_sums, denominator_sums, slot, slot_of_row, own)
             for slot, slot_of_row, own in zip(slots, slots_of_row, before, strict=True)
         ]
 
     def denominators(self, arithmetic: Arithmetic, v: Tensor) -> Tensor:
-        """Return the denominators.
+        """Return the denominators of weighted hazard ratios in the order of the risk sets.
 
         Efron's S - (l / d) (S - N) is taken as the number l / d of the way from S to N.
         """
@@ -103,13 +99,13 @@ class RunningPlan:
         return arithmetic.towards_(with_ties, without, before.fraction)
 
     def of_rows(self, arithmetic: Arithmetic, x: Tensor) -> Tensor:
-        """Return the sum for each row."""
+        """Return for each row the sum over the denominators of x, multiplied by its factors."""
         late, before, without = self.late, self.before, None
         if before is not None:
             x, without = arithmetic.parted(x, before.fraction)
-        total = self.share_sums(arithmetic, x).index_select(0, self.slot_of_row)
+        total = self.denominator_sums(arithmetic, x).index_select(0, self.slot_of_row)
         if before is not None and without is not None:
-            sums = self.share_sums(arithmetic, without)
+            sums = self.denominator_sums(arithmetic, without)
             total = arithmetic.plus_(total, sums.index_select(0, before.slot_of_row))
         if late is not None:
             if without is not None and late.point_before is not None:
@@ -118,21 +114,9 @@ class RunningPlan:
             total.scatter_(0, late.row, late.sums.over_rows(arithmetic, x))
         return total
 
-    def to(self, device: torch.device) -> Plan:
-        """Return this plan on `device`."""
-        return RunningPlan(
-            self.row_sums.to(device),
-            self.share_sums.to(device),
-            self.slot.to(device, non_blocking=True),
-            self.slot_of_row.to(device, non_blocking=True),
-            None if self.before is None else Before(*(moved(x, device) for x in self.before)),
-            None if self.late is None else self.late.to(device),
-        )
 
-
-@dataclass(frozen=True)
-class MatrixPlan:
-    """The factor of each row in each denominator: for few rows with late entry or strata."""
+class MatrixPlan(NamedTuple):
+    """The matrix itself, which is faster for few rows with late entry or strata."""
 
     factor: Tensor  # (n_denominators, n_samples)
 
@@ -140,7 +124,7 @@ class MatrixPlan:
     def of(
         cls, key: Tensor, stop: Tensor, event_row: Tensor, weight: Tensor, ties: str
     ) -> tuple[Plan, Tensor]:
-        """Compare all events with all rows; return the shares of the denominators too.
+        """Compare all events with all rows; return the weights of the denominators too.
 
         Keys, the keys at which rows end, and the weights of events are in the order of the risk
         sets. Each event has a denominator, also with Breslow's ties.
@@ -156,13 +140,9 @@ class MatrixPlan:
         return cls(factor), (tied @ weight).div_(d)
 
     def denominators(self, arithmetic: Arithmetic, v: Tensor) -> Tensor:
-        """Return the denominators."""
+        """Return the denominators of weighted hazard ratios in the order of the risk sets."""
         return arithmetic.product(self.factor, v)
 
     def of_rows(self, arithmetic: Arithmetic, x: Tensor) -> Tensor:
-        """Return the sum for each row."""
+        """Return for each row the sum over the denominators of x, multiplied by its factors."""
         return arithmetic.product(self.factor.T, x)
-
-    def to(self, device: torch.device) -> Plan:
-        """Return this plan on `device`."""
-        return MatrixPlan(moved(self.factor, device))

@@ -3,30 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import final
 
 import torch
 from torch import Tensor
 
-from sksurvtorch._validation import (
-    TIES,
-    check_any_event,
-    check_codes,
-    check_entry,
-    check_event,
-    check_option,
-    check_time,
-    check_weight,
+from sksurvtorch._validation import TIES, check_columns, check_option
+from sksurvtorch.functional._arithmetic import moved, widest
+from sksurvtorch.functional._groups import Groups, Segments
+from sksurvtorch.functional._layout import (
+    Layout,
+    lay_out,
+    lay_out_batches,
+    strata_of,
+    weights_of_groups,
 )
-from sksurvtorch.functional._arithmetic import Linear, moved, widest
-from sksurvtorch.functional._denominators import Denominators, Groups, LateEntry, Segments
-from sksurvtorch.functional._order import ascends, keys, nonzero, sort
-from sksurvtorch.functional._plan import MatrixPlan, Plan, RunningPlan
-
-# Up to so many entries, rows times events, a matrix is faster than sums over intervals.
-_MATRIX_ENTRIES = 2**16
+from sksurvtorch.functional._order import ascends, in_order, keys, nonzero, sort
+from sksurvtorch.functional._rows import Rows, events
 
 
+@final
+@dataclass(frozen=True, init=False, eq=False, repr=False)
 class RiskSets:
     """Who is at risk at each event, sorted once for any number of evaluations of the loss.
 
@@ -48,15 +46,6 @@ class RiskSets:
     ties : {"efron", "breslow"}, default="efron"
         How events at the same time share their risk set.
 
-    Attributes
-    ----------
-    n_samples : int
-        Number of rows.
-    n_events : int
-        Number of events of positive weight.
-    total_event_weight : tensor of shape ()
-        Sum of the weights of the events, by which the reduction ``"mean"`` divides.
-
     Raises
     ------
     NoEventError
@@ -69,6 +58,16 @@ class RiskSets:
     Construction takes O(n log n) time and O(n) memory, for any pattern of ties and any number of
     strata.
 
+    Conventions:
+
+    * Rows keep the places in which they were given, and log hazard ratios come in these places.
+      `order` lists them by stratum, then from the latest time to the earliest, the censored rows
+      of a time before its events.
+    * All columns are on one device, and so are the risk sets; `to` returns them on another one.
+    * Columns are copied. They keep their dtype, but `event` becomes bool and `stratum` int64.
+      Weights and their sums are float64, or float32 on a device without float64.
+    * Risk sets do not change: `take`, `split` and `to` return others.
+
     Examples
     --------
     >>> import torch
@@ -78,6 +77,10 @@ class RiskSets:
     >>> round(loss.exp().item(), 4)  # three at risk at the first event, two at the second
     6.0
     """
+
+    ties: str
+    rows: Rows
+    layout: Layout
 
     def __init__(
         self,
@@ -90,28 +93,48 @@ class RiskSets:
         ties: str = "efron",
     ) -> None:
         check_option("ties", ties, TIES)
-        self._sort(checked_columns(event, time, entry, stratum, weight), ties)
+        columns = check_columns(event, time, entry, stratum, weight)
+        copies = {name: column.clone() for name, column in columns.items()}
+        vars(self).update(vars(RiskSets.of_columns(copies, ties)))
 
     @classmethod
-    def of_checked(cls, columns: Mapping[str, Tensor], ties: str) -> RiskSets:
-        """Return the risk sets of columns that were checked before, each of the right dtype."""
-        risk_sets = cls.__new__(cls)
-        risk_sets._sort(columns, ties)
-        return risk_sets
+    def _of(cls, ties: str, rows: Rows, layout: Layout) -> RiskSets:
+        """Make risk sets of their parts; whatever makes some does it here."""
+        made = cls.__new__(cls)
+        vars(made).update(ties=ties, rows=rows, layout=layout)
+        return made
 
-    def _sort(self, columns: Mapping[str, Tensor], ties: str) -> None:
-        """Sort the rows."""
-        self.ties = ties
-        self._event, self._time = columns["event"], columns["time"]
-        self._entry, self._stratum = columns.get("entry"), columns.get("stratum")
-        self._weight = columns.get("weight")
-        if self._weight is not None:
-            self._event = self._event & (self._weight > 0)
-        if self._weight is not None or not len(self._event):
-            check_any_event(int(self._event.sum()), len(self._event))
-        self._key, self._stop_key = keys(self._event, self._time, self._entry, self._stratum)
-        self._weigh()
-        self._build()
+    @classmethod
+    def of_columns(cls, columns: Mapping[str, Tensor], ties: str) -> RiskSets:
+        """Return the risk sets of columns that were checked before.
+
+        Parameters
+        ----------
+        columns : mapping of tensors of shape (n_samples,)
+            Columns by name, event and time among them, with valid values of the right dtype. They
+            are kept without a copy, so they may not change afterwards.
+        ties : {"efron", "breslow"}
+            How events at the same time share their risk set.
+
+        Returns
+        -------
+        RiskSets
+            The risk sets of all rows.
+
+        Raises
+        ------
+        NoEventError
+            If there is no event of positive weight.
+        """
+        rows = Rows.of(columns)
+        return cls._of(ties, rows, lay_out(rows, ties))
+
+    @staticmethod
+    def order_of(columns: Mapping[str, Tensor]) -> Tensor | None:
+        """Return the `order` of the risk sets of checked columns, without laying them out."""
+        entry, stratum = columns.get("entry"), columns.get("stratum")
+        key, _ = keys(events(columns), columns["time"], entry, stratum)
+        return None if ascends(key) else sort(key)[1]
 
     def take(self, index: Tensor) -> RiskSets:
         """Return the risk sets of some rows alone.
@@ -134,9 +157,8 @@ class RiskSets:
         NoEventError
             If no row of them has an event.
         """
-        taken = self._rows(index.to(self.device))
-        taken._build()
-        return taken
+        rows = self.rows.take(index.to(self.device))
+        return self._of(self.ties, rows, lay_out(rows, self.ties))
 
     def split(self, index: Tensor, sizes: Sequence[int]) -> list[RiskSets]:
         """Return the risk sets of several batches of rows, all laid out in one pass.
@@ -144,8 +166,8 @@ class RiskSets:
         Parameters
         ----------
         index : int tensor of shape (n_taken,)
-            The rows of the first batch, then those of the second, and so on. Nothing is sorted if
-            those of each batch come in the order of `order`.
+            The rows of the first batch, then the rows of the second, and so on. Nothing is sorted
+            if the rows of each batch come in the order of `order`.
         sizes : sequence of int
             Number of rows of each batch.
 
@@ -158,25 +180,30 @@ class RiskSets:
         ------
         NoEventError
             If a batch has no event.
+
+        Notes
+        -----
+        With late entry or strata the batches are laid out one by one.
         """
-        if self._stratum is not None or self._entry is not None:
-            return [self.take(rows) for rows in index.to(self.device).split(list(sizes))]
-        taken = self._rows(index.to(self.device))
-        return _batches(taken, Segments(torch.tensor(sizes, device=self.device)))
+        index, sizes = index.to(self.device), list(sizes)
+        if self.rows.entry is not None or self.rows.stratum is not None:
+            return [self.take(batch) for batch in index.split(sizes)]
+        rows = self.rows.take(index)
+        layouts = lay_out_batches(rows, self.ties, sizes)
+        pairs = zip(rows.split(sizes), layouts, strict=True)
+        return [self._of(self.ties, batch, layout) for batch, layout in pairs]
+
+    def splits_on(self, device: torch.device | str) -> bool:
+        """Whether `split` takes one pass on `device`: no late entry, no strata, float64 there."""
+        has_float64 = widest(torch.device(device)) == torch.float64
+        return has_float64 and self.rows.entry is None and self.rows.stratum is None
 
     def to(self, device: torch.device | str) -> RiskSets:
         """Return these risk sets on `device`."""
         device = torch.device(device)
         if device == self.device:
             return self
-        there = RiskSets.__new__(RiskSets)
-        for name, value in vars(self).items():
-            if isinstance(value, Tensor):
-                value = moved(value, device)
-            elif name == "plan":
-                value = value.to(device)
-            setattr(there, name, value)
-        return there
+        return self._of(self.ties, moved(self.rows, device), moved(self.layout, device))
 
     def __len__(self) -> int:
         return self.n_samples
@@ -185,182 +212,57 @@ class RiskSets:
         return f"RiskSets(n_samples={self.n_samples}, n_events={self.n_events}, ties={self.ties!r})"
 
     @property
+    def n_samples(self) -> int:
+        """Number of rows."""
+        return len(self.rows.event)
+
+    @property
+    def n_events(self) -> int:
+        """Number of events of positive weight."""
+        return self.layout.n_events
+
+    @property
+    def total_event_weight(self) -> Tensor:
+        """Sum of the weights of the events, by which the reduction ``"mean"`` divides."""
+        return self.layout.total_event_weight
+
+    @property
+    def order(self) -> Tensor | None:
+        """Rows in the order of the risk sets; None if they lie so."""
+        return self.layout.order
+
+    @property
     def columns(self) -> dict[str, Tensor]:
         """The columns given, by name; a row of weight 0 has no event."""
         names = ("event", "time", "entry", "stratum", "weight")
-        columns = {name: getattr(self, "_" + name) for name in names}
-        return {name: column for name, column in columns.items() if column is not None}
+        given = {name: getattr(self.rows, name) for name in names}
+        return {name: column for name, column in given.items() if column is not None}
 
     @property
     def device(self) -> torch.device:
         """Device of the risk sets."""
-        return self._event.device
-
-    def _weigh(self) -> None:
-        """Set the weights of the events, and the logarithms of those of the rows."""
-        dtype = widest(self.device)
-        self.event_weight = self._event.to(dtype)
-        self.log_weight: Tensor | None = None
-        self.log_weight_range = self.log_weight_middle = 0.0
-        if self._weight is not None:
-            weight = self._weight.to(dtype)
-            self.event_weight = self.event_weight * weight
-            self.log_weight = weight.log()
-            lowest, highest = self.log_weight[weight > 0].aminmax()
-            self.log_weight_range = float(highest - lowest)
-            self.log_weight_middle = float(highest + lowest) / 2
-
-    def _rows(self, index: Tensor) -> RiskSets:
-        """Return some rows, without a plan yet; the range of all weights is safe for them too."""
-        taken = RiskSets.__new__(RiskSets)
-        taken.ties = self.ties
-        taken.log_weight_range = self.log_weight_range
-        taken.log_weight_middle = self.log_weight_middle
-        for name in _COLUMNS:
-            column = getattr(self, name)
-            setattr(taken, name, None if column is None else column.index_select(0, index))
-        return taken
-
-    def _build(self) -> None:
-        """Sort the rows, and lay out the denominators."""
-        self.n_samples = len(self._key)
-        #: Rows by stratum, then from the latest time to the earliest, the censored of a time
-        #: before its events; None if they come in this order.
-        self.order: Tensor | None = None
-        key, event = self._key, self._event
-        if not ascends(key):
-            key, self.order = sort(key)
-            event = (key & 1).bool()
-        stop = None if self._stop_key is None else self.in_order(self._stop_key)
-        row = nonzero(event)
-        self.n_events = len(row)
-        check_any_event(self.n_events, self.n_samples)
-        self.total_event_weight = self.event_weight.sum()
-        self.plan: Plan
-        if stop is not None and self.n_samples * self.n_events <= _MATRIX_ENTRIES:
-            event_weight = self.in_order(self.event_weight)
-            self.plan, self.share = MatrixPlan.of(key, stop, row, event_weight, self.ties)
-            return
-        segments = self._segments()
-        groups = Groups.of(event, row, key, segments)
-        weight = None if self._weight is None else self.group_weight(groups)
-        made = Denominators.of(groups, weight, self.ties, segments)
-        late = None
-        if stop is not None:
-            # The first group at which a row is not at risk any more.
-            stop = torch.searchsorted(key[groups.first], stop)
-            late = LateEntry.of(groups, event, stop, segments, made)
-        self.share, self.plan = made.share, RunningPlan.of(made, segments, late)
+        return self.rows.event.device
 
     def groups(self) -> tuple[Groups, Segments | None]:
         """Return the groups of tied events, and the strata, in the order of the risk sets."""
-        event, segments = self.in_order(self._event), self._segments()
-        key = self.in_order(self._key)
-        return Groups.of(event, nonzero(event), key, segments), segments
-
-    def _segments(self) -> Segments | None:
-        """Return the strata in the order of the risk sets."""
-        return None if self._stratum is None else Segments.of(self.in_order(self._stratum))
+        event, key = self.in_order(self.rows.event), self.in_order(self.rows.key)
+        strata = strata_of(self.rows, self.order)
+        return Groups.of(event, nonzero(event), key, strata), strata
 
     def group_weight(self, groups: Groups) -> Tensor:
         """Return the sum of the weights of the events of each group."""
-        if self._weight is None:
-            if groups.size is None:
-                return self.event_weight.new_ones(len(groups.row))
-            return groups.size.to(self.event_weight.dtype)
-        weight = self.event_weight.index_select(0, self.row(groups.row))
-        if groups.of_event is None:
-            return weight
-        return Linear.bin(weight, groups.of_event.long(), len(groups.start))
+        return weights_of_groups(self.rows, self.order, groups)
 
     def row(self, position: Tensor) -> Tensor:
         """Return the rows at positions in the order of the risk sets."""
         return position if self.order is None else self.order.index_select(0, position)
 
     def by_row(self, value: Tensor) -> Tensor:
-        """Return what is in the order of the risk sets by row: undo `in_order`."""
+        """Return values by row that are given in the order of the risk sets: undo `in_order`."""
         if self.order is None:
             return value
         return torch.empty_like(value).scatter_(0, self.order, value)
 
     def in_order(self, value: Tensor) -> Tensor:
         """Return the rows of `value` in the order of the risk sets."""
-        return value if self.order is None else value.index_select(0, self.order)
-
-
-def checked_columns(
-    event: Tensor | None,
-    time: Tensor | None,
-    entry: Tensor | None = None,
-    stratum: Tensor | None = None,
-    weight: Tensor | None = None,
-) -> dict[str, Tensor]:
-    """Return the columns given, with valid values of the right dtype."""
-    event = check_event(event)
-    columns = {"event": event, "time": check_time(time, len(event))}
-    if entry is not None:
-        columns["entry"] = check_entry(entry, columns["time"])
-    if stratum is not None:
-        columns["stratum"] = check_codes("stratum", stratum, len(event))
-    if weight is not None:
-        columns["weight"] = check_weight(weight, len(event))
-    return columns
-
-
-#: What a row has.
-_COLUMNS = (
-    "_event", "_time", "_entry", "_stratum", "_weight", "_key", "_stop_key", "event_weight",
-    "log_weight",
-)  # fmt: skip
-
-
-def _order_within(key: Tensor, segments: Segments) -> Tensor | None:
-    """Return the rows by segment and key; None if they come in this order."""
-    same_segment = segments.of_row[1:] == segments.of_row[:-1]
-    if not bool(((key[1:] < key[:-1]) & same_segment).any()):
-        return None
-    by_key = sort(key)[1]
-    by_segment = sort(segments.of_row.index_select(0, by_key))[1]
-    return by_key.index_select(0, by_segment)
-
-
-def _batches(rows: RiskSets, segments: Segments) -> list[RiskSets]:
-    """Make the risk sets of batches, whose rows stand behind each other."""
-    rows.order = order = _order_within(rows._key, segments)
-    if order is not None:  # counted within each batch
-        order = order - segments.start.index_select(0, segments.of_row)
-    key, event = rows.in_order(rows._key), rows.in_order(rows._event)
-    groups = Groups.of(event, nonzero(event), key, segments)
-    assert groups.stop is not None
-    sizes, n_batches = segments.lengths.tolist(), len(segments.lengths)
-    n_events = torch.diff(groups.stop, prepend=groups.stop.new_zeros(1)).tolist()
-    if 0 in n_events:
-        check_any_event(0, sizes[n_events.index(0)])
-    weight = None if rows._weight is None else rows.group_weight(groups)
-    made = Denominators.of(groups, weight, rows.ties, segments)
-    assert made.lengths is not None
-    columns: dict[str, Sequence[Any]] = {
-        "n_samples": sizes,
-        "n_events": n_events,
-        "total_event_weight": Linear.bin(rows.event_weight, segments.of_row, n_batches).unbind(),
-        "order": [None] * n_batches if order is None else order.split(sizes),
-        "share": made.share.split(made.lengths.tolist()),
-        "plan": RunningPlan.of_batches(made, sizes),
-    }
-    same: dict[str, Any] = {
-        "ties": rows.ties,
-        "log_weight_range": rows.log_weight_range,
-        "log_weight_middle": rows.log_weight_middle,
-    }
-    for name in _COLUMNS:
-        column = getattr(rows, name)
-        if column is None:
-            same[name] = None
-        else:
-            columns[name] = column.split(sizes)
-    batches = []
-    for values in zip(*columns.values(), strict=True):
-        batch = RiskSets.__new__(RiskSets)
-        vars(batch).update(same, **dict(zip(columns, values, strict=True)))
-        batches.append(batch)
-    return batches
+        return in_order(value, self.order)

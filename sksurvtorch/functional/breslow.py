@@ -7,10 +7,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from sksurvtorch._validation import check_any_event
+from sksurvtorch._validation import check_any_event, check_columns
 from sksurvtorch.functional._arithmetic import Arithmetic, Linear, Log, widest
 from sksurvtorch.functional._order import keys, nonzero, sort
-from sksurvtorch.functional._risk_set import RiskSets, checked_columns
+from sksurvtorch.functional._risk_set import RiskSets
+from sksurvtorch.functional._rows import events
 from sksurvtorch.functional._sums import RunningSums
 from sksurvtorch.functional.cox import (
     LINEAR_RANGE,
@@ -64,7 +65,8 @@ def breslow_baseline(
     event, time, entry, stratum, weight : tensor of shape (n_samples,), optional
         As for `cox_neg_partial_log_likelihood`.
     risk_sets : RiskSets, optional
-        Given in place of them.
+        Given in place of `event`, `time`, `entry`, `stratum` and `weight`, to sort once for many
+        calls.
 
     Returns
     -------
@@ -98,18 +100,18 @@ def breslow_baseline(
     >>> breslow_baseline(torch.zeros(3), event, time).log_cumulative_hazard.exp()  # 1/3, 1/3 + 1/2
     tensor([0.3333, 0.8333], dtype=torch.float64)
     """
-    if risk_sets is None and entry is None:
-        columns = checked_columns(event, time, None, stratum, weight)
-        return _by_group(log_hazard_ratio, columns)
     if risk_sets is None:
-        risk_sets = RiskSets(event, time, entry=entry, stratum=stratum, weight=weight)
+        columns = check_columns(event, time, entry, stratum, weight)
+        if entry is None:
+            return _by_group(log_hazard_ratio, columns)
+        risk_sets = RiskSets.of_columns(columns, ties="efron")
     else:
         check_alone(risk_sets, event, time, entry, stratum, weight)
     eta = check_log_hazard_ratio(log_hazard_ratio, risk_sets.n_samples, risk_sets.device).detach()
     groups, segments = risk_sets.groups()
     eta = eta.to(widest(eta.device), copy=True)
     v = risk_sets.in_order(log_weighted_(eta, risk_sets))
-    log_risk = risk_sets.plan.denominators(Log, v)
+    log_risk = risk_sets.layout.plan.denominators(Log, v)
     if len(log_risk) > len(groups.start):
         # The first denominator of tied events is the sum over all at risk.
         log_risk = log_risk.index_select(0, groups.start)
@@ -118,7 +120,7 @@ def breslow_baseline(
     if segments is not None and groups.segment is not None:
         of_group = groups.segment.index_select(0, groups.start)
         lengths = torch.bincount(of_group, minlength=len(segments.number))
-    sums = RunningSums(lengths, from_end=True)
+    sums = RunningSums.of(lengths, from_end=True)
     log_cumulative_hazard = sums.up_to_each(Log, log_hazard).flip(0)
     row = risk_sets.row(groups.last).flip(0)
     columns = risk_sets.columns
@@ -133,8 +135,8 @@ class _Groups(NamedTuple):
     """The events of each time and stratum, from the latest time to the earliest."""
 
     key: Tensor  # (n_groups,) ascending
-    row: Tensor  # (n_groups,) an event of each
-    weight: Tensor  # (n_groups,) sum of the weights of its events
+    row: Tensor  # (n_groups,) an event of each group
+    weight: Tensor  # (n_groups,) sum of the weights of the events of each group
     stratum: Tensor | None  # (n_groups,)
 
     @classmethod
@@ -160,8 +162,7 @@ class _Groups(NamedTuple):
 
 def _by_group(log_hazard_ratio: Tensor, columns: dict[str, Tensor]) -> BreslowBaseline:
     """Return the baseline without late entry, by sums over the rows that leave between events."""
-    event, weight = columns["event"], columns.get("weight")
-    event = event if weight is None else event & (weight > 0)
+    event = events(columns)
     check_any_event(int(event.sum()), len(event))
     eta = check_log_hazard_ratio(log_hazard_ratio, len(event), event.device).detach()
     key, _ = keys(event, columns["time"], None, columns.get("stratum"))
@@ -171,8 +172,8 @@ def _by_group(log_hazard_ratio: Tensor, columns: dict[str, Tensor]) -> BreslowBa
     lengths = None
     if groups.stratum is not None:
         lengths = groups.stratum.unique_consecutive(return_counts=True)[1]
-    log_risk = RunningSums(lengths).up_to_each(Log, log_left)
-    sums = RunningSums(lengths, from_end=True)
+    log_risk = RunningSums.of(lengths).up_to_each(Log, log_left)
+    sums = RunningSums.of(lengths, from_end=True)
     log_cumulative_hazard = sums.up_to_each(Log, groups.weight.log() - log_risk).flip(0)
     times = columns["time"].index_select(0, groups.row).flip(0)
     if groups.stratum is None:
@@ -182,7 +183,10 @@ def _by_group(log_hazard_ratio: Tensor, columns: dict[str, Tensor]) -> BreslowBa
 
 
 def _log_left(eta: Tensor, key: Tensor, groups: _Groups, columns: dict[str, Tensor]) -> Tensor:
-    """Return the log sum of the hazard ratios of the rows that each group is the last to have."""
+    """Return for each group the log sum of the hazard ratios of the rows that leave after it.
+
+    A row leaves after the latest event time at which it is at risk.
+    """
     log_weight = columns["weight"].to(widest(eta.device)).log() if "weight" in columns else None
     arithmetic, middle = _arithmetic(eta, log_weight)
     n_groups = len(groups.key)

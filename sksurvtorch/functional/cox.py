@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sksurvtorch._validation import REDUCTIONS, TIES, check_option, check_prediction
+from sksurvtorch._validation import REDUCTIONS, TIES, check_columns, check_option, check_prediction
 from sksurvtorch.functional._arithmetic import Arithmetic, Linear, Log, widest
 from sksurvtorch.functional._autograd import refuse_second_derivative
 from sksurvtorch.functional._risk_set import RiskSets
@@ -41,7 +41,7 @@ def cox_neg_partial_log_likelihood(
         \frac{\sum_{i \in D} w_i}{d} \sum_{l=0}^{d-1} \log\Bigl(\sum_{j \in R} w_j e^{\eta_j}
         - \frac{l}{d} \sum_{j \in D} w_j e^{\eta_j}\Bigr) - \sum_{i \in D} w_i \eta_i
 
-    with Efron's ties, and the same without the l / d term with Breslow's.
+    with Efron's ties; with Breslow's ties the term with l / d is left out.
 
     Parameters
     ----------
@@ -64,7 +64,7 @@ def cox_neg_partial_log_likelihood(
         each row, which is 0 for a censored one.
     risk_sets : RiskSets, optional
         Given in place of `event`, `time`, `entry`, `stratum` and `weight`, to sort once for many
-        calls. The `ties` of the risk sets count then.
+        calls. Then the ties of the risk sets count, and the argument `ties` does not.
 
     Returns
     -------
@@ -107,7 +107,9 @@ def cox_neg_partial_log_likelihood(
     check_option("ties", ties, TIES)
     check_option("reduction", reduction, REDUCTIONS)
     if risk_sets is None:
-        risk_sets = RiskSets(event, time, entry=entry, stratum=stratum, weight=weight, ties=ties)
+        # Of one call alone: nobody changes the columns before it returns, so they need no copy.
+        columns = check_columns(event, time, entry, stratum, weight)
+        risk_sets = RiskSets.of_columns(columns, ties)
     else:
         check_alone(risk_sets, event, time, entry, stratum, weight)
     eta = check_log_hazard_ratio(log_hazard_ratio, risk_sets.n_samples, risk_sets.device)
@@ -148,7 +150,8 @@ def check_log_hazard_ratio(
 
 def log_weighted_(eta: Tensor, risk_sets: RiskSets) -> Tensor:
     """Add the logarithms of the weights."""
-    return eta if risk_sets.log_weight is None else eta.add_(risk_sets.log_weight)
+    log_weight = risk_sets.rows.log_weight
+    return eta if log_weight is None else eta.add_(log_weight)
 
 
 def _arithmetic(eta: Tensor, risk_sets: RiskSets) -> tuple[Arithmetic, float]:
@@ -156,17 +159,17 @@ def _arithmetic(eta: Tensor, risk_sets: RiskSets) -> tuple[Arithmetic, float]:
     if eta.device.type != "cpu":  # looking at the range would stop the stream
         return Log, 0.0
     lowest, highest = (bound.item() for bound in eta.aminmax())
-    if highest - lowest + risk_sets.log_weight_range <= LINEAR_RANGE:
-        return Linear, (lowest + highest) / 2 + risk_sets.log_weight_middle
+    if highest - lowest + risk_sets.rows.log_weight_range <= LINEAR_RANGE:
+        return Linear, (lowest + highest) / 2 + risk_sets.rows.log_weight_middle
     return Log, 0.0
 
 
 def _pull_back(arithmetic: Arithmetic, x: Tensor, v: Tensor, risk_sets: RiskSets) -> Tensor:
-    """Return by row v times the sum of x over the denominators that have it, by its factor there.
+    """Return for each row v times the sum over the denominators of x, multiplied by its factors.
 
-    v and x are in order.
+    v is in the order of the risk sets, the result in the order of the rows.
     """
-    total = risk_sets.plan.of_rows(arithmetic, x)
+    total = risk_sets.layout.plan.of_rows(arithmetic, x)
     return risk_sets.by_row(arithmetic.lower_(arithmetic.times_(total, v)))
 
 
@@ -175,20 +178,21 @@ class _Loss(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, eta: Tensor, risk_sets: RiskSets, reduction: str) -> Tensor:
+        rows, layout = risk_sets.rows, risk_sets.layout
         wide = eta.to(widest(eta.device))
         arithmetic, log_scale = _arithmetic(wide, risk_sets)
         centred = wide - log_scale
-        of_events = centred @ risk_sets.event_weight
+        of_events = centred @ rows.event_weight
         v = arithmetic.from_log_(risk_sets.in_order(log_weighted_(centred, risk_sets)))
-        risk = risk_sets.plan.denominators(arithmetic, v)
+        risk = layout.plan.denominators(arithmetic, v)
         divisor = risk_sets.total_event_weight if reduction == "mean" else None
         if ctx.needs_input_grad[0]:
-            share = arithmetic.divided(risk_sets.share, risk)
-            gradient = _pull_back(arithmetic, share, v, risk_sets).sub_(risk_sets.event_weight)
+            slope = arithmetic.divided(layout.denominator_weight, risk)
+            gradient = _pull_back(arithmetic, slope, v, risk_sets).sub_(rows.event_weight)
             gradient = gradient if divisor is None else gradient.div_(divisor)
             # Half precision stays wide: `grad` may be a large scale that lifts its smallest.
             ctx.save_for_backward(gradient if eta.itemsize < 4 else gradient.to(eta.dtype))
-        loss = arithmetic.to_log_(risk) @ risk_sets.share - of_events
+        loss = arithmetic.to_log_(risk) @ layout.denominator_weight - of_events
         return (loss if divisor is None else loss / divisor).to(eta.dtype)
 
     @staticmethod
@@ -199,7 +203,7 @@ class _Loss(torch.autograd.Function):
 
 
 def _loss_by_row(eta: Tensor, risk_sets: RiskSets) -> Tensor:
-    """Return the part of the loss of each row."""
+    """Return what each row adds to the loss."""
     wide = eta.to(widest(eta.device))
     log_risk: Tensor = _LogDenominators.apply(wide, risk_sets)  # type: ignore[no-untyped-call]
     groups, _ = risk_sets.groups()
@@ -210,7 +214,7 @@ def _loss_by_row(eta: Tensor, risk_sets: RiskSets) -> Tensor:
         log_risk = log_risk.index_select(0, groups.of_event)
     row = risk_sets.row(groups.row)
     # A censored row has no part, whatever its log hazard ratio.
-    part = risk_sets.event_weight.index_select(0, row) * (log_risk - wide.index_select(0, row))
+    part = risk_sets.rows.event_weight.index_select(0, row) * (log_risk - wide.index_select(0, row))
     return wide.new_zeros(risk_sets.n_samples).index_copy(0, row.long(), part)
 
 
@@ -222,7 +226,7 @@ class _LogDenominators(torch.autograd.Function):
         arithmetic, log_scale = _arithmetic(eta, risk_sets)
         v = risk_sets.in_order(log_weighted_(eta - log_scale, risk_sets))
         v = arithmetic.from_log_(v)
-        risk = risk_sets.plan.denominators(arithmetic, v)
+        risk = risk_sets.layout.plan.denominators(arithmetic, v)
         ctx.save_for_backward(v, risk)
         ctx.risk_sets, ctx.arithmetic = risk_sets, arithmetic
         return arithmetic.to_log_(risk.clone()) + log_scale

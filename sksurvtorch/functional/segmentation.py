@@ -49,9 +49,9 @@ def weighted_error(
     ----------
     prediction : floating-point tensor of any shape
         Output of the network. Logits for the cross-entropy: the higher, the more likely.
-    target : tensor of the same shape
+    target : tensor of the shape of `prediction`
         Any real dtype; it is cast to that of the computation.
-    weight : tensor of the same shape, or 1 in place of some of its axes, optional
+    weight : tensor of the shape of `prediction`, or 1 in place of some of its axes, optional
         An element of weight 0 adds nothing, whatever its target, NaN included.
     kind : {"absolute_error", "squared_error", "cross_entropy"}, default="squared_error"
         The error e.
@@ -131,9 +131,9 @@ def affinities_terms(
     ----------
     prediction : floating-point tensor of shape (n_samples, n_channels, ...)
         Logits.
-    target : tensor of the same shape
+    target : tensor of the shape of `prediction`
         Affinities and descriptors within [0, 1].
-    weight : tensor of the same shape, or 1 in place of some of its axes, optional
+    weight : tensor of the shape of `prediction`, or 1 in place of some of its axes, optional
         An element of weight 0 adds nothing.
     num_affinities : int
         Number of channels with affinities, at least 1.
@@ -192,9 +192,9 @@ def hot_distance_terms(
     ----------
     prediction : floating-point tensor of shape (n_samples, 2 * n_classes, ...)
         Logits, then distances.
-    target : tensor of the same shape
+    target : tensor of the shape of `prediction`
         Classes within [0, 1], then distances.
-    weight : tensor of the same shape, or 1 in place of some of its axes, optional
+    weight : tensor of the shape of `prediction`, or 1 in place of some of its axes, optional
         An element of weight 0 adds nothing.
     reduction, normalize, weighting : optional
         As in `weighted_error`; each term is a mean over its own channels.
@@ -286,7 +286,7 @@ def _weight_sum(name: str, part: Part, prediction: Tensor, weight: Tensor) -> Te
 
 
 def _is_constant(target: Tensor, weight: Tensor | None) -> bool:
-    """Whether the analytic gradient, which is that by the prediction, is all that can be asked for.
+    """Whether the gradient by the prediction, which is analytic, is all that can be asked for.
 
     A compiler makes its own blocks out of the plain expressions.
     """

@@ -54,7 +54,7 @@ def weibull_neg_log_likelihood(
     time : tensor of shape (n_samples,)
         Time of the event or the censoring, positive, in the unit of the scale.
     entry : tensor of shape (n_samples,), optional
-        Time of delayed entry (left truncation), in the same unit; 0 or less for none.
+        Time of delayed entry (left truncation), in the unit of `time`; 0 or less for none.
     weight : tensor of shape (n_samples,), optional
         Weight of each row.
     reduction : {"mean", "sum", "none"}, default="mean"
@@ -348,7 +348,7 @@ def _on_grid(log_params: Tensor, times: Tensor) -> tuple[Tensor, Tensor, Tensor]
 
 
 def _log_time(time: Tensor) -> Tensor:
-    """Logarithm of a time, NaN where there is none."""
+    """Return the logarithm of a time; NaN where the time is not positive."""
     return torch.where(time > 0, time.log(), float("nan"))
 
 

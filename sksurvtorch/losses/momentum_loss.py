@@ -166,7 +166,7 @@ class MomentumLoss(nn.Module):
         loss: Tensor
         try:
             if isinstance(self.loss, CoxPHLoss):
-                risk_sets = RiskSets.of_checked(columns, self.loss.ties).to(output.device)
+                risk_sets = RiskSets.of_columns(columns, self.loss.ties).to(output.device)
                 loss = self.loss(output, risk_sets=risk_sets)
             else:
                 given = {name: x for name, x in columns.items() if name != "index"}

@@ -12,10 +12,8 @@ import torch
 from torch import Tensor
 
 from sksurvtorch._processes import Group
+from sksurvtorch._validation import check_columns
 from sksurvtorch.functional import BreslowBaseline, RiskSets, breslow_baseline
-from sksurvtorch.functional._arithmetic import widest
-from sksurvtorch.functional._order import ascends, keys, sort
-from sksurvtorch.functional._risk_set import checked_columns
 from sksurvtorch.losses import CoxPHLoss, MomentumLoss
 
 Columns = dict[str, Tensor]
@@ -144,8 +142,8 @@ class RiskSetTarget(Target):
 
     def to(self, device: torch.device) -> RiskSetTarget:
         """Return this target on `device`, if batches can be laid out there."""
-        stays = {"entry", "stratum"} & set(self) or widest(device) != torch.float64
-        return self if stays else RiskSetTarget(self.risk_sets.to(device))
+        risk_sets = self.risk_sets
+        return RiskSetTarget(risk_sets.to(device)) if risk_sets.splits_on(device) else self
 
     def breslow_baseline(self, log_hazard_ratio: Tensor) -> BreslowBaseline:
         """Return the baseline hazard, given the log hazard ratio of all rows."""
@@ -179,7 +177,7 @@ class UnsortedTarget(RiskSetTarget):
     @cached_property
     def risk_sets(self) -> RiskSets:  # type: ignore[override]  # laid out when asked for
         """Risk sets of all rows."""
-        return RiskSets.of_checked(self.columns, self.ties)
+        return RiskSets.of_columns(self.columns, self.ties)
 
     @property
     def information(self) -> Tensor:
@@ -190,9 +188,7 @@ class UnsortedTarget(RiskSetTarget):
     @cached_property
     def order(self) -> Tensor | None:
         """Rows in the order of their risk sets; None if they lie so."""
-        y = self.columns
-        key, _ = keys(y["event"], y["time"], y.get("entry"), y.get("stratum"))
-        return None if ascends(key) else sort(key)[1]
+        return RiskSets.order_of(self.columns)
 
     def breslow_baseline(self, log_hazard_ratio: Tensor) -> BreslowBaseline:
         """Return the baseline hazard; rows are sorted only if there is late entry."""
@@ -266,9 +262,10 @@ class SpreadTarget(Target):
 
 def cox_target(columns: Columns, ties: str, *, lay_out: bool) -> RiskSetTarget:
     """Return the target of a Cox model with columns of any value; sort it now if it is laid out."""
+    columns = check_columns(**columns)
     if lay_out:
-        return RiskSetTarget(RiskSets(**columns, ties=ties))
-    return UnsortedTarget(checked_columns(**columns), ties)
+        return RiskSetTarget(RiskSets.of_columns(columns, ties))
+    return UnsortedTarget(columns, ties)
 
 
 def target_of(criterion: Criterion, columns: Columns, *, lay_out: bool) -> Target:

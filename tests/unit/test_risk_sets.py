@@ -1,10 +1,14 @@
 """The fast ways to sort, sum and split against the obvious ones."""
 
+import copy
+import dataclasses
+import pickle
+
 import pytest
 import torch
 
 from sksurvtorch.exceptions import NoEventError
-from sksurvtorch.functional import RiskSets, _arithmetic
+from sksurvtorch.functional import RiskSets, _arithmetic, breslow_baseline
 from sksurvtorch.functional import cox_neg_partial_log_likelihood as cox
 from sksurvtorch.functional._arithmetic import Linear, Log
 from sksurvtorch.functional._order import sort
@@ -41,7 +45,7 @@ def test_numbers_too_far_apart_to_subtract_are_sorted():
 def test_running_sums_are_those_of_each_segment_alone(lengths, from_end, arithmetic, into, back):
     sizes = [9] if lengths is None else lengths
     x = torch.rand(sum(sizes), dtype=torch.float64, generator=GENERATOR)
-    sums = RunningSums(None if lengths is None else torch.tensor(lengths), from_end=from_end)
+    sums = RunningSums.of(None if lengths is None else torch.tensor(lengths), from_end=from_end)
     slots = back(sums(arithmetic, into(x)))
     for number, segment in enumerate(x.split(sizes)):
         k = torch.arange(len(segment) + 1)
@@ -66,7 +70,7 @@ def test_interval_sums_are_those_of_a_matrix(n_points, arithmetic, into, back):
     rows, points = (
         torch.rand(size, dtype=torch.float64, generator=GENERATOR) for size in (200, n_points)
     )
-    sums = IntervalSums(*ends, n_points)
+    sums = IntervalSums.of(*ends, n_points)
     assert_close(back(sums.at_points(arithmetic, into(rows))), rows @ covers)
     assert_close(back(sums.over_rows(arithmetic, into(points))), covers @ points)
 
@@ -116,15 +120,88 @@ def test_a_batch_without_an_event_is_refused_with_its_size():
         risk_sets.split(torch.arange(5), [2, 3])
 
 
+def tensors_in(held):
+    """All tensors in a tuple of tuples."""
+    for part in held:
+        if isinstance(part, torch.Tensor):
+            yield part
+        elif isinstance(part, tuple):
+            yield from tensors_in(part)
+
+
 def test_float64_moves_as_float32_to_a_device_without_it(monkeypatch, route):
     """No such device is at hand: torch's "meta" plays one."""
     monkeypatch.setattr(_arithmetic, "widest", lambda device: torch.float32)
     cohort = random_cohort(8, with_=("weight", "entry", "stratum"))
     moved = RiskSets(**cohort.target).to("meta")
-    tensors = [x for x in vars(moved).values() if isinstance(x, torch.Tensor)]
-    if route == "matrix":
-        tensors.append(moved.plan.factor)
-    else:
-        tensors += [*moved.plan.before, moved.plan.late.row, moved.plan.row_sums.slot]
+    tensors = list(tensors_in((moved.rows, moved.layout)))
     assert {x.device.type for x in tensors} == {"meta"}
     assert torch.float64 not in {x.dtype for x in tensors}
+
+
+@pytest.mark.parametrize("with_", [(), ("weight",), ("entry", "stratum", "weight")], ids="+".join)
+def test_risk_sets_do_not_change_with_the_arrays_they_were_made_of(with_):
+    """Dtypes are those in which columns are kept: none is copied by a conversion."""
+    cohort = random_cohort(8, n=60, with_=with_)
+    columns = {name: x for name, x in cohort.target.items() if x is not None}
+    given = {name: x.clone() for name, x in columns.items()}
+    risk_sets, expected = RiskSets(**given), RiskSets(**columns)
+    for x in given.values():
+        x.copy_(x.flip(0))
+    index, sizes = torch.arange(60), [30, 30]
+    for ours, theirs in zip(
+        [risk_sets, risk_sets.take(index.flip(0)), *risk_sets.split(index, sizes)],
+        [expected, expected.take(index.flip(0)), *expected.split(index, sizes)],
+        strict=True,
+    ):
+        eta = cohort.log_hazard_ratio[: len(ours)]
+        assert ours.columns.keys() == columns.keys()
+        for name, column in theirs.columns.items():
+            assert torch.equal(ours.columns[name], column)
+        for reduction in ("mean", "none"):
+            options = {"reduction": reduction}
+            assert torch.equal(
+                cox(eta, risk_sets=ours, **options), cox(eta, risk_sets=theirs, **options)
+            )
+        for got, wanted in zip(
+            breslow_baseline(eta, risk_sets=ours),
+            breslow_baseline(eta, risk_sets=theirs),
+            strict=True,
+        ):
+            assert got is wanted is None or torch.equal(got, wanted)
+
+
+def test_risk_sets_are_frozen():
+    risk_sets = RiskSets(torch.tensor([True, False]), torch.tensor([1.0, 2.0]))
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        risk_sets.ties = "breslow"
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda r: pickle.loads(pickle.dumps(r))])
+@pytest.mark.usefixtures("route")
+def test_copied_risk_sets_give_what_the_original_gives(copied):
+    cohort = random_cohort(8, with_=("entry", "weight"))
+    risk_sets = RiskSets(**cohort.target, ties="breslow")
+    other = copied(risk_sets)
+    assert repr(other) == repr(risk_sets)
+    eta = cohort.log_hazard_ratio
+    assert torch.equal(cox(eta, risk_sets=other), cox(eta, risk_sets=risk_sets))
+
+
+@pytest.mark.parametrize("with_", [(), ("weight",), ("entry", "stratum", "weight")], ids="+".join)
+def test_the_order_of_columns_is_that_of_their_risk_sets(with_):
+    cohort = random_cohort(8, with_=with_)
+    columns = {name: x for name, x in cohort.target.items() if x is not None}
+    order = RiskSets.order_of(columns)
+    assert torch.equal(order, RiskSets.of_columns(columns, "efron").order)
+    in_order = {name: x[order] for name, x in columns.items()}
+    assert RiskSets.order_of(in_order) is None
+
+
+@pytest.mark.parametrize(
+    ("with_", "expected"), [("weight", True), ("entry", False), ("stratum", False)]
+)
+def test_batches_are_laid_out_in_one_pass_without_late_entry_and_strata(with_, expected):
+    risk_sets = RiskSets(**random_cohort(8, with_=(with_,)).target)
+    assert risk_sets.splits_on("cpu") is expected
+    assert not risk_sets.splits_on("mps")  # has no float64
