@@ -22,7 +22,7 @@ def make_callbacks(estimator: SurvivalNetEstimator, settings: Settings, n_rows: 
     is_first = settings.accelerator is None or settings.accelerator.is_main_process
     if settings.is_lbfgs:
         made.append(("converged", callbacks.Converged()))
-    elif estimator.lr_schedule == "cosine" and not settings.partial:  # which may go on for ever
+    elif estimator.lr_schedule == "cosine" and not settings.partial:  # which has no last step
         n_steps = settings.n_epochs * settings.n_batches(n_rows)
         made.append(("lr_schedule", callbacks.CosineDecay(n_steps)))
     if estimator.early_stopping:

@@ -62,7 +62,7 @@ def start_from_linear(
 
 
 def _sample(estimator: SurvivalNetEstimator, train: SurvivalDataset) -> SurvivalDataset:
-    """Return rows in memory to fit the linear model to: all of them, or those of a window."""
+    """Return rows in memory to fit the linear model to: all rows, or the rows of a window."""
     given = estimator._prefixed("iterator_train__")
     options = {name: given[name] for name in ("window_bytes", "block_bytes") if name in given}
     generator = np.random.default_rng(estimator._seed)

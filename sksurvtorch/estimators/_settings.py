@@ -54,7 +54,7 @@ class Settings:
     bank_batches : int or None
         Number of earlier batches that the loss spans; None where it spans none.
     resume : bool
-        Whether the training of an earlier fit goes on.
+        Whether the training of an earlier fit is resumed.
     partial : bool
         Whether this is a call of `partial_fit`.
     device : torch.device
@@ -62,7 +62,7 @@ class Settings:
     accelerator : accelerate.Accelerator or None
         What drives the training.
     group : Group
-        The processes that train together.
+        The processes that train the network.
     """
 
     layer_sizes: tuple[int, ...]

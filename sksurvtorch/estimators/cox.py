@@ -49,7 +49,7 @@ class CoxNNRegressor(SurvivalNetEstimator):
         given as ``optimizer__name``; momentum of SGD, for one, is ``optimizer__momentum``. A class
         keeps its own defaults, such as the weight decay of AdamW.
     lr : float, default=1e-3
-        Learning rate; L-BFGS finds its steps by a line search instead.
+        Learning rate; L-BFGS does not use it, since a line search finds its steps.
     lr_schedule : {"cosine", "constant"}, default="cosine"
         ``"cosine"`` lets the learning rate fall to 0 over `max_epochs`; a scheduler among the
         `callbacks` wants ``"constant"`` here.
@@ -106,7 +106,7 @@ class CoxNNRegressor(SurvivalNetEstimator):
     verbose : int, default=0
         1 shows a bar with the losses and the time left, 2 a line for each epoch.
     warm_start : bool, default=False
-        Whether `fit` goes on with the network of the last call rather than make a new one.
+        Whether `fit` resumes the training of the last call rather than make a new network.
     random_state : int, RandomState instance or None, default=None
         Source of the first weights, dropout, batches and split. Equal ones give equal fits.
     **kwargs
@@ -262,7 +262,7 @@ class CoxNNRegressor(SurvivalNetEstimator):
     ) -> Self:
         """Train for one more epoch; the baseline hazard becomes that of these samples.
 
-        With momentum the bank goes on from call to call. Samples that come again are then known if
+        With momentum the bank is kept from call to call. Samples that come again are then known if
         all of a call come again in the same order, whatever their features and weights. Others are
         taken for new ones, so leave it to the estimator to shuffle.
 

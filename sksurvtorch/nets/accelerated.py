@@ -25,9 +25,9 @@ class AcceleratedSurvivalNet(AccelerateMixin, SurvivalNet):
     """`SurvivalNet` with mixed precision, and with data-parallel training.
 
     In several processes, as ``torchrun`` or ``accelerate launch`` start them, each passes its own
-    rows to `fit`. A step takes `batch_size` rows of all processes together, the loss is that of all
-    of them with risk sets that span the processes, and so the training is that of one process that
-    has all rows. Every process ends with the same network.
+    rows to `fit`. A step takes `batch_size` rows, summed over the processes. Its loss is taken over
+    all of them, with risk sets that span the processes, so that the training equals that of one
+    process with all rows. Every process ends with the same network.
 
     Parameters
     ----------
@@ -59,7 +59,7 @@ class AcceleratedSurvivalNet(AccelerateMixin, SurvivalNet):
 
     @property
     def group(self) -> Group:
-        """The processes that train this net together."""
+        """The processes that train this net."""
         return group_of(self.accelerator)
 
     def _validate_params(self) -> None:

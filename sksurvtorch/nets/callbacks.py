@@ -33,16 +33,16 @@ class FiniteLoss(Callback):
         if all(map(math.isfinite, losses)) and state[0].is_finite():
             self.good_state_ = state
             return
-        trouble = (
+        failure = (
             f"The loss or a weight was not finite in epoch {epoch['epoch']}. Scale the features, "
             "lower `lr`, or raise `alpha`."
         )
         if self.good_state_ is None:
-            raise NonFiniteLossError(trouble)
+            raise NonFiniteLossError(failure)
         for part, good in zip((net.module_, net.criterion_), self.good_state_, strict=True):
             good.restore(part)
         warnings.warn(
-            f"{trouble} Training stopped with the weights of the epoch before.",
+            f"{failure} Training stopped with the weights of the epoch before.",
             NonFiniteLossWarning,
             stacklevel=2,
         )
@@ -188,7 +188,7 @@ class CosineDecay(LRScheduler):
         return {"T_max": self.T_max}
 
     def on_train_begin(self, net: Any, **kwargs: Any) -> None:
-        """Start at the top; skorch's own would go on from where an earlier training ended."""
+        """Start at the top; skorch's own would resume where an earlier training ended."""
         self.batch_idx_ = 0
         self.lr_scheduler_: CosineAnnealingLR | None = CosineAnnealingLR(net.optimizer_, self.T_max)
 

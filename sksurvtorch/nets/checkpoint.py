@@ -1,4 +1,4 @@
-"""A training that goes on where it was cut off."""
+"""A training that resumes where it was cut off."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _PLAIN = (bool, int, float, str, type(None), Tensor)
 
 
 class TrainingCheckpoint(Callback):
-    """Write all of a training to a file after its epochs, and go on from there.
+    """Write all of a training to a file after its epochs, and resume from there.
 
     Where a fit was cut off, call it again with the same parameters and the same data: it ends with
     the weights that it would have had, to the bit if nothing else differs. A fit that had ended

@@ -19,7 +19,7 @@ from sksurvtorch.nets.epochs import EpochsAhead, deal
 from sksurvtorch.nets.target import Target
 
 _Batch = tuple[Tensor, Target | None]
-# Size of a block of stored rows that lie together, if a window has enough of them.
+# Size of a block of neighbouring rows in a file, if a window has room for several.
 _BLOCK = 2**20
 
 
@@ -32,7 +32,7 @@ class BatchLoader:
     the partial likelihood is not defined there; `n_skipped` counts them.
 
     Rows that are stored, and take more than `window_bytes`, are shuffled window by window: blocks
-    of neighbouring rows come in random order, as many of them as a window holds are read together,
+    of neighbouring rows come in random order, as many of them as a window holds are read at once,
     and their rows are dealt to the batches of that window at random. A window is read as its rows
     lie, for a file may hold them in groups that are read as a whole, or column by column; but
     `num_workers` processes read it batch by batch.

@@ -83,7 +83,7 @@ class SurvivalNet(NeuralNet):
 
     @property
     def group(self) -> Group:
-        """The processes that train this net together."""
+        """The processes that train this net."""
         return Alone()
 
     @property
@@ -108,7 +108,7 @@ class SurvivalNet(NeuralNet):
         return known[key]
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave out what belongs to a training that goes on, and the network a second time."""
+        """Leave out what belongs to a training under way, and the second copy of the network."""
         state: dict[str, Any] = super().__getstate__()
         state = {name: value for name, value in state.items() if name not in _OF_TRAINING}
         if self.initialized_ and self.module is _uncompiled(self.module_):
@@ -335,7 +335,7 @@ def _whole(dataset: Any) -> tuple[Any, Any]:
 
 
 def _n_rows(batch: Any) -> int:
-    """Return the number of rows of a batch, in all processes together."""
+    """Return the number of rows of a batch, summed over the processes."""
     X, y = batch
     return y.n_rows if isinstance(y, Target) else len(X)
 

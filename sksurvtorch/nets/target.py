@@ -17,7 +17,7 @@ from sksurvtorch.functional import BreslowBaseline, RiskSets, breslow_baseline
 from sksurvtorch.losses import CoxPHLoss, MomentumLoss
 
 Columns = dict[str, Tensor]
-#: Of a network: one tensor, or those of the two networks of momentum.
+#: Of a network: a tensor, or the pair of a `MomentumNetwork`.
 Output = Tensor | tuple[Tensor, ...]
 Criterion = Callable[..., Tensor]
 
@@ -64,7 +64,7 @@ class Target(Mapping[str, Tensor], ABC):
 
     @property
     def n_rows(self) -> int:
-        """Number of rows, in all processes together."""
+        """Number of rows, summed over the processes."""
         return len(next(iter(self.values())))
 
     def __getitem__(self, name: str) -> Tensor:

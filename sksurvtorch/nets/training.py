@@ -16,7 +16,7 @@ class Training:
     n_epochs : int
         Number of epochs.
     batch_size : int
-        Largest number of rows in a batch, of all processes together.
+        Largest number of rows in a batch, summed over the processes.
     callbacks : sequence
         Callbacks of skorch, or pairs of a name and one.
     l2 : float

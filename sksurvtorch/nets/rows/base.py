@@ -14,7 +14,7 @@ from sksurvtorch.nets.target import Target
 
 #: Batches, each given by the numbers of its rows.
 Numbers = Iterable[Tensor]
-# Rows that are looked at together where all are: their copy stays in the processor's cache.
+# Rows in a piece where all rows are looked at: its copy stays in the processor's cache.
 _AT_ONCE = 2_048
 
 
@@ -95,7 +95,7 @@ class Rows(ABC):
         return _AT_ONCE
 
     def n_in_window(self, window_bytes: int) -> int:
-        """Return the number of rows that can be shuffled together, for this much more memory."""
+        """Return the number of rows that can be shuffled as a whole in this much more memory."""
         return len(self) if self.in_memory else window_bytes // self.row_bytes
 
     def to(self, device: torch.device) -> Rows:
@@ -116,5 +116,5 @@ class Rows(ABC):
         return output
 
     def mark(self, y: Target, rows: Tensor | None = None) -> Target:
-        """Return the target of some rows, or of all; it knows which processes hold them."""
+        """Return a target that knows which processes hold its rows, all rows by default."""
         return y

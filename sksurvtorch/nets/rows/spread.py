@@ -15,7 +15,7 @@ from sksurvtorch.nets.target import Spread, SpreadTarget, Target
 
 
 class SpreadRows(Rows):
-    """Rows of all processes, those of the first process first.
+    """Rows of all processes, in the order of their ranks.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ class SpreadRows(Rows):
         return chosen
 
     def take(self, rows: Tensor) -> Tensor:
-        """Return those of some rows that are held."""
+        """Return the rows held, out of the rows given."""
         return self.own.take(self._own(rows))
 
     def read(self, batches: Numbers, num_workers: int = 0, seed: int = 0) -> Iterator[Tensor]:
@@ -108,15 +108,15 @@ class SpreadRows(Rows):
         return self.spread().gather(output)
 
     def mark(self, y: Target, rows: Tensor | None = None) -> Target:
-        """Return the target of some rows, or of all; it knows which processes hold them."""
+        """Return a target that knows which processes hold its rows, all rows by default."""
         return SpreadTarget(y, self.spread(rows))
 
     def spread(self, rows: Tensor | None = None) -> Spread:
-        """Return how some rows, or all, are spread over the processes."""
+        """Return how rows, all by default, are spread over the processes."""
         return Spread.of(self._places(rows), self.counts, self.group)
 
     def _places(self, rows: Tensor | None = None) -> Tensor:
-        """Return the places of some rows, or of all, among those of all processes."""
+        """Return the places that rows, all by default, have among the rows of all processes."""
         if self._subset is None:
             return torch.arange(len(self)) if rows is None else rows
         return self._subset if rows is None else self._subset[rows]
@@ -126,7 +126,7 @@ class SpreadRows(Rows):
         return (places >= self._start) & (places < self._start + len(self.own))
 
     def _own(self, rows: Tensor | None = None) -> Tensor:
-        """Return the numbers that those of some rows, or of all, have here that are held."""
+        """Return the rows held, out of the rows given or all, by their numbers in `own`."""
         places = self._places(rows)
         return places[self._is_own(places)] - self._start
 
