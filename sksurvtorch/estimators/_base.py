@@ -18,10 +18,9 @@ from sksurvtorch._processes import Group, device_of, group_of
 from sksurvtorch.estimators import _accelerate as accelerate
 from sksurvtorch.estimators import _inputs as inputs
 from sksurvtorch.estimators import _momentum as momentum
-from sksurvtorch.estimators._callbacks import make_callbacks
 from sksurvtorch.estimators._checks import check_parameters, check_resumes, made_with
 from sksurvtorch.estimators._inputs import Columns
-from sksurvtorch.estimators._net import new_net
+from sksurvtorch.estimators._net import make_callbacks, new_net
 from sksurvtorch.estimators._parameters import PrefixedParameters
 from sksurvtorch.estimators._settings import Settings
 from sksurvtorch.exceptions import NoEventError, NonFiniteLossError
