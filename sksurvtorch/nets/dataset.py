@@ -64,10 +64,7 @@ class SurvivalDataset(torch.utils.data.Dataset[tuple[Tensor, Target | None]]):
     def split(
         self, validation_fraction: float, seed: int
     ) -> tuple[SurvivalDataset, SurvivalDataset]:
-        """Return rows to train on and rows to validate with, which have their part of the events.
-
-        Both stay in the order in which they lie: neighbours in a file are read together.
-        """
+        """Return rows to train on and rows to validate with, which have their part of the events."""
         # In order of time, as the rows lie unless they lie in a file.
         order = np.arange(len(self)) if self.order is None else self.order
         event = self.event[order]
@@ -84,6 +81,7 @@ class SurvivalDataset(torch.utils.data.Dataset[tuple[Tensor, Target | None]]):
                 f"{validation_fraction} of {event.sum()} events. Set `early_stopping` to "
                 "False for so few."
             )
+        # Both stay in the order in which they lie: neighbours in a file are read at once.
         parts = [np.sort(order[np.concatenate(part)]) for part in (train, valid)]
         train_set, valid_set = (self.select(torch.from_numpy(rows)) for rows in parts)
         return train_set, valid_set

@@ -29,8 +29,18 @@ def as_rows(X: Any) -> Rows:
 def find_stored(X: Any, dtypes: Sequence[torch.dtype] = ()) -> Rows | None:
     """Return the rows of X where they are stored, or None if it is in memory.
 
-    They are read in their own dtype if it is one of `dtypes`, or if there are none to choose from;
-    else in the first of these, as are the rows of a torch dataset.
+    Parameters
+    ----------
+    X : array, torch.utils.data.Dataset, or anything else
+        What a user has passed as X.
+    dtypes : sequence of torch.dtype, default=()
+        Dtypes to choose from. A map is read in its own dtype if that is among them, and else in the
+        first one, as a dataset is. If there are none, the rows are read as they are.
+
+    Returns
+    -------
+    Rows or None
+        The rows of a memory map or a torch dataset.
     """
     if isinstance(X, Dataset):
         return DatasetRows(X, dtypes[0] if dtypes else None)

@@ -63,10 +63,8 @@ class StoredRows(Rows):
             yield batch
 
     def deal(self, window: Numbers) -> Iterator[Tensor]:
-        """Read the rows of all batches of a window in the order in which they lie, and deal them.
-
-        A file may hold them in groups that are read as a whole, or column by column.
-        """
+        """Read the rows of all batches of a window in the order in which they lie, and deal them."""
+        # A file may hold them in groups that are read as a whole, or column by column.
         batches = list(window)
         if not batches:
             return
