@@ -64,7 +64,7 @@ class SurvivalDataset(torch.utils.data.Dataset[tuple[Tensor, Target | None]]):
     def split(
         self, validation_fraction: float, seed: int
     ) -> tuple[SurvivalDataset, SurvivalDataset]:
-        """Return rows to train on and rows to validate with, which have their part of the events."""
+        """Return rows to train on and rows to validate with, both with their part of the events."""
         # In order of time, as the rows lie unless they lie in a file.
         order = np.arange(len(self)) if self.order is None else self.order
         event = self.event[order]

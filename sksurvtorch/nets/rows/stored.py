@@ -63,7 +63,7 @@ class StoredRows(Rows):
             yield batch
 
     def deal(self, window: Numbers) -> Iterator[Tensor]:
-        """Read the rows of all batches of a window in the order in which they lie, and deal them."""
+        """Read all rows of a window in the order in which they lie, and deal them to batches."""
         # A file may hold them in groups that are read as a whole, or column by column.
         batches = list(window)
         if not batches:
