@@ -68,8 +68,7 @@ class AcceleratedSurvivalNet(AccelerateMixin, SurvivalNet):
 
     def initialize(self) -> Self:
         """Initialise the net; accelerate takes it over when a training begins."""
-        super().initialize()
-        self._unwrap_accelerator()
+        super(AccelerateMixin, self).initialize()
         return self
 
     def _initialize_accelerator(self) -> Self:

@@ -18,9 +18,10 @@ from sksurv.datasets import load_gbsg2
 from torch import nn
 
 from sksurvtorch import CoxNNRegressor, WeibullAFTRegressor
+from sksurvtorch._processes import world
 from sksurvtorch.exceptions import SkippedBatchWarning
 from sksurvtorch.nets import AcceleratedSurvivalNet, SurvivalNet, survival_target
-from sksurvtorch.nets import shares as nets_shares
+from sksurvtorch.nets.rows import as_rows, pool
 from tests.contract.data_parallel.shares import (
     ALL,
     BATCH,
@@ -310,7 +311,7 @@ def dtypes(share):
         "mixed": torch.ones(2, dtype=torch.int32 if share.last else torch.float32),
         "same": torch.ones(2, dtype=torch.int8),
     }
-    _, gathered = nets_shares.share(torch.zeros(2, 1), columns)
+    _, gathered = pool(as_rows(torch.zeros(2, 1)), columns, world())
     return {name: str(column.dtype) for name, column in gathered.items()}
 
 
