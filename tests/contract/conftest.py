@@ -1,4 +1,4 @@
-"""Data sets that several files fit to."""
+"""Data sets that several files fit to, and accelerate as in a new process."""
 
 from __future__ import annotations
 
@@ -35,3 +35,13 @@ def veterans_columns(veterans):
         "stratum": rng.choice(["a", "b"], len(y)),
         "sample_weight": rng.uniform(0.5, 2, len(y)),
     }
+
+
+@pytest.fixture
+def fresh_accelerate():
+    """Nothing that accelerate keeps for the whole process, before and after."""
+    from accelerate.state import AcceleratorState
+
+    AcceleratorState._reset_state(reset_partial_state=True)
+    yield
+    AcceleratorState._reset_state(reset_partial_state=True)

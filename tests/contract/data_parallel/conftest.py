@@ -53,13 +53,3 @@ def alone(tmp_path_factory):
     """A function that returns what a case comes to in one process."""
     share = shares.Share(0, 1, tmp_path_factory.mktemp("alone"))
     return functools.cache(lambda name: fits.EQUAL[name](share))
-
-
-@pytest.fixture
-def fresh_accelerate():
-    """Nothing that accelerate keeps for the whole process, before and after."""
-    from accelerate.state import AcceleratorState
-
-    AcceleratorState._reset_state(reset_partial_state=True)
-    yield
-    AcceleratorState._reset_state(reset_partial_state=True)
