@@ -20,6 +20,8 @@ from pkgutil import walk_packages
 import sksurvtorch
 
 _OURS = sksurvtorch.__name__
+# Documented, the underscore notwithstanding.
+_OF_NAMED_TUPLES = {"_asdict", "_fields", "_make", "_replace"}
 #: A use of a name: itself, its line, and the variable whose attribute it is, "" for an import.
 Use = tuple[str, int, str | None]
 
@@ -43,6 +45,8 @@ def foreign_uses(code: dict[str, str]) -> dict[str, list[str]]:
         for part in tree.body:
             theirs = _shared_with_bases().get((module, getattr(part, "name", "")), set())
             for name, line, root in _uses(part):
+                if name in _OF_NAMED_TUPLES:
+                    continue
                 if root == "" or root in imported or name in theirs or name not in own:
                     found[name].append(f"{file}:{line}")
     return dict(found)
