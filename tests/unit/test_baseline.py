@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import copy
+import io
+import pickle
+
+import joblib
 import numpy as np
 import pytest
 import torch
+from sklearn.exceptions import NotFittedError
+from sksurv.util import Surv
 
+from sksurvtorch import CoxNNRegressor
 from sksurvtorch.estimators import _baseline, _functions
 from sksurvtorch.estimators._baseline import Baseline
 from sksurvtorch.functional import BreslowBaseline
@@ -134,3 +142,61 @@ def test_the_steps_of_a_table_are_those_it_was_made_from():
     made = Baseline.from_table(STEPS.table(EACH, TIMES), TIMES)
     for name, array in vars(STEPS).items():
         np.testing.assert_array_equal(getattr(made, name), array)
+
+
+@pytest.fixture(scope="module")
+def stratified():
+    """A model of 3 strata, of which one has no event, with its data."""
+    rng = np.random.default_rng(0)
+    X, stratum = rng.standard_normal((60, 2)), np.arange(60) % 3
+    y = Surv.from_arrays((rng.random(60) < 0.5) & (stratum < 2), rng.integers(1, 20, 60))
+    return CoxNNRegressor(max_epochs=2, random_state=0).fit(X, y, stratum=stratum), X, y, stratum
+
+
+def test_the_table_of_a_model_is_made_when_it_is_read(stratified):
+    model, _, y, stratum = stratified
+    table = model.log_baseline_cumulative_hazard_
+    assert table.shape == (3, len(model.unique_times_))
+    first = [y["time"][y["event"] & (stratum == code)].min() for code in (0, 1)]
+    np.testing.assert_array_equal(np.isinf(table[0]), model.unique_times_ < first[0])
+    np.testing.assert_array_equal(np.isinf(table[1]), model.unique_times_ < first[1])
+    assert np.isneginf(table[2]).all()
+    assert "log_baseline_cumulative_hazard_" not in vars(model)
+    with pytest.raises(AttributeError):
+        model.log_baseline_cumulative_hazard_ = table
+
+
+def test_there_is_no_table_before_a_fit():
+    model = CoxNNRegressor()
+    assert not hasattr(model, "log_baseline_cumulative_hazard_")
+    with pytest.raises(NotFittedError, match="not fitted yet"):
+        _ = model.log_baseline_cumulative_hazard_
+
+
+def test_a_model_keeps_a_step_for_each_event_and_no_table(stratified):
+    model, _, y, stratum = stratified
+    events = {(*pair,) for pair in zip(stratum[y["event"]], y["time"][y["event"]], strict=True)}
+    assert len(model._baseline.times) == len(events)
+    assert max(np.size(array) for array in vars(model._baseline).values()) == len(events)
+    arrays = [value for value in vars(model).values() if isinstance(value, np.ndarray)]
+    assert all(array.ndim == 1 for array in arrays)
+
+
+def through_joblib(model):
+    file = io.BytesIO()
+    joblib.dump(model, file)
+    file.seek(0)
+    return joblib.load(file)
+
+
+@pytest.mark.parametrize(
+    "copied", [copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model)), through_joblib]
+)
+def test_a_copy_has_the_baseline_of_its_model(copied, stratified):
+    model, X, _, stratum = stratified
+    other = copied(model)
+    for method in ("predict_median", "predict_expectation"):
+        np.testing.assert_array_equal(
+            getattr(other, method)(X, stratum=stratum), getattr(model, method)(X, stratum=stratum)
+        )
+    assert other._baseline.times is not model._baseline.times
