@@ -31,7 +31,7 @@ class Fitted:
     made_with : dict
         Parameters that made the network, at the time of the fit.
     learned : dict
-        Attributes that the fit has set: numbers, tuples, arrays or None.
+        Attributes that the fit has set: numbers, tuples, arrays, dicts of arrays or None.
     weights : dict of tensors
         State of the network.
     history : list of dict

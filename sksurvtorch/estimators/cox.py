@@ -12,10 +12,10 @@ from sksurvtorch import _validation as validation
 from sksurvtorch._processes import Group
 from sksurvtorch.estimators import _accelerate as accelerate
 from sksurvtorch.estimators._base import SurvivalNetEstimator
-from sksurvtorch.estimators._functions import BaselineStepFunction, check_times, pieces
+from sksurvtorch.estimators._baseline import Baseline, find_strata
+from sksurvtorch.estimators._functions import BaselineStepFunction, check_times
 from sksurvtorch.estimators._inputs import Columns
 from sksurvtorch.estimators._settings import asked_batch_size, is_linear, uses_bank
-from sksurvtorch.functional import BreslowBaseline
 from sksurvtorch.losses import CoxPHLoss
 from sksurvtorch.nets import stratum_codes
 from sksurvtorch.nets.dataset import SurvivalDataset
@@ -119,7 +119,10 @@ class CoxNNRegressor(SurvivalNetEstimator):
         The trained skorch net: its network is ``net_.module_``, its losses are in ``net_.history``.
         With momentum the network is a `sksurvtorch.losses.MomentumNetwork`, which holds two.
     log_baseline_cumulative_hazard_ : array of shape (n_strata, n_unique_times)
-        Logarithm of the baseline cumulative hazard of each stratum at `unique_times_`.
+        Logarithm of the baseline cumulative hazard of each stratum at `unique_times_`, -inf before
+        its first event. Read-only, and made anew whenever it is read: 8 bytes for each stratum and
+        time. The model itself keeps the steps of each stratum at its own events, and predicts from
+        these.
     strata_ : array of shape (n_strata,), or None
         Labels of the strata, ascending.
     unique_times_ : array of shape (n_unique_times,)
@@ -229,7 +232,8 @@ class CoxNNRegressor(SurvivalNetEstimator):
 
     _positive_time = False
     _bias = False
-    _learned = ("unique_times_", "strata_", "log_baseline_cumulative_hazard_")
+    _learned = ("unique_times_", "strata_", "_baseline_steps")
+    _baseline: Baseline
 
     def fit(
         self, X: Any, y: Any, sample_weight: Any = None, *, entry: Any = None, stratum: Any = None
@@ -363,16 +367,8 @@ class CoxNNRegressor(SurvivalNetEstimator):
         """
         log_hazard_ratio = self.predict(X)
         asked = validation.check_probability(np.atleast_1d(probability)).numpy()
-        with np.errstate(divide="ignore"):
-            needed = np.log(-np.log1p(-asked)) - log_hazard_ratio[:, None]
-        rows = self._baseline_rows(len(needed), stratum)
-        times = np.append(self.unique_times_.astype(float), np.inf)
-        quantile = np.empty(needed.shape)
-        for row in np.unique(rows):
-            of_row = rows == row
-            position = np.searchsorted(self.log_baseline_cumulative_hazard_[row], needed[of_row])
-            quantile[of_row] = times[position]
-        quantile[:, asked == 0] = 0.0
+        rows = find_strata(stratum, self.strata_, len(log_hazard_ratio))
+        quantile = self._baseline.quantile(log_hazard_ratio, rows, asked)
         return quantile[:, 0] if np.ndim(probability) == 0 else quantile
 
     def predict_median(self, X: Any, *, stratum: Any = None) -> np.ndarray:
@@ -410,14 +406,14 @@ class CoxNNRegressor(SurvivalNetEstimator):
             times.
         """
         log_hazard_ratio = self.predict(X)
-        rows = self._baseline_rows(len(log_hazard_ratio), stratum)
-        length = np.diff(self.unique_times_, prepend=0)
-        # Survival is 1 up to the first time.
-        mean = np.full(len(rows), float(length[0]))
-        baseline = self.log_baseline_cumulative_hazard_[:, :-1]
-        for piece in pieces(len(rows), len(length)):
-            mean[piece] += _survival(log_hazard_ratio[piece], baseline, rows[piece]) @ length[1:]
-        return mean
+        rows = find_strata(stratum, self.strata_, len(log_hazard_ratio))
+        return self._baseline.restricted_mean(log_hazard_ratio, rows, self.unique_times_)
+
+    @property
+    def log_baseline_cumulative_hazard_(self) -> np.ndarray:
+        """Log baseline cumulative hazard, (n_strata, n_unique_times), made when it is read."""
+        check_is_fitted(self, "_baseline")
+        return self._baseline.table(np.arange(self._baseline.n_strata), self.unique_times_)
 
     @property
     def coef_(self) -> np.ndarray:
@@ -473,52 +469,27 @@ class CoxNNRegressor(SurvivalNetEstimator):
         """Estimate the baseline hazard of each stratum."""
         self.strata_ = self._labels
         assert dataset.y is not None
-        baseline = dataset.y.breslow_baseline(output)
-        self.log_baseline_cumulative_hazard_ = self._on_grid(baseline)
-
-    def _on_grid(self, baseline: BreslowBaseline) -> np.ndarray:
-        """Return the log baseline of each stratum at `unique_times_`, -inf before its events."""
         n_strata = 1 if self.strata_ is None else len(self.strata_)
-        grid = np.full((n_strata, len(self.unique_times_)), -np.inf)
-        row = 0 if baseline.stratum is None else baseline.stratum.numpy()
-        at_events = np.searchsorted(self.unique_times_, baseline.times.numpy())
-        grid[row, at_events] = baseline.log_cumulative_hazard.numpy()
-        return np.maximum.accumulate(grid, axis=1, out=grid)  # it stays between events
+        self._baseline = Baseline.of(dataset.y.breslow_baseline(output), n_strata)
+
+    @property
+    def _baseline_steps(self) -> dict[str, np.ndarray]:
+        """The baseline hazard as arrays, as a file holds it."""
+        return dict(vars(self._baseline))
+
+    @_baseline_steps.setter
+    def _baseline_steps(self, steps: dict[str, np.ndarray]) -> None:
+        self._baseline = Baseline(**steps)
 
     def _over_time(self, X: Any, stratum: Any, times: Any, *, survival: bool) -> np.ndarray:
         """Return survival or cumulative hazard of each sample, at `unique_times_` or `times`."""
         log_hazard_ratio = self.predict(X)
-        rows = self._baseline_rows(len(log_hazard_ratio), stratum)
-        baseline = self.log_baseline_cumulative_hazard_
+        rows = find_strata(stratum, self.strata_, len(log_hazard_ratio))
+        asked = self.unique_times_
         if times is not None:
-            asked = check_times(times, self.unique_times_[-1])
-            position = np.searchsorted(self.unique_times_, asked, side="right")
-            before = np.full((len(baseline), 1), -np.inf)
-            baseline = np.hstack([before, baseline])[:, position]
-        values = np.empty((len(rows), baseline.shape[1]))
-        evaluate = _survival if survival else _cumulative_hazard
-        for piece in pieces(*values.shape):
-            evaluate(log_hazard_ratio[piece], baseline, rows[piece], out=values[piece])
-        return values
-
-    def _baseline_rows(self, n_samples: int, stratum: Any) -> np.ndarray:
-        """Return which baseline each sample has."""
-        if (stratum is None) != (self.strata_ is None):
-            rule = "be left out, as in `fit`" if self.strata_ is None else "be given, as in `fit`"
-            got = "None" if stratum is None else "one"
-            raise ValueError(f"`stratum` must {rule}, got {got}.")
-        if self.strata_ is None:
-            return np.zeros(n_samples, dtype=int)
-        stratum = np.asarray(stratum)
-        if stratum.shape != (n_samples,):
-            raise ValueError(f"`stratum` must have shape ({n_samples},), got {stratum.shape}.")
-        unknown = ~np.isin(stratum, self.strata_)
-        if unknown.any():
-            raise ValueError(
-                f"`stratum` must hold strata of `fit`, got {stratum[unknown].tolist()[0]!r} "
-                f"({unknown.sum()} of {n_samples} rows)."
-            )
-        return np.asarray(np.searchsorted(self.strata_, stratum))
+            asked = check_times(times, asked[-1])
+        evaluate = self._baseline.survival if survival else self._baseline.cumulative_hazard
+        return evaluate(log_hazard_ratio, rows, asked)
 
     def _functions(self, values: np.ndarray, start: float, return_array: bool) -> np.ndarray:
         """Return values at `unique_times_` as they are, or as functions."""
@@ -528,28 +499,3 @@ class CoxNNRegressor(SurvivalNetEstimator):
         functions = np.empty(len(values), dtype=object)
         functions[:] = [BaselineStepFunction(times, row, start=start) for row in values]
         return functions
-
-
-def _cumulative_hazard(
-    log_hazard_ratio: np.ndarray, log_baseline: np.ndarray, rows: np.ndarray, out: np.ndarray
-) -> np.ndarray:
-    """Fill in the cumulative hazard of samples, given the baseline of each."""
-    np.take(log_baseline, rows, axis=0, out=out, mode="clip")  # without a buffer; none is outside
-    out += log_hazard_ratio[:, None]
-    with np.errstate(over="ignore"):  # an infinite hazard is a survival of 0
-        np.exp(out, out=out)
-    return out
-
-
-def _survival(
-    log_hazard_ratio: np.ndarray,
-    log_baseline: np.ndarray,
-    rows: np.ndarray,
-    out: np.ndarray | None = None,
-) -> np.ndarray:
-    """Fill in survival instead."""
-    if out is None:
-        out = np.empty((len(rows), log_baseline.shape[1]))
-    _cumulative_hazard(log_hazard_ratio, log_baseline, rows, out)
-    np.exp(np.negative(out, out=out), out=out)
-    return out

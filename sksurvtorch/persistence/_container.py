@@ -16,7 +16,8 @@ from torch import Tensor
 from sksurvtorch.exceptions import ModelFileError
 
 FORMAT = "sksurvtorch"
-VERSION = "1"
+VERSION = "2"
+_READABLE = ("1", VERSION)
 _FIELDS = {"format", "version", "document", "sha256"}
 
 
@@ -45,7 +46,7 @@ def write(path: Path, document: dict[str, Any], tensors: dict[str, Tensor]) -> N
 
 
 def read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Return document and tensors of a file that is whole, unaltered and of this version."""
+    """Return document and tensors of a file that is whole, unaltered and of a known version."""
     if not path.is_file():
         raise FileNotFoundError(f"`path` must name a file, got {str(path)!r}.")
     try:
@@ -70,17 +71,17 @@ def read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
 
 
 def _check_format(path: Path, metadata: dict[str, str]) -> None:
-    """Raise unless this is a file of `write`, and of the version of today."""
+    """Raise unless this is a file of `write`, and of a version that can be read."""
     if metadata.get("format") != FORMAT:
         raise ModelFileError(
             f"`path` must name a file that `sksurvtorch.save` has written, got {str(path)!r}: its "
             f"format is {metadata.get('format')!r}."
         )
     version = metadata.get("version")
-    if version != VERSION:
+    if version not in _READABLE:
         raise ModelFileError(
-            f"`path` must name a file of version {VERSION}, got {str(path)!r} of version "
-            f"{version}. Load it with the sksurvtorch that has written it, or save it anew."
+            f"`path` must name a file of version {' or '.join(_READABLE)}, got {str(path)!r} of "
+            f"version {version}. Load it with the sksurvtorch that has written it, or save it anew."
         )
 
 

@@ -17,6 +17,7 @@ from sksurvtorch.estimators._state import Fitted, from_state, get_state, is_lear
 from sksurvtorch.exceptions import ModelFileError
 from sksurvtorch.persistence import _container as container
 from sksurvtorch.persistence._encoding import Unknown, Unsaveable, decode, encode
+from sksurvtorch.persistence._versions import upgrade
 
 KINDS = {kind.__name__: kind for kind in (CoxNNRegressor, WeibullAFTRegressor)}
 Estimator = CoxNNRegressor | WeibullAFTRegressor
@@ -132,7 +133,7 @@ def load(path: PathLike, *, device: Any = None, **parameters: Any) -> Estimator:
     Raises
     ------
     ModelFileError
-        If the file is cut short, altered, of another version or not one of `save`.
+        If the file is cut short, altered, of a later version or not one of `save`.
     TypeError
         If a parameter is missing or is in the file.
     ValueError
@@ -236,6 +237,7 @@ def _state(
         parts[part] = decode(document[part], tensors)
         if not isinstance(parts[part], expected):
             raise Unknown(f"{document[part]!r:.80} for {part}")
+    parts["learned"] = upgrade(parts["learned"])
     if not is_learned(kind, set(parts["learned"])):
         raise Unknown(f"the attributes {', '.join(sorted(parts['learned']))}")
     if not all(isinstance(epoch, dict) for epoch in parts["history"]):

@@ -130,3 +130,34 @@ print((peak() - before) / (X.nbytes / 2**20))
 def test_a_fit_holds_at_most_one_copy_of_float32_inputs(model, bound):
     """In units of X, which itself is not counted; a copy in float64 would be 2 alone."""
     assert printed(FIT.format(model=model)) < bound
+
+
+STRATA = """
+import numpy as np
+from sksurv.util import Surv
+from sksurvtorch import CoxNNRegressor
+
+rng = np.random.default_rng(0)
+model = CoxNNRegressor(hidden_layer_sizes=(), optimizer="lbfgs", max_epochs=1)
+
+def fit_and_predict(n, n_strata):
+    X = rng.standard_normal((n, 2), dtype=np.float32)
+    y = Surv.from_arrays(rng.random(n) < 0.5, rng.random(n))
+    stratum = np.arange(n) % n_strata
+    model.fit(X, y, stratum=stratum)
+    X, stratum = X[-5:], stratum[-5:]
+    model.predict_survival_function(X, stratum=stratum)
+    model.predict_survival_function(X, stratum=stratum, times=[0.5])
+    model.predict_median(X, stratum=stratum)
+    model.predict_expectation(X, stratum=stratum)
+
+fit_and_predict(300, 30)  # loads what is loaded on first use
+before = peak()
+fit_and_predict({n}, {n_strata})
+print(peak() - before)
+"""
+
+
+def test_a_baseline_of_many_strata_takes_no_table_of_them():
+    """It would be of 43 000 strata at 100 000 times: 32 GiB."""
+    assert printed(STRATA.format(n=100_000, n_strata=43_000)) < 100

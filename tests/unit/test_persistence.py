@@ -6,6 +6,7 @@ import json
 import pickle
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -298,9 +299,64 @@ def test_a_file_with_any_other_byte_is_refused(saved):
 def test_a_file_of_another_version_is_refused(saved, monkeypatch):
     with safe_open(saved, framework="pt") as file:
         metadata, tensors = file.metadata(), {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118
-    save_file(tensors, saved, metadata | {"version": "2"})
-    with pytest.raises(ModelFileError, match=r"a file of version 1, got .* of version 2\. Load it"):
+    save_file(tensors, saved, metadata | {"version": "3"})
+    with pytest.raises(
+        ModelFileError, match=r"a file of version 1 or 2, got .* of version 3\. Load it"
+    ):
         load(saved)
+
+
+# Made at the commit before version 2, where rows i = 0, ..., 11 have
+#   X = np.random.default_rng(0).standard_normal((12, 1)), event = i % 3 > 0,
+#   time = [3, 1, 4, 1, 5, 9, 2, 6, 5, 3, 5, 8] and stratum = list("abacbaccbaba"), by
+#   CoxNNRegressor(hidden_layer_sizes=(), optimizer="lbfgs", max_epochs=1).fit(X, y).
+# The numbers are what it predicted for X = -1, 0, 1 in strata a, b, c: the cumulative hazard at
+# times 0, 1, 4.5 and 9, the median, and the mean.
+VERSION_1 = {
+    "plain": (
+        [
+            [0.0, 0.14081540110145202, 0.38728566859724306, 5.258969007623128],
+            [0.0, 0.07737149486879097, 0.21279541077356554, 2.8895581762061116],
+            [0.0, 0.04251202760071973, 0.1169211528283565, 1.587677440497656],
+        ],
+        [5.0, 6.0, 8.0],
+        [4.9122851023787435, 5.969040820499483, 6.965956593967501],
+    ),
+    "strata": (
+        [
+            [0.0, 0.0, 0.0022020283407314287, 0.017518470272707986],
+            [0.0, 1.013419414827073, 1.013419414827073, 9.454291705294203],
+            [0.0, 0.0, 0.0, 1.2022918974602776],
+        ],
+        [np.inf, 1.0, 6.0],
+        [8.982458555609824, 2.4522161729625975, 6.90151408834334],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", VERSION_1)
+def test_a_file_of_version_1_predicts_what_it_did(name, path):
+    model = load(Path(__file__).parent / "data" / f"cox_{name}_version_1.safetensors")
+    save(model, path)
+    hazard, median, mean = VERSION_1[name]
+    X, stratum = [[-1.0], [0.0], [1.0]], np.array(["a", "b", "c"])
+    asked = {} if model.strata_ is None else {"stratum": stratum}
+    for loaded in (model, load(path)):
+        values = loaded.predict_cumulative_hazard_function(X, times=[0, 1, 4.5, 9], **asked)
+        np.testing.assert_allclose(values, hazard, 1e-12)
+        np.testing.assert_array_equal(loaded.predict_median(X, **asked), median)
+        np.testing.assert_allclose(loaded.predict_expectation(X, **asked), mean, 1e-12)
+
+
+@pytest.mark.parametrize("shape", [(), (8,), (1, 7), (1, 8, 1)])
+def test_a_baseline_of_version_1_has_a_column_for_each_time(shape, path):
+    document, tensors = container.read(
+        Path(__file__).parent / "data" / "cox_plain_version_1.safetensors"
+    )
+    tensors["learned.log_baseline_cumulative_hazard_"] = torch.zeros(shape)
+    container.write(path, document, tensors)
+    with pytest.raises(ModelFileError, match=r"with a baseline hazard of shape \("):
+        load(path)
 
 
 def test_a_file_of_another_program_is_refused(saved):
@@ -354,7 +410,10 @@ def test_the_file_holds_no_code_and_no_training_data(fitted, path):
     assert set(tensors) == {
         *(f"weights.{name}" for name in model.net_.module_.state_dict()),
         "learned.unique_times_",
-        "learned.log_baseline_cumulative_hazard_",
+        *(
+            f"learned._baseline_steps.{name}"
+            for name in ("offsets", "times", "log_cumulative_hazard")
+        ),
     }
 
 

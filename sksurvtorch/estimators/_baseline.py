@@ -1,0 +1,187 @@
+"""Baseline hazard of a fitted Cox model: the steps of each stratum, and what follows from them.
+
+Strata "a" and "b" with events at 1 and 3, and at 2, are
+
+    offsets                [0,          2,    3]   "a" has the steps 0:2, "b" has 2:3
+    times                  [1,    3,    2      ]
+    log_cumulative_hazard  [-2.0, -0.5, -1.0   ]
+
+A table of all strata at all times would be (2, 3) here; where each of many strata has few events it
+is nearly empty, and larger than the data by far. So it is made for the strata that are asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, Self
+
+import numpy as np
+
+from sksurvtorch.estimators._functions import pieces
+from sksurvtorch.functional import BreslowBaseline
+
+# Pieces of samples that share a table: where strata are few, making it costs little then.
+_SHARED = 16
+
+
+@dataclass(frozen=True, eq=False)
+class Baseline:
+    """Log cumulative baseline hazard, as the steps of all strata, one stratum after the other.
+
+    Attributes
+    ----------
+    offsets : int array of shape (n_strata + 1,)
+        Stratum i has the steps from ``offsets[i]`` up to, but not with, ``offsets[i + 1]``.
+    times : array of shape (n_steps,)
+        Times of the steps, ascending within a stratum.
+    log_cumulative_hazard : float64 array of shape (n_steps,)
+        Value from each step on, not descending within a stratum; it is -inf before the first one.
+    """
+
+    offsets: np.ndarray
+    times: np.ndarray
+    log_cumulative_hazard: np.ndarray
+
+    @classmethod
+    def of(cls, breslow: BreslowBaseline, n_strata: int) -> Self:
+        """Take over Breslow's estimate; a stratum may have no event in it."""
+        times = breslow.times.numpy()
+        stratum = np.zeros(len(times), int) if breslow.stratum is None else breslow.stratum.numpy()
+        offsets = np.searchsorted(stratum, np.arange(n_strata + 1))
+        log_cumulative_hazard = breslow.log_cumulative_hazard.numpy().astype(float)
+        for steps in map(slice, offsets[:-1], offsets[1:]):
+            # Rounding could let a sum over more events be lower.
+            of_stratum = log_cumulative_hazard[steps]
+            np.maximum.accumulate(of_stratum, out=of_stratum)
+        return cls(offsets, times, log_cumulative_hazard)
+
+    @classmethod
+    def from_table(cls, table: np.ndarray, times: np.ndarray) -> Self:
+        """Find the steps of a table, of shape (n_strata, n_times)."""
+        before = np.hstack([np.full((len(table), 1), -np.inf), table[:, :-1]])
+        stratum, column = np.nonzero(table != before)
+        offsets = np.searchsorted(stratum, np.arange(len(table) + 1))
+        return cls(offsets, times[column], table[stratum, column])
+
+    @property
+    def n_strata(self) -> int:
+        """Number of strata of the fit."""
+        return len(self.offsets) - 1
+
+    def table(self, strata: np.ndarray, times: np.ndarray) -> np.ndarray:
+        """Return the log cumulative hazard of some strata, a row each, at ascending times."""
+        start, end = self.offsets[strata], self.offsets[strata + 1]
+        row = np.repeat(np.arange(len(strata)), end - start)
+        behind = np.cumsum(end - start)  # the steps of this stratum and of those before it
+        step = np.arange(len(row)) + (end - behind)[row]
+        column = np.searchsorted(times, self.times[step])
+        inside = column < len(times)
+        table = np.full((len(strata), len(times)), -np.inf)
+        # Of several steps between two times the last one stays.
+        table[row[inside], column[inside]] = self.log_cumulative_hazard[step[inside]]
+        return np.maximum.accumulate(table, axis=1, out=table)
+
+    def cumulative_hazard(
+        self, log_hazard_ratio: np.ndarray, stratum: np.ndarray, times: np.ndarray
+    ) -> np.ndarray:
+        """Return the cumulative hazard of each sample at each time."""
+        values = np.empty((len(stratum), len(times)))
+        for piece, table, row in self._tables(stratum, times, pieces(*values.shape)):
+            _cumulative_hazard(log_hazard_ratio[piece], table, row, out=values[piece])
+        return values
+
+    def survival(
+        self, log_hazard_ratio: np.ndarray, stratum: np.ndarray, times: np.ndarray
+    ) -> np.ndarray:
+        """Return survival of each sample at each time."""
+        values = np.empty((len(stratum), len(times)))
+        for piece, table, row in self._tables(stratum, times, pieces(*values.shape)):
+            _survival(log_hazard_ratio[piece], table, row, out=values[piece])
+        return values
+
+    def quantile(
+        self, log_hazard_ratio: np.ndarray, stratum: np.ndarray, probability: np.ndarray
+    ) -> np.ndarray:
+        """Return when the event of each sample has happened with each probability, or infinity."""
+        with np.errstate(divide="ignore"):
+            needed = np.log(-np.log1p(-probability)) - log_hazard_ratio[:, None]
+        quantile = np.empty(needed.shape)
+        order = np.argsort(stratum, kind="stable")
+        asked, start = np.unique(stratum[order], return_index=True)
+        for code, rows in zip(asked, np.split(order, start[1:]), strict=True):
+            steps = self._steps(code)
+            times = np.append(self.times[steps].astype(float), np.inf)
+            reached = np.searchsorted(self.log_cumulative_hazard[steps], needed[rows])
+            quantile[rows] = times[reached]
+        quantile[:, probability == 0] = 0.0
+        return quantile
+
+    def restricted_mean(
+        self, log_hazard_ratio: np.ndarray, stratum: np.ndarray, times: np.ndarray
+    ) -> np.ndarray:
+        """Return the integral of survival of each sample, from 0 to the last of these times."""
+        length = np.diff(times, prepend=0)
+        # Survival is 1 up to the first time.
+        mean = np.full(len(stratum), float(length[0]))
+        cut = pieces(len(stratum), len(times))
+        for piece, table, row in self._tables(stratum, times[:-1], cut):
+            survival = np.empty((len(row), len(times) - 1))
+            _survival(log_hazard_ratio[piece], table, row, out=survival)
+            mean[piece] += survival @ length[1:]
+        return mean
+
+    def _steps(self, stratum: int) -> slice:
+        """Return which steps are those of a stratum."""
+        return slice(self.offsets[stratum], self.offsets[stratum + 1])
+
+    def _tables(
+        self, stratum: np.ndarray, times: np.ndarray, cut: Iterator[slice]
+    ) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
+        """Add to each piece of samples a table, and the row of each of its samples there."""
+        ascending, column = np.unique(times, return_inverse=True)
+        while some := list(islice(cut, _SHARED)):
+            start = some[0].start
+            asked, row = np.unique(stratum[start : some[-1].stop], return_inverse=True)
+            table = np.take(self.table(asked, ascending), column, axis=1)
+            for piece in some:
+                yield piece, table, row[piece.start - start : piece.stop - start]
+
+
+def find_strata(stratum: Any, labels: np.ndarray | None, n_samples: int) -> np.ndarray:
+    """Return the number of the stratum of each sample, given the labels of the fit."""
+    if (stratum is None) != (labels is None):
+        rule = "be left out, as in `fit`" if labels is None else "be given, as in `fit`"
+        got = "None" if stratum is None else "one"
+        raise ValueError(f"`stratum` must {rule}, got {got}.")
+    if labels is None:
+        return np.zeros(n_samples, dtype=int)
+    stratum = np.asarray(stratum)
+    if stratum.shape != (n_samples,):
+        raise ValueError(f"`stratum` must have shape ({n_samples},), got {stratum.shape}.")
+    unknown = ~np.isin(stratum, labels)
+    if unknown.any():
+        raise ValueError(
+            f"`stratum` must hold strata of `fit`, got {stratum[unknown].tolist()[0]!r} "
+            f"({unknown.sum()} of {n_samples} rows)."
+        )
+    return np.asarray(np.searchsorted(labels, stratum))
+
+
+def _cumulative_hazard(
+    log_hazard_ratio: np.ndarray, table: np.ndarray, row: np.ndarray, out: np.ndarray
+) -> None:
+    """Fill in the cumulative hazard of samples, given the row of each in the table."""
+    np.take(table, row, axis=0, out=out, mode="clip")  # without a buffer; none is outside
+    out += log_hazard_ratio[:, None]
+    with np.errstate(over="ignore"):  # an infinite hazard is a survival of 0
+        np.exp(out, out=out)
+
+
+def _survival(
+    log_hazard_ratio: np.ndarray, table: np.ndarray, row: np.ndarray, out: np.ndarray
+) -> None:
+    """Fill in survival instead."""
+    _cumulative_hazard(log_hazard_ratio, table, row, out)
+    np.exp(np.negative(out, out=out), out=out)
