@@ -51,7 +51,7 @@ class Groups(NamedTuple):
         cls, event: Tensor, row: Tensor, key: Tensor, segments: Segments | None = None
     ) -> Groups:
         """Find the groups, given which rows are events, and the keys: those of ties are equal."""
-        dtype = torch.int32 if len(event) < 2**31 else torch.int64
+        dtype = torch.int32 if event.numel() < 2**31 else torch.int64
         row = row.to(dtype)
         following = event.cumsum(0, dtype=dtype).sub_(event.to(dtype))
         event_key = key.index_select(0, row)
@@ -64,7 +64,7 @@ class Groups(NamedTuple):
             following = torch.minimum(following, stop.index_select(0, segments.of_row))
             is_first[1:] |= segment[1:] != segment[:-1]
         start = nonzero(is_first).to(dtype)
-        if len(start) == len(row):
+        if start.numel() == row.numel():
             return cls(row, following, start, None, None, segment, stop)
         size = torch.diff(start, append=start.new_full((1,), len(row)))
         of_event = is_first.cumsum(0, dtype=dtype).sub_(1)

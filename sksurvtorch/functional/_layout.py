@@ -38,7 +38,7 @@ def lay_out(rows: Rows, ties: str) -> Layout:
         event = (key & 1).bool()
     stop = None if rows.stop_key is None else in_order(rows.stop_key, order)
     event_row = nonzero(event)
-    n_samples, n_events = len(key), len(event_row)
+    n_samples, n_events = key.numel(), event_row.numel()
     check_any_event(n_events, n_samples)
     total = rows.event_weight.sum()
     plan: Plan

@@ -17,7 +17,7 @@ _NUMPY_RADIX = 2**11
 def sort(x: Tensor) -> tuple[Tensor, Tensor]:
     """Return integers in ascending order, and the places they had; equal ones keep their order."""
     if x.device.type == "cpu":
-        if len(x) < _TORCH_RADIX or not _has_torch_radix():
+        if x.numel() < _TORCH_RADIX or not _has_torch_radix():
             order = _order_by_numpy(x)
             return x.index_select(0, order), order
         lowest, highest = x.aminmax()
@@ -34,7 +34,7 @@ def _has_torch_radix() -> bool:
 
 def _order_by_numpy(x: Tensor) -> Tensor:
     """Sort on the CPU; small or large, this is faster than torch's own comparing sort."""
-    if len(x) < _NUMPY_RADIX:
+    if x.numel() < _NUMPY_RADIX:
         return torch.from_numpy(x.numpy().argsort(kind="stable"))
     lowest, highest = (int(bound) for bound in x.aminmax())
     if highest - lowest >= 2**63:

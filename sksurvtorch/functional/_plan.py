@@ -18,6 +18,9 @@ from sksurvtorch.functional._denominators import Before, Denominators, LateEntry
 from sksurvtorch.functional._groups import Segments
 from sksurvtorch.functional._sums import RunningSums
 
+# Over the rows and over the denominators of one segment.
+_OF_ONE_SEGMENT = RunningSums(from_end=False), RunningSums(from_end=True)
+
 
 class Plan(Protocol):
     """A matrix of the factors of rows in denominators, by the two products that it offers."""
@@ -47,8 +50,7 @@ class RunningPlan(NamedTuple):
     def of(cls, made: Denominators, segments: Segments | None, late: LateEntry | None) -> Plan:
         """Lay out the sums of one stratum or several."""
         if segments is None:
-            sums = RunningSums(from_end=False), RunningSums(from_end=True)
-            return cls(*sums, made.n_rows, made.n_denominators, made.before, late)
+            return cls(*_OF_ONE_SEGMENT, made.n_rows, made.n_denominators, made.before, late)
         row_sums = RunningSums.of(segments.lengths)
         denominator_sums = RunningSums.of(made.lengths, from_end=True)
         before = made.before
@@ -73,9 +75,8 @@ class RunningPlan(NamedTuple):
             parts = slot.split(lengths), fraction.split(lengths), slot_of_row.split(sizes)
             before = [Before(*part) for part in zip(*parts, strict=True)]
         slots, slots_of_row = made.n_rows.split(lengths), made.n_denominators.split(sizes)
-        row_sums, denominator_sums = RunningSums(from_end=False), RunningSums(from_end=True)
         return [
-            cls(row_sums, denominator_sums, slot, slot_of_row, own)
+            cls(*_OF_ONE_SEGMENT, slot, slot_of_row, own)
             for slot, slot_of_row, own in zip(slots, slots_of_row, before, strict=True)
         ]
 

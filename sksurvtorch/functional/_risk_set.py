@@ -214,7 +214,7 @@ class RiskSets:
     @property
     def n_samples(self) -> int:
         """Number of rows."""
-        return len(self.rows.event)
+        return self.rows.event.numel()
 
     @property
     def n_events(self) -> int:
@@ -255,14 +255,14 @@ class RiskSets:
 
     def row(self, position: Tensor) -> Tensor:
         """Return the rows at positions in the order of the risk sets."""
-        return position if self.order is None else self.order.index_select(0, position)
+        order = self.layout.order
+        return position if order is None else order.index_select(0, position)
 
     def by_row(self, value: Tensor) -> Tensor:
         """Return values by row that are given in the order of the risk sets: undo `in_order`."""
-        if self.order is None:
-            return value
-        return torch.empty_like(value).scatter_(0, self.order, value)
+        order = self.layout.order
+        return value if order is None else torch.empty_like(value).scatter_(0, order, value)
 
     def in_order(self, value: Tensor) -> Tensor:
         """Return the rows of `value` in the order of the risk sets."""
-        return in_order(value, self.order)
+        return in_order(value, self.layout.order)

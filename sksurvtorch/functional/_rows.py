@@ -35,9 +35,9 @@ class Rows(NamedTuple):
     def of(cls, columns: Mapping[str, Tensor]) -> Rows:
         """Return the rows with these columns, which are kept without a copy."""
         event, time = events(columns), columns["time"]
-        entry, stratum, weight = (columns.get(name) for name in ("entry", "stratum", "weight"))
-        if weight is not None or not len(event):
-            check_any_event(int(event.sum()), len(event))
+        entry, stratum, weight = columns.get("entry"), columns.get("stratum"), columns.get("weight")
+        if weight is not None or not event.numel():
+            check_any_event(int(event.sum()), event.numel())
         key, stop_key = keys(event, time, entry, stratum)
         given = event, time, entry, stratum, weight, key, stop_key
         event_weight = event.to(widest(event.device))

@@ -135,7 +135,7 @@ def check_log_hazard_ratio(
     eta = check_prediction("log_hazard_ratio", log_hazard_ratio, (1,))
     # A vector as it came has a shorter graph.
     eta = log_hazard_ratio if log_hazard_ratio.ndim == 1 else eta.squeeze(1)
-    if len(eta) != n_samples:
+    if eta.numel() != n_samples:
         raise ValueError(
             f"`log_hazard_ratio` must have {n_samples} rows, got {len(eta)}: "
             "one for each row of `event` and `time`."
@@ -185,7 +185,7 @@ class _Loss(torch.autograd.Function):
         of_events = centred @ rows.event_weight
         v = arithmetic.from_log_(risk_sets.in_order(log_weighted_(centred, risk_sets)))
         risk = layout.plan.denominators(arithmetic, v)
-        divisor = risk_sets.total_event_weight if reduction == "mean" else None
+        divisor = layout.total_event_weight if reduction == "mean" else None
         if ctx.needs_input_grad[0]:
             slope = arithmetic.divided(layout.denominator_weight, risk)
             gradient = _pull_back(arithmetic, slope, v, risk_sets).sub_(rows.event_weight)
