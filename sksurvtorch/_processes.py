@@ -1,7 +1,8 @@
 """The processes that train one model together, and what they exchange by torch.distributed.
 
-A fit has one `Group`, which its accelerator decides, and hands it down: nothing else asks how many
-processes there are. All processes of a group call its methods at the same point, or none resumes.
+A fit has one `Group`, which its accelerator decides, and hands it down. Only `GatheredLoss`, which
+has no accelerator, and the check of one ask torch.distributed itself, by `world`. All processes of
+a group call its methods at the same point: each waits until the others have called.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from sksurvtorch import _validation as validation
 from sksurvtorch._processes import Group, leave, world
-from sksurvtorch.estimators._settings import Settings
+from sksurvtorch.estimators._settings import Settings, layer_sizes
 
 if TYPE_CHECKING:
     from sksurvtorch.estimators._base import SurvivalNetEstimator
@@ -81,7 +81,7 @@ def check_alike(
     ours: dict[str, Any] = {
         k: v for k, v in known.items() if isinstance(v, _SIMPLE) and k != "random_state"
     }
-    ours["hidden_layer_sizes"] = settings.layer_sizes
+    ours["hidden_layer_sizes"] = layer_sizes(estimator)
     # What fit is given, and whether it trains a network on that there is.
     ours |= {"columns of y": sorted(columns), "net_": "trained" if settings.resume else "new"}
     names = getattr(estimator, "feature_names_in_", None)
@@ -126,7 +126,7 @@ def _compare(ours: dict[str, Any], group: Group) -> None:
     for number, theirs in enumerate(said):
         for name in said[0] | theirs:
             first, other = said[0].get(name), theirs.get(name)
-            if first != other:
+            if first != other and not (first != first and other != other):  # both NaN
                 raise ValueError(
                     f"`{name}` must be the same in all processes, got {first!r} in process 0 and "
                     f"{other!r} in process {number}."

@@ -19,7 +19,6 @@ from sksurvtorch.estimators import _accelerate as accelerate
 from sksurvtorch.estimators import _inputs as inputs
 from sksurvtorch.estimators import _momentum as momentum
 from sksurvtorch.estimators._checks import check_parameters, check_resumes, made_with
-from sksurvtorch.estimators._inputs import Columns
 from sksurvtorch.estimators._net import make_callbacks, new_net
 from sksurvtorch.estimators._parameters import PrefixedParameters
 from sksurvtorch.estimators._settings import Settings
@@ -27,6 +26,7 @@ from sksurvtorch.exceptions import NoEventError, NonFiniteLossError
 from sksurvtorch.metrics import concordance_index_censored
 from sksurvtorch.nets.dataset import SurvivalDataset
 from sksurvtorch.nets.rows import Rows, pool
+from sksurvtorch.nets.target import Columns
 
 if TYPE_CHECKING:
     from sksurvtorch.estimators._state import Fitted
@@ -146,7 +146,7 @@ class SurvivalNetEstimator(SurvivalAnalysisMixin, RegressorMixin, PrefixedParame
         result = concordance_index_censored(event, time, risk_score, sample_weight=sample_weight)
         return float(result[0])
 
-    # What a model is: hooks, in the order in which a fit calls them.
+    # What a model is: hooks of the way of a fit.
 
     @abstractmethod
     def _check_own_parameters(self) -> None:

@@ -133,7 +133,7 @@ class Baseline:
         return mean
 
     def _steps(self, stratum: int) -> slice:
-        """Return which steps are those of a stratum."""
+        """Return where the steps of a stratum stand."""
         return slice(self.offsets[stratum], self.offsets[stratum + 1])
 
     def _tables(
@@ -182,6 +182,6 @@ def _cumulative_hazard(
 def _survival(
     log_hazard_ratio: np.ndarray, table: np.ndarray, row: np.ndarray, out: np.ndarray
 ) -> None:
-    """Fill in survival instead."""
+    """Fill in survival of samples, given the row of each in the table."""
     _cumulative_hazard(log_hazard_ratio, table, row, out)
     np.exp(np.negative(out, out=out), out=out)

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from sklearn.utils.validation import _check_sample_weight, validate_data
-from torch import Tensor
 
 from sksurvtorch import _validation as validation
 from sksurvtorch._processes import Group
@@ -16,11 +15,10 @@ from sksurvtorch.estimators._settings import is_linear, resolve_dtype
 from sksurvtorch.exceptions import PrecisionWarning
 from sksurvtorch.nets.moments import column_ranges
 from sksurvtorch.nets.rows import MemoryRows, Rows, as_tensor, find_stored
+from sksurvtorch.nets.target import Columns
 
 if TYPE_CHECKING:
     from sksurvtorch.estimators._base import SurvivalNetEstimator
-
-Columns = dict[str, Tensor]
 
 
 def check_X(estimator: SurvivalNetEstimator, X: Any, *, reset: bool) -> Rows:
@@ -42,7 +40,7 @@ def check_X(estimator: SurvivalNetEstimator, X: Any, *, reset: bool) -> Rows:
     if reset and not own:
         near = _nearly_constant(rows, dtype)
         if len(near):
-            _warn_of_lost_precision(near[_spread_as_given(X, near) > 0], dtype)
+            _warn_of_lost_precision(near[_range_as_given(X, near) > 0], dtype)
     return rows
 
 
@@ -83,7 +81,7 @@ def _nearly_constant(rows: Rows, dtype: torch.dtype) -> np.ndarray:
     return np.flatnonzero(highest - lowest < 1000 * coarse)
 
 
-def _spread_as_given(X: Any, columns: np.ndarray) -> np.ndarray:
+def _range_as_given(X: Any, columns: np.ndarray) -> np.ndarray:
     """Return the largest differences in some columns, in the precision in which X came."""
     exact = find_stored(X, [torch.float64])
     if exact is None:

@@ -49,7 +49,7 @@ def new_net(
             module = make_module(estimator, train.X.shape[1:])
         if isinstance(module, MLP) and estimator.module is None:
             moments = Moments.of(train.X, train.weight, group)
-            module.standardise(moments.mean, moments.spread)
+            module.standardise(moments.mean, moments.deviation)
         module.to(device, settings.dtype)
         # The first call of a lazy module draws its weights.
         with group.all_or_none():

@@ -37,8 +37,6 @@ class Settings:
 
     Attributes
     ----------
-    layer_sizes : tuple of int
-        Widths of the hidden layers of the built-in network.
     is_linear : bool
         Whether the network is the built-in linear model.
     is_lbfgs : bool
@@ -65,7 +63,6 @@ class Settings:
         The processes that train the network.
     """
 
-    layer_sizes: tuple[int, ...]
     is_linear: bool
     is_lbfgs: bool
     dtype: torch.dtype
@@ -92,7 +89,6 @@ class Settings:
         """Resolve valid parameters, for the device that the estimator has found."""
         p, sizes, lbfgs = estimator, layer_sizes(estimator), is_lbfgs(estimator)
         return cls(
-            layer_sizes=sizes,
             is_linear=is_linear(p),
             is_lbfgs=lbfgs,
             dtype=resolve_dtype(p),

@@ -14,13 +14,12 @@ from sksurvtorch.estimators import _accelerate as accelerate
 from sksurvtorch.estimators._base import SurvivalNetEstimator
 from sksurvtorch.estimators._baseline import Baseline, find_strata
 from sksurvtorch.estimators._functions import BaselineStepFunction, check_times
-from sksurvtorch.estimators._inputs import Columns
 from sksurvtorch.estimators._settings import asked_batch_size, is_linear, uses_bank
 from sksurvtorch.losses import CoxPHLoss
 from sksurvtorch.nets import stratum_codes
 from sksurvtorch.nets.dataset import SurvivalDataset
 from sksurvtorch.nets.rows import Rows
-from sksurvtorch.nets.target import cox_target
+from sksurvtorch.nets.target import Columns, cox_target
 
 
 class CoxNNRegressor(SurvivalNetEstimator):

@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from sksurvtorch import _validation as validation
 from sksurvtorch.estimators._base import SurvivalNetEstimator
 from sksurvtorch.estimators._functions import ContinuousFunction, check_times, pieces
-from sksurvtorch.estimators._inputs import Columns
 from sksurvtorch.estimators._settings import is_linear
 from sksurvtorch.functional import (
     weibull_cumulative_hazard,
@@ -28,7 +27,7 @@ from sksurvtorch.losses import WeibullAFTLoss
 from sksurvtorch.nets import SharedShape
 from sksurvtorch.nets.dataset import SurvivalDataset
 from sksurvtorch.nets.rows import Rows
-from sksurvtorch.nets.target import PlainTarget
+from sksurvtorch.nets.target import Columns, PlainTarget
 
 SHAPES = ("shared", "per_sample")
 # Largest distance of a log time from their mean, in the scale that the network is trained on.

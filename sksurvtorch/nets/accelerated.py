@@ -18,7 +18,7 @@ from sksurvtorch.nets.modules import MLP
 from sksurvtorch.nets.net import SurvivalNet
 
 #: What a net and the one that trains it have in common.
-_HANDED_OVER = ("module_", "criterion_", "optimizer_", "history_")
+_HANDED_OVER = ("module", "criterion", "optimizer", "history")
 
 
 class AcceleratedSurvivalNet(AccelerateMixin, SurvivalNet):
@@ -52,9 +52,12 @@ class AcceleratedSurvivalNet(AccelerateMixin, SurvivalNet):
     @classmethod
     def around(cls, net: SurvivalNet, accelerator: Any) -> Self:
         """Return a net with the parameters of another one, which trains what that one has."""
-        made = cls(accelerator=accelerator, **net.get_params(deep=False)).initialize()
+        made = cls(accelerator=accelerator, **net.get_params(deep=False))
+        made._initialize_virtual_params()
         for name in _HANDED_OVER:
-            setattr(made, name, getattr(net, name))
+            with made._current_init_context(name):
+                setattr(made, f"{name}_", getattr(net, f"{name}_"))
+        made.initialized_ = True
         return made
 
     @property

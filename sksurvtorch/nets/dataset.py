@@ -65,7 +65,7 @@ class SurvivalDataset(torch.utils.data.Dataset[tuple[Tensor, Target | None]]):
         self, validation_fraction: float, seed: int
     ) -> tuple[SurvivalDataset, SurvivalDataset]:
         """Return rows to train on and rows to validate with, both with their part of the events."""
-        # In order of time, as the rows lie unless they lie in a file.
+        # In the order of the risk sets, as rows in memory lie.
         order = np.arange(len(self)) if self.order is None else self.order
         event = self.event[order]
         # Each kind is split by itself: train_test_split(stratify=...) refuses small ones.

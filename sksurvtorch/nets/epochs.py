@@ -68,7 +68,7 @@ class EpochsAhead:
         self, generator: np.random.Generator, n_batches: int, n_epochs: int, *, shuffle: bool
     ) -> list[Epoch]:
         """Draw some epochs, and lay all their batches out in one pass."""
-        # Batches drawn in order of time are in order of time, wherever their rows lie.
+        # Drawn in the order of the risk sets, batches are in it, wherever their rows lie.
         order = self.dataset.order if shuffle else None
         event = self.dataset.event if order is None else self.dataset.event[order]
         drawn_with, after, drawn = [], [], []

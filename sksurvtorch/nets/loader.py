@@ -123,7 +123,7 @@ class BatchLoader:
             seed = self._seed_of_reading()
             inputs = X.read(rows_of(chain.from_iterable(windows)), self.num_workers, seed)
         else:
-            inputs = chain.from_iterable(X.deal(rows_of(window)) for window in windows)
+            inputs = chain.from_iterable(X.read_window(rows_of(window)) for window in windows)
         for batch in inputs:
             yield batch, targets.popleft()
 

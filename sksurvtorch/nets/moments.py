@@ -60,7 +60,7 @@ class Moments:
         )
 
     @property
-    def spread(self) -> Tensor:
+    def deviation(self) -> Tensor:
         """Standard deviations."""
         # The rounded mean of equal numbers would leave one.
         constant = self.lowest == self.highest

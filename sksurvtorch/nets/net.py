@@ -24,7 +24,7 @@ from sksurvtorch.nets.loader import BatchLoader
 from sksurvtorch.nets.modules import SquaredWeights, keeps_input
 from sksurvtorch.nets.random import RandomStream
 from sksurvtorch.nets.rows import as_rows, pool
-from sksurvtorch.nets.target import Target, target_of
+from sksurvtorch.nets.target import PlainTarget, Target, target_of
 from sksurvtorch.nets.training import Training
 
 #: What the net has while it is trained: batches with their rows; weights and callbacks looked up.
@@ -37,14 +37,15 @@ class SurvivalNet(NeuralNet):
     Parameters
     ----------
     module : torch.nn.Module class or instance
-        Network.
+        Network. An instance is trained as it is, and `sklearn.base.clone` copies it with its
+        weights: so a clone of the net of an estimator begins with what that has learned.
     criterion : class, default=CoxPHLoss
         Loss. Risk sets are sorted once for a `CoxPHLoss`.
     l2 : float, default=0.0
         Half of it times the `SquaredWeights` of the network is added to the training loss.
     mean_information : float, optional
-        Mean over the batches of `information`, for weighted rows: the loss of a batch then counts
-        by its share of it.
+        Mean over the batches of what a mean loss is divided by, for weighted rows: the loss of a
+        batch is then multiplied by the ratio of its own to this mean.
     random_stream : RandomStream, optional
         Random numbers of the network while it is trained; torch's global ones if left out.
     iterator_train, iterator_valid, dataset : classes, optional
@@ -216,7 +217,9 @@ class SurvivalNet(NeuralNet):
             columns = {name: torch.as_tensor(column) for name, column in y.items()}
             rows, columns = pool(rows, columns, self.group)
             y = target_of(self.criterion_, columns, lay_out=rows.can_be_sorted)
-        return self.dataset(rows, y)
+        if issubclass(self.dataset, SurvivalDataset):
+            return self.dataset(rows, y)
+        return self.dataset(rows.for_callbacks(), y)
 
     def infer(self, x: Any, **fit_params: Any) -> Any:
         """Return the output of the network for a batch, which the network may write to."""
@@ -229,13 +232,16 @@ class SurvivalNet(NeuralNet):
 
     def get_loss(self, y_pred: Any, y_true: Any, X: Any = None, training: bool = False) -> Tensor:
         """Return the loss of a batch, with the penalty when training."""
-        if not isinstance(y_true, Target):  # of a dataset of the user's own
-            loss: Tensor = super().get_loss(y_pred, y_true, X, training)
-        else:
-            loss = y_true.loss(self.criterion_, y_pred)
+        loss: Tensor
+        if isinstance(y_true, Mapping):
+            # A dataset of the user's own makes another one.
+            target = y_true if isinstance(y_true, Target) else PlainTarget(dict(y_true))
+            loss = target.loss(self.criterion_, y_pred, self.device)
             if training and self.mean_information is not None:
                 # A batch of heavy rows is a larger part of the likelihood.
-                loss = loss * (y_true.information / self.mean_information)
+                loss = loss * (target.information / self.mean_information)
+        else:
+            loss = super().get_loss(y_pred, y_true, X, training)
         if training and self.l2 > 0:
             # Outside a training, as in a single `train_step`, it has not been looked up.
             squared_weights = vars(self).get("_squared_weights") or self._find_weights()

@@ -20,12 +20,14 @@ Columns = dict[str, Tensor]
 #: Of a network: a tensor, or the pair of a `MomentumNetwork`.
 Output = Tensor | tuple[Tensor, ...]
 Criterion = Callable[..., Tensor]
+#: As a net of skorch has it; None leaves tensors where they are.
+Device = torch.device | str | None
 
 
 class Target(Mapping[str, Tensor], ABC):
     """Columns of some rows by name, event, time and so on, and the loss of outputs for them."""
 
-    #: Whether batches are laid out as risk sets: each needs an event, and comes in order of time.
+    #: Whether batches are laid out as risk sets: each needs an event, and comes in their order.
     has_risk_sets: ClassVar[bool] = False
 
     #: The columns by name.
@@ -41,8 +43,8 @@ class Target(Mapping[str, Tensor], ABC):
         """Return the target of some rows."""
 
     @abstractmethod
-    def loss(self, criterion: Criterion, output: Output) -> Tensor:
-        """Return the loss of an output for all rows."""
+    def loss(self, criterion: Criterion, output: Output, device: Device) -> Tensor:
+        """Return the loss of an output for all rows; a net has its batches on `device`."""
 
     def breslow_baseline(self, log_hazard_ratio: Tensor) -> BreslowBaseline:
         """Return the baseline hazard of a Cox model, given the log hazard ratio of all rows."""
@@ -98,12 +100,12 @@ class PlainTarget(Target):
         """Return the target of some rows."""
         return PlainTarget({name: x[rows.to(x.device)] for name, x in self.columns.items()})
 
-    def loss(self, criterion: Criterion, output: Output) -> Tensor:
-        """Return the loss of an output for all rows."""
+    def loss(self, criterion: Criterion, output: Output, device: Device) -> Tensor:
+        """Return the loss of an output for all rows; a net has its batches on `device`."""
         if isinstance(criterion, MomentumLoss):  # which knows both outputs, and moves the columns
             return criterion(output, self)  # type: ignore[no-any-return]
-        output = _first(output)
-        return criterion(output, {name: x.to(output.device) for name, x in self.items()})
+        columns = {name: torch.as_tensor(x, device=device) for name, x in self.items()}
+        return criterion(_first(output), columns)
 
 
 class RiskSetTarget(Target):
@@ -149,8 +151,8 @@ class RiskSetTarget(Target):
         """Return the baseline hazard, given the log hazard ratio of all rows."""
         return breslow_baseline(log_hazard_ratio, risk_sets=self.risk_sets)
 
-    def loss(self, criterion: Criterion, output: Output) -> Tensor:
-        """Return the loss of an output for all rows."""
+    def loss(self, criterion: Criterion, output: Output, device: Device) -> Tensor:
+        """Return the loss of an output for all rows; a net has its batches on `device`."""
         if isinstance(criterion, MomentumLoss):  # its bank is for plain columns
             criterion = criterion.loss
         output = _first(output)
@@ -253,11 +255,13 @@ class SpreadTarget(Target):
         spread = Spread.of(spread.place[rows], spread.counts, spread.group)
         return SpreadTarget(self.target.take(rows), spread)
 
-    def loss(self, criterion: Criterion, output: Output) -> Tensor:
-        """Return the loss of all rows, given the output for those held."""
+    def loss(self, criterion: Criterion, output: Output, device: Device) -> Tensor:
+        """Return the loss of all rows, given the output for the rows held."""
         if isinstance(output, tuple):
-            return self.target.loss(criterion, tuple(map(self.spread.gather, output)))
-        return self.target.loss(criterion, self.spread.gather(output))
+            gathered: Output = tuple(map(self.spread.gather, output))
+        else:
+            gathered = self.spread.gather(output)
+        return self.target.loss(criterion, gathered, device)
 
 
 def cox_target(columns: Columns, ties: str, *, lay_out: bool) -> RiskSetTarget:

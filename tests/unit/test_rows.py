@@ -76,7 +76,7 @@ def test_rows_that_are_asked_for(way, rows, chosen):
 
 
 @every_way
-@pytest.mark.parametrize("method", ["read", "deal"])
+@pytest.mark.parametrize("method", ["read", "read_window"])
 def test_batches(way, method, rows, chosen):
     batches = [np.array([4, 1, 8]), np.array([], dtype=int), np.array([0, 7])]
     got = list(getattr(rows, method)(map(torch.from_numpy, batches)))

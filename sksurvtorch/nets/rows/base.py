@@ -22,20 +22,17 @@ class Rows(ABC):
     """Rows of X, which are given by their numbers, counted from 0 on.
 
     A process *holds* the rows that it can read. In a training by several processes these are some
-    of the rows, and all of them everywhere else. Methods that return tensors return rows held.
+    of the rows, and everywhere else all of them. What is read, by any method, are rows held.
 
     Attributes
     ----------
     dtype : torch.dtype
         Of the rows that are read.
-    device : torch.device
-        Where they are read to.
     in_memory : bool
         Whether all of them are in memory, in every process.
     """
 
     dtype: torch.dtype
-    device = torch.device("cpu")
     in_memory: bool
     #: Whether they can be put in another order at the cost of a copy in memory.
     can_be_sorted = False
@@ -57,20 +54,20 @@ class Rows(ABC):
     def read(self, batches: Numbers, num_workers: int = 0, seed: int = 0) -> Iterator[Tensor]:
         """Iterate over batches, each given by its rows; workers with this seed may read ahead."""
 
-    def deal(self, window: Numbers) -> Iterator[Tensor]:
+    def read_window(self, window: Numbers) -> Iterator[Tensor]:
         """Iterate over batches whose rows may all be read before, in the order of the file."""
         return self.read(window)
 
     @abstractmethod
     def pieces(self, size: int | None = None, num_workers: int = 0) -> Iterator[Tensor]:
-        """Iterate over all rows as they lie, in one piece at least, which may be empty."""
+        """Iterate over all rows held as they lie, in one piece at least, which may be empty."""
 
     def head(self) -> Tensor:
         """Return the first two rows that this process has."""
         return self.take(torch.arange(min(2, len(self))))
 
     def whole(self) -> Tensor:
-        """Return all rows."""
+        """Return all rows held."""
         return self.take(torch.arange(len(self)))
 
     def for_callbacks(self) -> Any:

@@ -23,7 +23,10 @@ def as_rows(X: Any) -> Rows:
         return stored
     from skorch.utils import to_tensor  # which takes some time to load
 
-    return MemoryRows(to_tensor(X, device="cpu"))
+    tensor = to_tensor(X, device="cpu")
+    if not isinstance(tensor, torch.Tensor):
+        raise TypeError(f"X must be one array or tensor, got {type(X).__name__}.")
+    return MemoryRows(tensor)
 
 
 def find_stored(X: Any, dtypes: Sequence[torch.dtype] = ()) -> Rows | None:

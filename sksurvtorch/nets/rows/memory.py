@@ -27,7 +27,6 @@ class MemoryRows(Rows):
     def __init__(self, tensor: Tensor) -> None:
         self.tensor = tensor
         self.dtype = tensor.dtype
-        self.device = tensor.device
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -40,7 +39,7 @@ class MemoryRows(Rows):
 
     def take(self, rows: Tensor) -> Tensor:
         """Return some rows."""
-        return self.tensor.index_select(0, rows.to(self.device, non_blocking=True))
+        return self.tensor.index_select(0, rows.to(self.tensor.device, non_blocking=True))
 
     def read(self, batches: Numbers, num_workers: int = 0, seed: int = 0) -> Iterator[Tensor]:
         """Iterate over batches, each given by its rows."""
@@ -57,7 +56,7 @@ class MemoryRows(Rows):
     for_callbacks = whole
 
     def into_memory(self, rows: Tensor) -> Rows:
-        """Return some rows, whose numbers ascend; all of them are not copied."""
+        """Return some rows, whose numbers ascend; these rows themselves if they are all."""
         return self if len(rows) == len(self) else self.select(rows)
 
     def to(self, device: torch.device) -> Rows:

@@ -19,7 +19,7 @@ class SpreadRows(Rows):
 
     Parameters
     ----------
-    own : Rows
+    here : Rows
         The rows that this process has.
     counts : sequence of int
         Number of rows that each process has.
@@ -29,13 +29,12 @@ class SpreadRows(Rows):
         Whether all processes have their rows in memory.
     """
 
-    def __init__(self, own: Rows, counts: Sequence[int], group: Group, *, in_memory: bool) -> None:
-        self.own = own
+    def __init__(self, here: Rows, counts: Sequence[int], group: Group, *, in_memory: bool) -> None:
+        self.here = here
         self.counts = counts
         self.group = group
         self.in_memory = in_memory
-        self.dtype = own.dtype
-        self.device = own.device
+        self.dtype = here.dtype
         self._start = sum(counts[: group.rank])
         #: Places among the rows of all processes, if these are not all of them.
         self._subset: Tensor | None = None
@@ -44,7 +43,7 @@ class SpreadRows(Rows):
     def shape(self) -> tuple[int, ...]:
         """Number of rows, and shape of a row."""
         n_rows = sum(self.counts) if self._subset is None else len(self._subset)
-        return n_rows, *self.own.shape[1:]
+        return n_rows, *self.here.shape[1:]
 
     def select(self, rows: Tensor) -> Self:
         """Return some rows, which stay where they are."""
@@ -54,50 +53,48 @@ class SpreadRows(Rows):
 
     def take(self, rows: Tensor) -> Tensor:
         """Return the rows held, out of the rows given."""
-        return self.own.take(self._own(rows))
+        return self.here.take(self._here(rows))
 
     def read(self, batches: Numbers, num_workers: int = 0, seed: int = 0) -> Iterator[Tensor]:
         """Iterate over what is held of batches, each given by its rows."""
-        return self.own.read(map(self._own, batches), num_workers, seed)
+        return self.here.read(map(self._here, batches), num_workers, seed)
 
-    def deal(self, window: Numbers) -> Iterator[Tensor]:
+    def read_window(self, window: Numbers) -> Iterator[Tensor]:
         """Iterate over what is held of batches, which may all be read before."""
-        return self.own.deal(map(self._own, window))
+        return self.here.read_window(map(self._here, window))
 
     def pieces(self, size: int | None = None, num_workers: int = 0) -> Iterator[Tensor]:
         """Iterate over the rows held, in one piece at least, which may be empty."""
         if self._subset is None:
-            return self.own.pieces(size, num_workers)
-        size = self.own.n_at_once if size is None else size
-        return self.own.read(self._own().split(size), num_workers)
+            return self.here.pieces(size, num_workers)
+        return self.here.select(self._here()).pieces(size, num_workers)
 
     def head(self) -> Tensor:
         """Return the first two rows that this process has."""
-        return self.own.head()
+        return self.here.head()
 
     def whole(self) -> Tensor:
         """Return all rows that are held."""
-        return self.own.whole() if self._subset is None else self.own.take(self._own())
+        return self.here.whole() if self._subset is None else self.here.take(self._here())
 
     def into_memory(self, rows: Tensor) -> Rows:
         """Return some rows, whose numbers ascend, in the memory of the process that holds each."""
         if self.in_memory and len(rows) == len(self):
             return self
         spread = self.spread(rows)
-        own = self.own.into_memory(self._own(rows))
-        return SpreadRows(own, spread.counts, self.group, in_memory=True).select(spread.place)
+        here = self.here.into_memory(self._here(rows))
+        return SpreadRows(here, spread.counts, self.group, in_memory=True).select(spread.place)
 
     def to(self, device: torch.device) -> Rows:
         """Return these rows, on `device` where that is better than to move them batch by batch."""
         there = copy.copy(self)
-        there.own = self.own.to(device)
-        there.device = there.own.device
+        there.here = self.here.to(device)
         return there
 
     @property
     def n_held(self) -> int:
         """Number of the rows that this process holds."""
-        return len(self.own) if self._subset is None else len(self._own())
+        return len(self.here) if self._subset is None else len(self._here())
 
     def held(self, column: Tensor) -> Tensor:
         """Return that part of a column of all rows which belongs to the rows held."""
@@ -123,10 +120,10 @@ class SpreadRows(Rows):
 
     def _is_own(self, places: Tensor) -> Tensor:
         """Say of rows at some places whether this process holds them."""
-        return (places >= self._start) & (places < self._start + len(self.own))
+        return (places >= self._start) & (places < self._start + len(self.here))
 
-    def _own(self, rows: Tensor | None = None) -> Tensor:
-        """Return the rows held, out of the rows given or all, by their numbers in `own`."""
+    def _here(self, rows: Tensor | None = None) -> Tensor:
+        """Return the rows held, out of the rows given or all, by their numbers in `here`."""
         places = self._places(rows)
         return places[self._is_own(places)] - self._start
 

@@ -62,7 +62,7 @@ class StoredRows(Rows):
                 assert_all_finite(batch.numpy(), input_name="X")  # whose sentence is known
             yield batch
 
-    def deal(self, window: Numbers) -> Iterator[Tensor]:
+    def read_window(self, window: Numbers) -> Iterator[Tensor]:
         """Read all rows of a window in the order in which they lie, and deal them to batches."""
         # A file may hold them in groups that are read as a whole, or column by column.
         batches = list(window)
