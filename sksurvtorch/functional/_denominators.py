@@ -34,8 +34,9 @@ The running sums over the rows are 0, 1, 11, 111 and so on. The sum of the first
 so the numbers of rows in S and in N are the slots at which S and N are read.
 
 The gradient goes the other way: a row is in S of the last so many denominators, and in N of the
-last so many. Let the denominators have the values 1, 10, 100 and 1000. S has 1, 10, 50 and 1000
-of them, and N has 0, 0, 50 and 0. Row 3 is in the last 3 S and the last N: it gets 1060.
+last so many. Let the denominators have the values 1, 10, 100 and 1000. S takes what the fraction
+leaves of them, 1, 10, 50 and 1000; N takes the fraction, 0, 0, 50 and 0. Row 3 is in the last 3 S
+and in the last N, so it gets 10 + 50 + 1000 and 0, together 1060.
 
 With Breslow's ties each group has one denominator, its S: 11, 11111 and 111111. Their weights, the
 numbers of events, are 1, 2 and 1.
