@@ -198,7 +198,7 @@ class SurvivalNetEstimator(SurvivalAnalysisMixin, RegressorMixin, PrefixedParame
         dataset = self._make_dataset(rows, columns)
         self._train(dataset, settings)
         self.unique_times_ = np.unique(columns["time"].numpy())
-        self._fit_baseline(dataset, self._finite_output(dataset.X))
+        self._fit_baseline(dataset, self._finite_output(dataset.rows))
         return self
 
     def _settle(self, *, partial: bool) -> Settings:

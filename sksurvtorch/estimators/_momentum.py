@@ -68,4 +68,4 @@ class Identities:
         if labels is not None:
             codes = [self._strata.setdefault(label, len(self._strata)) for label in labels.tolist()]
             columns["stratum"] = torch.tensor(codes)[columns["stratum"]]
-        return SurvivalDataset(dataset.X, PlainTarget(columns), dataset.order)
+        return SurvivalDataset(dataset.rows, PlainTarget(columns), dataset.order)

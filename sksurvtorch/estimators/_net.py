@@ -46,14 +46,14 @@ def new_net(
     stream = RandomStream(estimator._seed, device)
     with stream:
         with group.all_or_none():
-            module = make_module(estimator, train.X.shape[1:])
+            module = make_module(estimator, train.rows.shape[1:])
         if isinstance(module, MLP) and estimator.module is None:
-            moments = Moments.of(train.X, train.weight, group)
+            moments = Moments.of(train.rows, train.weight, group)
             module.standardise(moments.mean, moments.deviation)
         module.to(device, settings.dtype)
         # The first call of a lazy module draws its weights.
         with group.all_or_none():
-            check_output(module, train.X.head().to(device), estimator._n_outputs)
+            check_output(module, train.rows.head().to(device), estimator._n_outputs)
     if group.size > 1:
         accelerate.check_network(module, group)
         module = accelerate.synchronised(module, device)

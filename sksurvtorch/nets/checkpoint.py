@@ -147,7 +147,7 @@ def _fingerprint(net: Any, X: Any) -> dict[str, Any]:
     if isinstance(X, SurvivalDataset) and X.y is not None:
         kind["number of rows"] = len(X)
         kind["digest of the targets"] = _digest(*(column for _, column in sorted(X.y.items())))
-        kind["digest of the first rows"] = _digest(X.X.head().contiguous())
+        kind["digest of the first rows"] = _digest(X.rows.head().contiguous())
     weights = {name: tuple(x.shape) for name, x in net._network.named_parameters()}
     return kind | {
         "network": str(weights),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -15,7 +17,7 @@ class SurvivalDataset(torch.utils.data.Dataset[tuple[Tensor, Target | None]]):
 
     Parameters
     ----------
-    X : Rows
+    rows : Rows
         Input of the network.
     y : Target, optional
         Event, time and so on of each row.
@@ -24,40 +26,42 @@ class SurvivalDataset(torch.utils.data.Dataset[tuple[Tensor, Target | None]]):
         risk sets if left out.
     """
 
-    def __init__(self, X: Rows, y: Target | None = None, order: np.ndarray | None = None) -> None:
-        self.X = X
+    def __init__(
+        self, rows: Rows, y: Target | None = None, order: np.ndarray | None = None
+    ) -> None:
+        self.rows = rows
         self.y = y
         self._order = order
 
     def __len__(self) -> int:
-        return len(self.X)
+        return len(self.rows)
 
     def __getitem__(self, index: object) -> tuple[Tensor, Target | None]:
         rows = torch.as_tensor(index)
         if rows.dtype == torch.bool:
             rows = rows.nonzero().squeeze(1)
         rows = torch.where(rows < 0, rows + len(self), rows)
-        X = self.X.take(rows.reshape(-1))
+        X = self.rows.take(rows.reshape(-1))
         return X if rows.ndim else X[0], self._target_of(rows)
 
     def select(self, rows: Tensor) -> SurvivalDataset:
         """Return some rows; those that are stored stay where they are."""
-        return SurvivalDataset(self.X.select(rows), self._target_of(rows))
+        return SurvivalDataset(self.rows.select(rows), self._target_of(rows))
 
     def into_memory(self, rows: Tensor | None = None) -> SurvivalDataset:
         """Return some rows, whose numbers ascend, or all, in memory."""
         if rows is None:
-            return SurvivalDataset(self.X.into_memory(torch.arange(len(self))), self.y)
-        return SurvivalDataset(self.X.into_memory(rows), self._target_of(rows))
+            return SurvivalDataset(self.rows.into_memory(torch.arange(len(self))), self.y)
+        return SurvivalDataset(self.rows.into_memory(rows), self._target_of(rows))
 
     def to(self, device: torch.device) -> SurvivalDataset:
         """Return these rows, with what is better moved once than batch by batch on `device`."""
         y = None if self.y is None else self.y.to(device)
-        return SurvivalDataset(self.X.to(device), y, self._order)
+        return SurvivalDataset(self.rows.to(device), y, self._order)
 
     def sorted(self) -> SurvivalDataset:
         """Return these rows in the order in which they are drawn, if they can be put in it."""
-        if self.y is None or not self.X.can_be_sorted or self.y.order is None:
+        if self.y is None or not self.rows.can_be_sorted or self.y.order is None:
             return self
         return self.select(self.y.order)
 
@@ -87,9 +91,14 @@ class SurvivalDataset(torch.utils.data.Dataset[tuple[Tensor, Target | None]]):
         return train_set, valid_set
 
     @property
+    def X(self) -> Any:
+        """The rows as callbacks see them: a tensor, if they are in memory."""
+        return self.rows.for_callbacks()
+
+    @property
     def target(self) -> Target | None:
         """Target of all rows; it knows which processes hold them."""
-        return None if self.y is None else self.X.mark(self.y)
+        return None if self.y is None else self.rows.mark(self.y)
 
     @property
     def event(self) -> np.ndarray:

@@ -88,7 +88,7 @@ class BatchLoader:
 
     def __iter__(self) -> Iterator[_Batch]:
         if len(self) == 1:
-            yield self.dataset.X.whole(), self.dataset.target
+            yield self.dataset.rows.whole(), self.dataset.target
         elif self.dataset.y is None and not self.shuffle:
             yield from ((X, None) for X in self.inputs())
         else:
@@ -96,7 +96,7 @@ class BatchLoader:
 
     def inputs(self) -> Iterator[Tensor]:
         """Iterate over the inputs of all rows, as they lie."""
-        return self.dataset.X.pieces(self.batch_size, self.num_workers)
+        return self.dataset.rows.pieces(self.batch_size, self.num_workers)
 
     def sample(self) -> SurvivalDataset:
         """Return rows in memory: all of them if they are there or fit in a window, or a window."""
@@ -111,7 +111,7 @@ class BatchLoader:
 
     def _read(self, windows: Iterable[Iterable[_Batch]]) -> Iterator[_Batch]:
         """Iterate over inputs and targets of batches given by their rows and targets."""
-        X, targets = self.dataset.X, deque[Target | None]()
+        X, targets = self.dataset.rows, deque[Target | None]()
 
         def rows_of(batches: Iterable[_Batch]) -> Iterator[Tensor]:
             """Hand out rows, perhaps some batches before these are returned."""
@@ -177,7 +177,7 @@ class BatchLoader:
     @property
     def _per_window(self) -> int:
         """Number of batches that are drawn from a window."""
-        n_rows = self.dataset.X.n_in_window(self.window_bytes)
+        n_rows = self.dataset.rows.n_in_window(self.window_bytes)
         return min(len(self), max(1, n_rows * len(self) // len(self.dataset)))
 
     def _windows(self) -> Iterator[tuple[np.ndarray, int]]:
@@ -187,7 +187,7 @@ class BatchLoader:
             order = self.dataset.order if self.shuffle else None
             yield np.arange(n_rows) if order is None else order, n_batches
             return
-        per_block = max(1, self.block_bytes // self.dataset.X.row_bytes)
+        per_block = max(1, self.block_bytes // self.dataset.rows.row_bytes)
         bounds = np.append(np.arange(0, n_rows, per_block), n_rows)
         n_blocks = len(bounds) - 1
         blocks = self.generator.permutation(n_blocks) if self.shuffle else np.arange(n_blocks)

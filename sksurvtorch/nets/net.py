@@ -337,7 +337,7 @@ class SurvivalNet(NeuralNet):
 
 def _whole(dataset: Any) -> tuple[Any, Any]:
     """Return a dataset as one batch, as callbacks see it."""
-    return dataset.X.for_callbacks(), dataset.target
+    return dataset.X, dataset.target
 
 
 def _n_rows(batch: Any) -> int:

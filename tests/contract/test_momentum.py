@@ -297,7 +297,7 @@ def test_only_a_cox_model_with_steps_has_a_bank(data):
         (CoxNNRegressor, 10, MomentumLoss),
     ]:
         model = small(kind, momentum_steps=steps, max_epochs=1).fit(*data)
-        assert type(model.net_.criterion_) is criterion
+        assert isinstance(model.net_.criterion_, criterion)
 
 
 def test_batches_of_one_row_reach_the_coefficients_of_all_rows(data):
