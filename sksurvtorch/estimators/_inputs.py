@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from sksurvtorch._processes import Group
 from sksurvtorch.estimators._settings import is_linear, resolve_dtype
 from sksurvtorch.exceptions import PrecisionWarning
 from sksurvtorch.nets.moments import column_ranges
-from sksurvtorch.nets.rows import MemoryRows, Rows, as_tensor, find_stored
+from sksurvtorch.nets.rows import Rows, as_rows, find_stored
 from sksurvtorch.nets.target import Columns
 
 if TYPE_CHECKING:
@@ -29,14 +30,9 @@ def check_X(estimator: SurvivalNetEstimator, X: Any, *, reset: bool) -> Rows:
     if is_linear(estimator):
         dtypes.append(torch.float32)  # which the linear model widens piece by piece
     shape: dict[str, Any] = {"reset": reset, "ensure_2d": not own, "allow_nd": own}
-    stored = find_stored(X, dtypes)
-    if stored is None:
-        names = [str(dtype).removeprefix("torch.") for dtype in dtypes]
-        array = validate_data(estimator, X, dtype=names, order="C", **shape)
-        rows: Rows = MemoryRows(as_tensor(array))
-    else:
-        rows = stored
-        validate_data(estimator, rows.head().numpy(), **shape)
+    names = [str(dtype).removeprefix("torch.") for dtype in dtypes]
+    check = partial(validate_data, estimator, dtype=names, order="C", **shape)
+    rows = as_rows(X, dtypes, check)
     if reset and not own:
         near = _nearly_constant(rows, dtype)
         if len(near):

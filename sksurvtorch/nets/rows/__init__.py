@@ -2,7 +2,6 @@
 
 from sksurvtorch.nets.rows.base import Rows
 from sksurvtorch.nets.rows.door import as_rows, find_stored
-from sksurvtorch.nets.rows.memory import MemoryRows, as_tensor
 from sksurvtorch.nets.rows.spread import pool
 
-__all__ = ["MemoryRows", "Rows", "as_rows", "as_tensor", "find_stored", "pool"]
+__all__ = ["Rows", "as_rows", "find_stored", "pool"]

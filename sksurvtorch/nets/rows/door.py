@@ -2,25 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch.utils.data import Dataset
 
 from sksurvtorch.nets.rows.base import Rows
 from sksurvtorch.nets.rows.dataset import DatasetRows
 from sksurvtorch.nets.rows.mapped import MappedRows, is_mapped
-from sksurvtorch.nets.rows.memory import MemoryRows
+from sksurvtorch.nets.rows.memory import MemoryRows, as_tensor
 
 
-def as_rows(X: Any) -> Rows:
-    """Return the rows of an array, a tensor, a memory map or a torch dataset, in their dtype."""
+def as_rows(
+    X: Any, dtypes: Sequence[torch.dtype] = (), check: Callable[[Any], np.ndarray] | None = None
+) -> Rows:
+    """Return the rows of X.
+
+    Parameters
+    ----------
+    X : array, tensor, torch.utils.data.Dataset, or Rows
+        What a user has passed as X.
+    dtypes : sequence of torch.dtype, default=()
+        Dtypes to choose from for rows that are stored, as `find_stored` does.
+    check : callable, optional
+        Takes X and returns the array that it is in memory, or raises. Of rows that are stored it
+        gets the first two.
+
+    Returns
+    -------
+    Rows
+        The rows, which stay where they are.
+    """
     if isinstance(X, Rows):
         return X
-    stored = find_stored(X)
+    stored = find_stored(X, dtypes)
     if stored is not None:
+        if check is not None:
+            check(stored.head().numpy())
         return stored
+    if check is not None:
+        return MemoryRows(as_tensor(check(X)))
     from skorch.utils import to_tensor  # which takes some time to load
 
     tensor = to_tensor(X, device="cpu")
