@@ -88,7 +88,7 @@ TABLE = [
      lambda found: [name for name, _ in found] == DEFAULT_CALLBACKS,
      "one callback is put before the last, which is replaced"),
     ("skorch.net:NeuralNet", "_set_training", takes("self", "training"), "overridden, and called"),
-    ("skorch.net:NeuralNet", "_initialize_virtual_params", takes("self"), "a net that is handed parts"),
+    ("skorch.net:NeuralNet", "_initialize_virtual_params", takes("self"), "a net handed parts"),
     ("skorch.net:NeuralNet", "_step_optimizer", takes("self", "step_fn"), "steps of L-BFGS"),
     ("skorch.net:NeuralNet", "_validate_params", takes("self"), "stands in for the mixin's"),
     ("skorch.hf:AccelerateMixin", "_validate_params", takes("self"), "overridden"),
