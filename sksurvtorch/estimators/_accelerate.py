@@ -123,7 +123,7 @@ def synchronised(module: nn.Module, device: torch.device) -> nn.Module:
 def _compare(ours: dict[str, Any], group: Group) -> None:
     """Raise unless all processes say the same by each name."""
     said = group.exchange(ours)
-    for number, theirs in enumerate(said):
+    for number, theirs in enumerate(said[1:], 1):
         for name in said[0] | theirs:
             first, other = said[0].get(name), theirs.get(name)
             if first != other and not (first != first and other != other):  # both NaN

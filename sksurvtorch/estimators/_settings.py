@@ -79,12 +79,7 @@ class Settings:
 
     @classmethod
     def of(
-        cls,
-        estimator: SurvivalNetEstimator,
-        accelerator: Any = None,
-        *,
-        resume: bool = False,
-        partial: bool = False,
+        cls, estimator: SurvivalNetEstimator, accelerator: Any, *, resume: bool, partial: bool
     ) -> Settings:
         """Resolve valid parameters, for the device that the estimator has found."""
         p, sizes, lbfgs = estimator, layer_sizes(estimator), is_lbfgs(estimator)

@@ -267,7 +267,7 @@ class SurvivalNet(NeuralNet):
         """Run one epoch; losses are read at its end where a batch would wait for the device."""
         if iterator is None:
             return
-        batches = iterator if training else [_whole(iterator.dataset)]
+        batches = iterator if training else [(iterator.dataset.X, iterator.dataset.target)]
         losses: list[Any] = []
         # A callback may write to a batch, but not to the data, which all rows in one batch are.
         whole = isinstance(iterator, BatchLoader) and (len(iterator) == 1 or not training)
@@ -333,11 +333,6 @@ class SurvivalNet(NeuralNet):
                 SkippedBatchWarning,
                 stacklevel=2,
             )
-
-
-def _whole(dataset: Any) -> tuple[Any, Any]:
-    """Return a dataset as one batch, as callbacks see it."""
-    return dataset.X, dataset.target
 
 
 def _n_rows(batch: Any) -> int:

@@ -194,8 +194,9 @@ class UnsortedTarget(RiskSetTarget):
 
     def breslow_baseline(self, log_hazard_ratio: Tensor) -> BreslowBaseline:
         """Return the baseline hazard; rows are sorted only if there is late entry."""
-        late = "entry" in self
-        return (RiskSetTarget if late else Target).breslow_baseline(self, log_hazard_ratio)
+        if "entry" in self:
+            return super().breslow_baseline(log_hazard_ratio)
+        return Target.breslow_baseline(self, log_hazard_ratio)
 
     def take(self, rows: Tensor) -> UnsortedTarget:
         """Return the target of some rows."""
