@@ -35,9 +35,11 @@ def check_data_parallel(printed: str, folder: Path) -> None:
     """Two processes print what one prints, but for the rows that they hold."""
     assert printed.startswith("process 0 of 1: held 5905 of 5905 rows, concordance 0.8")
     script = Path(__file__).parents[2] / "examples" / "data_parallel.py"
+    # Unbuffered, the end of a line is a write of its own, and the lines of two processes can mix.
+    settings = {"OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": ""}
     two = subprocess.run(
         [sys.executable, *TORCHRUN, "--nproc_per_node=2", script],
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        env=os.environ | settings,
         capture_output=True,
         text=True,
         check=True,
