@@ -9,34 +9,66 @@ STAMP := .venv/.installed
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
+# torch goes first and alone, by its exact version: a CPU-only wheel at hand is then taken,
+# and the next step leaves it in place.
+PACKAGE := .venv/.package
+
+$(PACKAGE): pyproject.toml constraints.txt
+	@echo "==> Making .venv: torch first (a download of 200 MB to 1 GB), then the package"
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install "$$(grep '^torch==' constraints.txt)"
+	$(BIN)/pip install -c constraints.txt -e ".[examples]"
+	@touch $@
+
 .PHONY: install
 install: $(STAMP) ## Make .venv with the package and its tools, at the versions of constraints.txt
 
-# torch goes first and alone, by its exact version: a CPU-only wheel at hand is then taken,
-# and the second step leaves it in place. Of DaCapo, whose losses are a reference for the tests,
-# the files of the losses are enough; its dependencies are many.
-$(STAMP): pyproject.toml constraints.txt
-	$(PYTHON) -m venv .venv
-	$(BIN)/pip install "$$(grep '^torch==' constraints.txt)"
-	$(BIN)/pip install --quiet -c constraints.txt -e ".[dev]"
-	$(BIN)/pip install --quiet --no-deps "$$(grep '^dacapo-ml==' constraints.txt)"
+# Of DaCapo, whose losses are a reference for the tests, the files of the losses are enough; its
+# dependencies are many.
+$(STAMP): $(PACKAGE)
+	@echo "==> Adding what development needs to .venv (1.2 GB: ray, dask, onnxruntime, ...)"
+	$(BIN)/pip install -c constraints.txt -e ".[dev]"
+	$(BIN)/pip install --no-deps "$$(grep '^dacapo-ml==' constraints.txt)"
 	@touch $@
 
 # What the benchmarks compare with, besides what the tests need.
 PEERS := .venv/.peers
 
 $(PEERS): $(STAMP)
-	$(BIN)/pip install --quiet -c constraints.txt -e ".[bench]"
+	$(BIN)/pip install -c constraints.txt -e ".[bench]"
 	@touch $@
 
 .PHONY: demo
-demo: $(STAMP) ## Run examples/quickstart.py
+demo: $(PACKAGE) ## Run examples/quickstart.py; needs no development tools
 	$(BIN)/python examples/quickstart.py
 
 # One process a core (at most four), so one thread a process.
 .PHONY: test
 test: $(STAMP) ## Run all tests and doctests
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --maxprocesses 4
+
+.PHONY: test-quick
+test-quick: $(STAMP) ## Run the tests of single functions and classes, and doctests, in two minutes
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --maxprocesses 4 $(QUICK)
+
+# The oldest versions that pyproject.toml admits, in an environment of their own.
+LOWEST := .venv-lowest
+
+$(LOWEST)/.installed: pyproject.toml $(STAMP)
+	$(PYTHON) -m venv $(LOWEST)
+	$(BIN)/python .ci/lowest_versions.py > $(LOWEST)/constraints.txt
+	$(LOWEST)/bin/pip install "$$(grep '^torch==' $(LOWEST)/constraints.txt)"
+	$(LOWEST)/bin/pip install -c $(LOWEST)/constraints.txt -e ".[test]"
+	$(LOWEST)/bin/pip install --no-deps "$$(grep '^dacapo-ml==' constraints.txt)"
+	@touch $@
+
+.PHONY: lowest
+lowest: $(LOWEST)/.installed ## Run the quick tests with the lowest versions of pyproject.toml
+	OMP_NUM_THREADS=1 $(LOWEST)/bin/pytest -n auto --maxprocesses 4 $(QUICK)
+
+.PHONY: build
+build: $(STAMP) ## Build the source distribution and the wheel into dist
+	$(BIN)/python -m build
 
 # One thread; from benchmarks/, whose scripts share their parts.
 BENCH := cd benchmarks && OMP_NUM_THREADS=1 ../$(BIN)/python -W ignore -m speed
@@ -53,7 +85,7 @@ bench-quick: $(PEERS) ## Print the same for smaller sizes, in two minutes
 DOCS := .venv/.docs
 
 $(DOCS): $(STAMP)
-	$(BIN)/pip install --quiet -c constraints.txt -e ".[docs]"
+	$(BIN)/pip install -c constraints.txt -e ".[docs]"
 	@touch $@
 
 # Warnings are errors; so are links to names of this package that do not exist (-n).

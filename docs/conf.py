@@ -1,11 +1,11 @@
 """Configuration of the Sphinx site; `make docs` builds it."""
 
-import importlib.metadata
 import sys
 from pathlib import Path
 
 from numpydoc.xref import DEFAULT_LINKS
 
+import sksurvtorch
 import sksurvtorch.functional
 import sksurvtorch.losses
 
@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).parent / "_ext"))
 project = "sksurvtorch"
 author = "The sksurvtorch developers"
 project_copyright = author
-release = importlib.metadata.version("sksurvtorch")
+release = sksurvtorch.__version__
 
 extensions = [
     "sphinx.ext.autodoc",

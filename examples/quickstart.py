@@ -4,7 +4,7 @@ Quickstart: survival with free light chains
 
 Predict how long people live from a blood sample: prepare columns, tune two neural survival models
 as any scikit-learn estimator, compare them with scikit-survival's on people they have not seen, and
-look at the predicted curves.
+look at the predicted curves. Takes some 20 seconds on two cores that have nothing else to do.
 """
 
 from time import perf_counter
@@ -14,6 +14,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from sklearn.base import clone
+from sklearn.callback import ProgressBar
 from sklearn.compose import ColumnTransformer
 from sklearn.impute import SimpleImputer
 from sklearn.model_selection import GridSearchCV, train_test_split
@@ -79,18 +80,19 @@ grid = [
     {"model__hidden_layer_sizes": [(64, 64)], "model__alpha": [2, 8]},
 ]
 fitted, seconds = {}, {}
-print("\nbest of 3 candidates in 3-fold cross-validation")
+print("\nTuning two networks: best of 3 candidates in 3-fold cross-validation", flush=True)
 for kind in CoxNNRegressor, WeibullAFTRegressor:
-    # Batches of twice the default size take two thirds of the time, and score the same here.
-    model = kind(batch_size=512, random_state=0)
+    # Larger batches and fewer epochs than by default: a quarter of the time, the same score here.
+    model = kind(batch_size=512, max_epochs=40, random_state=0)
     name = type(model).__name__
     search = GridSearchCV(clone(pipeline).set_params(model=model), grid, cv=3, n_jobs=2)
+    search.set_callbacks(ProgressBar(max_propagation_depth=0))
     start = perf_counter()
     with joblib.parallel_config("loky", inner_max_num_threads=1):
         search.fit(X_train, y_train)
     fitted[name], seconds[name] = search.best_estimator_, search.refit_time_
     best = ", ".join(f"{k.removeprefix('model__')}={v}" for k, v in search.best_params_.items())
-    print(f"{name}: {best} ({perf_counter() - start:.0f} s)")
+    print(f"{name}: {best} ({perf_counter() - start:.0f} s)", flush=True)
 
 # %%
 # Beside scikit-survival
@@ -98,6 +100,7 @@ for kind in CoxNNRegressor, WeibullAFTRegressor:
 # These models are not tuned. Kaplan-Meier, one curve for everybody, shows what the Brier score is
 # without any covariate. The seconds are those of one fit, for the networks with the best candidate.
 
+print("\nFitting three models of scikit-survival", flush=True)
 for model in (
     CoxPHSurvivalAnalysis(),
     CoxnetSurvivalAnalysis(fit_baseline_model=True),

@@ -5,3 +5,5 @@ from sksurvtorch.losses import CoxPHLoss, WeibullAFTLoss
 from sksurvtorch.persistence import load, save
 
 __all__ = ["CoxNNRegressor", "CoxPHLoss", "WeibullAFTLoss", "WeibullAFTRegressor", "load", "save"]
+
+__version__ = "0.1.0"
