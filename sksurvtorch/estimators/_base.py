@@ -17,12 +17,13 @@ from sksurvtorch import _validation as validation
 from sksurvtorch._processes import Group, device_of, group_of
 from sksurvtorch.estimators import _accelerate as accelerate
 from sksurvtorch.estimators import _inputs as inputs
-from sksurvtorch.estimators import _momentum as momentum
 from sksurvtorch.estimators._checks import check_parameters, check_resumes, made_with
-from sksurvtorch.estimators._net import make_callbacks, new_net
+from sksurvtorch.estimators._momentum import Identities
+from sksurvtorch.estimators._net import make_net, make_training
 from sksurvtorch.estimators._parameters import PrefixedParameters
 from sksurvtorch.estimators._settings import Settings
 from sksurvtorch.exceptions import NoEventError, NonFiniteLossError
+from sksurvtorch.losses import CoxPHLoss, MomentumNetwork, WeibullAFTLoss
 from sksurvtorch.metrics import concordance_index_censored
 from sksurvtorch.nets.dataset import SurvivalDataset
 from sksurvtorch.nets.rows import Rows, pool
@@ -40,6 +41,35 @@ class SurvivalNetEstimator(SurvivalAnalysisMixin, RegressorMixin, PrefixedParame
     the targets in the bank of the momentum mode.
     """
 
+    # Parameters of both models, which their `__init__` sets.
+    hidden_layer_sizes: Any
+    activation: str
+    dropout: float
+    norm: str | None
+    module: Any
+    optimizer: Any
+    lr: float
+    lr_schedule: str
+    alpha: float | str
+    max_epochs: int | str
+    batch_size: int | None
+    early_stopping: bool
+    validation_fraction: float
+    n_iter_no_change: int
+    tol: float
+    momentum: bool
+    momentum_steps: int
+    momentum_rate: float
+    momentum_warmup: bool
+    device: Any
+    dtype: str
+    compile: bool
+    accelerator: Any
+    callbacks: Any
+    verbose: int
+    warm_start: bool
+    random_state: Any
+
     #: Whether the likelihood needs times above 0.
     _positive_time: ClassVar[bool]
     #: Whether the built-in network has an intercept.
@@ -54,69 +84,7 @@ class SurvivalNetEstimator(SurvivalAnalysisMixin, RegressorMixin, PrefixedParame
     #: Parameters that made the network, at the time of the fit.
     _made_with: dict[str, Any]
     #: Numbers of the rows in the bank.
-    _identities: momentum.Identities
-
-    @abstractmethod
-    def __init__(
-        self,
-        *,
-        hidden_layer_sizes: Any,
-        activation: str,
-        dropout: float,
-        norm: str | None,
-        module: Any,
-        optimizer: Any,
-        lr: float,
-        lr_schedule: str,
-        alpha: float | str,
-        max_epochs: int | str,
-        batch_size: int | None,
-        early_stopping: bool,
-        validation_fraction: float,
-        n_iter_no_change: int,
-        tol: float,
-        momentum: bool,
-        momentum_steps: int,
-        momentum_rate: float,
-        momentum_warmup: bool,
-        device: Any,
-        dtype: str,
-        compile: bool,
-        accelerator: Any,
-        callbacks: Any,
-        verbose: int,
-        warm_start: bool,
-        random_state: Any,
-        **kwargs: Any,
-    ) -> None:
-        self.hidden_layer_sizes = hidden_layer_sizes
-        self.activation = activation
-        self.dropout = dropout
-        self.norm = norm
-        self.module = module
-        self.optimizer = optimizer
-        self.lr = lr
-        self.lr_schedule = lr_schedule
-        self.alpha = alpha
-        self.max_epochs = max_epochs
-        self.batch_size = batch_size
-        self.early_stopping = early_stopping
-        self.validation_fraction = validation_fraction
-        self.n_iter_no_change = n_iter_no_change
-        self.tol = tol
-        self.momentum = momentum
-        self.momentum_steps = momentum_steps
-        self.momentum_rate = momentum_rate
-        self.momentum_warmup = momentum_warmup
-        self.device = device
-        self.dtype = dtype
-        self.compile = compile
-        self.accelerator = accelerator
-        self.callbacks = callbacks
-        self.verbose = verbose
-        self.warm_start = warm_start
-        self.random_state = random_state
-        self._set_further(kwargs)
+    _identities: Identities
 
     @abstractmethod
     def predict(self, X: Any) -> np.ndarray:
@@ -177,8 +145,8 @@ class SurvivalNetEstimator(SurvivalAnalysisMixin, RegressorMixin, PrefixedParame
         return module
 
     @abstractmethod
-    def _criterion(self) -> dict[str, Any]:
-        """Return the criterion of the net, and its options with the prefix of skorch."""
+    def _criterion(self) -> CoxPHLoss | WeibullAFTLoss:
+        """Return the loss."""
 
     def _number_rows(self, dataset: SurvivalDataset) -> SurvivalDataset:
         """Return the rows with the numbers by which the bank knows them again."""
@@ -204,7 +172,8 @@ class SurvivalNetEstimator(SurvivalAnalysisMixin, RegressorMixin, PrefixedParame
     def _settle(self, *, partial: bool) -> Settings:
         """Return the settings of a fit, if the parameters are valid."""
         accelerator = accelerate.resolve(self)
-        with group_of(accelerator).all_or_none():
+        group = group_of(accelerator)
+        with group.all_or_none():
             check_parameters(self)
             self._check_own_parameters()
             resume = hasattr(self, "net_") and (partial or self.warm_start)
@@ -213,7 +182,7 @@ class SurvivalNetEstimator(SurvivalAnalysisMixin, RegressorMixin, PrefixedParame
         # A model that was trained on another machine can predict here, but not always train.
         device = validation.resolve_device(self.device_ if resume else self.device)
         self.device_ = device if accelerator is None else device_of(accelerator)
-        return Settings.of(self, accelerator, resume=resume, partial=partial)
+        return Settings(resume, partial, accelerator, group)
 
     def _take_data(
         self, X: Any, y: Any, given: dict[str, Any], settings: Settings
@@ -239,7 +208,7 @@ class SurvivalNetEstimator(SurvivalAnalysisMixin, RegressorMixin, PrefixedParame
         """Forget an earlier fit, and learn what a new one begins with."""
         self.__dict__.pop("net_", None)  # a fit that fails leaves no old network behind
         self._seed = int(group.of_first(torch.tensor(_draw_seed(self.random_state))))
-        self._identities = momentum.Identities()
+        self._identities = Identities()
         self._learn_time_scale(columns)
 
     def _train(self, dataset: SurvivalDataset, settings: Settings) -> None:
@@ -247,11 +216,11 @@ class SurvivalNetEstimator(SurvivalAnalysisMixin, RegressorMixin, PrefixedParame
         train, valid = dataset, None
         if self.early_stopping:
             train, valid = dataset.split(self.validation_fraction, self._seed)
-        training = settings.training(train, make_callbacks(self, settings, len(train)))
+        training = make_training(self, train, settings)
         if settings.resume:
             net = self.net_
         else:
-            net = new_net(self, train, settings, training)
+            net = make_net(self, training, settings, train.rows.head(), train)
             self._made_with = made_with(self)
         # Where all rows come at once, the bank has none but older copies.
         several = len(train) > training.batch_size or settings.partial
@@ -299,7 +268,8 @@ class SurvivalNetEstimator(SurvivalAnalysisMixin, RegressorMixin, PrefixedParame
     @property
     def _trained(self) -> Any:
         """The network that predicts: with momentum the average."""
-        return momentum.for_prediction(self.net_.module_)
+        module = self.net_.module_
+        return module.target if isinstance(module, MomentumNetwork) else module
 
     def _output(self, X: Any) -> Tensor:
         """Return the output of the network for new samples, in float64."""
@@ -325,7 +295,7 @@ class SurvivalNetEstimator(SurvivalAnalysisMixin, RegressorMixin, PrefixedParame
             setattr(self, name, value)
         self.device_ = state.device
         self._made_with = state.made_with
-        self._identities = momentum.Identities()
+        self._identities = Identities()
         if net is not None:
             self.net_ = net
 
