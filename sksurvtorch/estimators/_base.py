@@ -120,7 +120,7 @@ class SurvivalNetEstimator(SurvivalAnalysisMixin, RegressorMixin, PrefixedParame
     def _check_own_parameters(self) -> None:
         """Raise unless the parameters of this model alone are valid."""
 
-    def _encode_strata(self, y: Any, given: dict[str, Any]) -> dict[str, Any]:
+    def _encode_strata(self, given: dict[str, Any], n_samples: int) -> dict[str, Any]:
         """Return what `fit` was given besides X and y, with codes in place of labels."""
         return given
 
@@ -190,7 +190,6 @@ class SurvivalNetEstimator(SurvivalAnalysisMixin, RegressorMixin, PrefixedParame
         """Return the rows of all processes, and their columns, if there is enough to learn from."""
         group = settings.group
         with group.all_or_none():
-            given = self._encode_strata(y, given)
             rows = self._check_X(X, reset=not settings.resume)
             rows, columns = inputs.check_data(self, rows, y, given, group)
         accelerate.check_alike(self, columns, settings)
