@@ -8,7 +8,6 @@ from typing import Any, Self
 import torch
 from skorch import NeuralNet
 from skorch.hf import AccelerateMixin
-from skorch.utils import noop
 
 from sksurvtorch._processes import Group, device_of, group_of
 from sksurvtorch.nets.callbacks import printed
@@ -44,9 +43,10 @@ class AcceleratedSurvivalNet(AccelerateMixin, SurvivalNet):
     def __init__(self, module: Any, *args: Any, accelerator: Any, **kwargs: Any) -> None:
         kwargs.setdefault("device", device_of(accelerator))
         kwargs.setdefault("unwrap_after_train", False)  # it is done here, when all has ended
-        kwargs.setdefault(
-            "callbacks__print_log__sink", _sink(kwargs.get("verbose", 1), accelerator)
-        )
+        # Where the mixin would print by the accelerator, this one prints as `SurvivalNet` does.
+        kwargs.setdefault("callbacks__print_log__sink", printed)
+        if not accelerator.is_main_process:
+            kwargs["verbose"] = 0  # the first one prints for all
         super().__init__(module, *args, accelerator=accelerator, **kwargs)
 
     @classmethod
@@ -80,14 +80,8 @@ class AcceleratedSurvivalNet(AccelerateMixin, SurvivalNet):
             return self
         # A criterion without weights is nothing to accelerate, and an error on several CPUs.
         with_weights = [n for n in self._criteria if any(True for _ in self._weights(n))]
-        for context, names in (
-            ("module", self._modules),
-            ("criterion", with_weights),
-            ("optimizer", self._optimizers),
-        ):
-            with self._current_init_context(context):
-                for name in names:
-                    setattr(self, f"{name}_", self._prepared(getattr(self, f"{name}_")))
+        for name in (*self._modules, *with_weights, *self._optimizers):
+            setattr(self, f"{name}_", self._prepared(getattr(self, f"{name}_")))
         if self.module_ is not self._network and _buffers_stay_equal(self._network):
             self.module_.broadcast_buffers = False  # it would cost as much as the gradient
         self._wrapped_with_accelerator = True
@@ -191,11 +185,6 @@ class AcceleratedSurvivalNet(AccelerateMixin, SurvivalNet):
             for weight in self._network.state_dict().values():
                 if isinstance(weight, torch.Tensor):
                     weight.copy_(self.group.of_first(weight))
-
-
-def _sink(verbose: int, accelerator: Any) -> Any:
-    """Return where the log is printed: in the first process, and only if it is."""
-    return noop if verbose and not accelerator.is_main_process else printed
 
 
 def _buffers_stay_equal(module: torch.nn.Module) -> bool:

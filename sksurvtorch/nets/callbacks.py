@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import torch
 from skorch.callbacks import Callback, EarlyStopping, LRScheduler, PrintLog
-from skorch.utils import noop
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from sksurvtorch.exceptions import NonFiniteLossError, NonFiniteLossWarning
@@ -255,11 +254,3 @@ class LossTerms(Callback):
             mean = np.average(torch.stack(terms).tolist(), weights=sizes)
             net.history.record(name, float(mean))
         del self.batches_
-
-
-def early_stopping(patience: int, tol: float, *, silent: bool = False) -> EarlyStopping:
-    """Stop when the validation loss no longer falls, and restore the best weights."""
-    sink = noop if silent else printed
-    return PrintedStop(
-        patience=patience, threshold=tol, threshold_mode="abs", load_best=True, sink=sink
-    )

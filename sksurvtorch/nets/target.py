@@ -192,11 +192,7 @@ class UnsortedTarget(RiskSetTarget):
         """Rows in the order of their risk sets; None if they lie so."""
         return RiskSets.order_of(self.columns)
 
-    def breslow_baseline(self, log_hazard_ratio: Tensor) -> BreslowBaseline:
-        """Return the baseline hazard; rows are sorted only if there is late entry."""
-        if "entry" in self:
-            return super().breslow_baseline(log_hazard_ratio)
-        return Target.breslow_baseline(self, log_hazard_ratio)
+    breslow_baseline = Target.breslow_baseline  # rows are sorted only if there is late entry
 
     def take(self, rows: Tensor) -> UnsortedTarget:
         """Return the target of some rows."""
