@@ -19,7 +19,7 @@ from sksurvtorch.losses import CoxPHLoss
 from sksurvtorch.nets import stratum_codes
 from sksurvtorch.nets.dataset import SurvivalDataset
 from sksurvtorch.nets.rows import Rows
-from sksurvtorch.nets.target import Columns, cox_target
+from sksurvtorch.nets.target import Columns, RiskSetTarget, cox_target
 
 
 class CoxNNRegressor(SurvivalNetEstimator):
@@ -462,7 +462,7 @@ class CoxNNRegressor(SurvivalNetEstimator):
     def _fit_baseline(self, dataset: SurvivalDataset, output: Tensor) -> None:
         """Estimate the baseline hazard of each stratum."""
         self.strata_ = self._labels
-        assert dataset.y is not None
+        assert isinstance(dataset.y, RiskSetTarget)
         n_strata = 1 if self.strata_ is None else len(self.strata_)
         self._baseline = Baseline.of(dataset.y.breslow_baseline(output), n_strata)
 
@@ -482,8 +482,7 @@ class CoxNNRegressor(SurvivalNetEstimator):
         log_hazard_ratio = self.predict(X)
         rows = find_strata(stratum, self.strata_, len(log_hazard_ratio))
         grid = self.unique_times_ if times is None else check_times(times, self.unique_times_[-1])
-        evaluate = self._baseline.survival if survival else self._baseline.cumulative_hazard
-        values = evaluate(log_hazard_ratio, rows, grid)
+        values = self._baseline.over_time(log_hazard_ratio, rows, grid, survival=survival)
         if return_array or times is not None:
             return values
         grid, start = grid.astype(float), float(survival)

@@ -48,11 +48,9 @@ class SurvivalDataset(torch.utils.data.Dataset[tuple[Tensor, Target | None]]):
         """Return some rows; those that are stored stay where they are."""
         return SurvivalDataset(self.rows.select(rows), self.target_of(rows))
 
-    def into_memory(self, rows: Tensor | None = None) -> SurvivalDataset:
-        """Return some rows, whose numbers ascend, or all, in memory."""
-        if rows is None:
-            return SurvivalDataset(self.rows.into_memory(torch.arange(len(self))), self.y)
-        return SurvivalDataset(self.rows.into_memory(rows), self.target_of(rows))
+    def into_memory(self) -> SurvivalDataset:
+        """Return these rows in memory."""
+        return SurvivalDataset(self.rows.into_memory(), self.y)
 
     def to(self, device: torch.device) -> SurvivalDataset:
         """Return these rows, with what is better moved once than batch by batch on `device`."""

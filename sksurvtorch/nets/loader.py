@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 import zlib
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 
 import numpy as np
@@ -101,8 +101,9 @@ class BatchLoader:
     def sample(self) -> SurvivalDataset:
         """Return rows in memory: all of them if they are there or fit in a window, or a window."""
         rows, n_batches = next(self._windows())
-        whole = n_batches == len(self)
-        return self.dataset.into_memory(None if whole else torch.from_numpy(np.sort(rows)))
+        if n_batches == len(self):
+            return self.dataset.into_memory()
+        return self.dataset.select(torch.from_numpy(np.sort(rows))).into_memory()
 
     def draw_as_first(self, group: Group) -> None:
         """Draw the batches that the first process of a group draws."""
@@ -160,7 +161,7 @@ class BatchLoader:
         for places, target in self._laid_out(EpochsAhead(window), n_batches):
             yield rows[places], target
 
-    def _laid_out(self, ahead: EpochsAhead, n_batches: int) -> list[tuple[Tensor, Target]]:
+    def _laid_out(self, ahead: EpochsAhead, n_batches: int) -> Sequence[_Batch]:
         """Return the batches of an epoch, all with an event, and count those that have none."""
         epoch = ahead.next(self.generator, n_batches, shuffle=self.shuffle)
         self.n_skipped += n_batches - len(epoch.batches)

@@ -139,8 +139,6 @@ class SurvivalNet(NeuralNet):
         accelerator: Any = None,
     ) -> None:
         """Train for some more epochs, with settings of this training only."""
-        if not self.initialized_:
-            self.initialize()
         self._set_up(training)
         trainer = self
         if accelerator is not None:

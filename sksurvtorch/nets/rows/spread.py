@@ -77,12 +77,11 @@ class SpreadRows(Rows):
         """Return all rows that are held."""
         return self.here.whole() if self._subset is None else self.here.take(self._here())
 
-    def into_memory(self, rows: Tensor) -> Rows:
-        """Return some rows, whose numbers ascend, in the memory of the process that holds each."""
-        if self.in_memory and len(rows) == len(self):
+    def into_memory(self) -> Rows:
+        """Return these rows in the memory of the process that holds each."""
+        if self.in_memory:
             return self
-        spread = self.spread(rows)
-        here = self.here.into_memory(self._here(rows))
+        spread, here = self.spread(), self.here.select(self._here()).into_memory()
         return SpreadRows(here, spread.counts, self.group, in_memory=True).select(spread.place)
 
     def to(self, device: torch.device) -> Rows:
