@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from sksurvtorch._processes import Group
+from sksurvtorch._processes import Processes
 from sksurvtorch._validation import check_columns
 from sksurvtorch.functional import BreslowBaseline, RiskSets, breslow_baseline
 from sksurvtorch.losses import CoxPHLoss, MomentumLoss
@@ -203,10 +203,10 @@ class Spread:
 
     counts: Sequence[int]  # number of rows that each process holds
     place: Tensor  # (n_samples,) of each row, among the gathered ones
-    group: Group
+    group: Processes
 
     @classmethod
-    def of(cls, places: Tensor, counts: Sequence[int], group: Group) -> Spread:
+    def of(cls, places: Tensor, counts: Sequence[int], group: Processes) -> Spread:
         """Return it for rows given by their places, where each process holds `counts` of all."""
         ends = torch.tensor(counts).cumsum(0)
         owner = torch.searchsorted(ends, places, right=True)

@@ -9,7 +9,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from sksurvtorch._processes import Group
+from sksurvtorch._processes import Group, Processes
 from sksurvtorch.nets.rows.base import Numbers, Rows
 from sksurvtorch.nets.target import Spread, SpreadTarget, Target
 
@@ -23,13 +23,15 @@ class SpreadRows(Rows):
         The rows that this process has.
     counts : sequence of int
         Number of rows that each process has.
-    group : Group
+    group : Processes
         The processes.
     in_memory : bool
         Whether all processes have their rows in memory.
     """
 
-    def __init__(self, here: Rows, counts: Sequence[int], group: Group, *, in_memory: bool) -> None:
+    def __init__(
+        self, here: Rows, counts: Sequence[int], group: Processes, *, in_memory: bool
+    ) -> None:
         self.here = here
         self.counts = counts
         self.group = group
@@ -129,7 +131,7 @@ class SpreadRows(Rows):
 
 def pool(rows: Rows, columns: dict[str, Tensor], group: Group) -> tuple[Rows, dict[str, Tensor]]:
     """Return the rows of all processes, of which this one holds `rows`, and all their columns."""
-    if group.size == 1:
+    if not isinstance(group, Processes):
         return rows, columns
     dtypes = {name: column.dtype for name, column in columns.items()}
     said = group.exchange((len(rows), rows.in_memory, rows.shape[1:], dtypes))
