@@ -146,20 +146,18 @@ def _make_callbacks(estimator: SurvivalNetEstimator, settings: Settings, n_steps
     from sksurvtorch.nets import callbacks
 
     made: list[Any] = []
+    is_first = settings.group.rank == 0
     if is_lbfgs(estimator):
         made.append(("converged", callbacks.Converged()))
     elif estimator.lr_schedule == "cosine" and not settings.partial:  # which has no last step
         made.append(("lr_schedule", callbacks.CosineDecay(n_steps)))
     if estimator.early_stopping:
-        stopping = callbacks.PrintedStop(
-            patience=estimator.n_iter_no_change,
-            threshold=estimator.tol,
-            threshold_mode="abs",
-            load_best=True,
-            sink=callbacks.printed,
+        silent = estimator.verbose < 2 or not is_first
+        stopping = callbacks.early_stopping(
+            estimator.n_iter_no_change, estimator.tol, silent=silent
         )
         made.append(("early_stopping", stopping))
-    if estimator.verbose == 1 and settings.group.rank == 0:
+    if estimator.verbose == 1 and is_first:
         made.append(("progress_bar", callbacks.TrainingBar()))
     given = estimator.callbacks or []
     # A callback keeps what it has seen, so the fit works on copies.
