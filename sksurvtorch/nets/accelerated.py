@@ -12,7 +12,6 @@ from skorch.hf import AccelerateMixin
 from sksurvtorch._processes import Group, device_of, group_of
 from sksurvtorch.nets.callbacks import printed
 from sksurvtorch.nets.dataset import SurvivalDataset
-from sksurvtorch.nets.loader import BatchLoader
 from sksurvtorch.nets.modules import MLP
 from sksurvtorch.nets.net import SurvivalNet
 
@@ -107,13 +106,6 @@ class AcceleratedSurvivalNet(AccelerateMixin, SurvivalNet):
             y = None  # which is of the rows of this process
         return super().get_split_datasets(dataset, y, **fit_params)
 
-    def get_iterator(self, dataset: Any, training: bool = False) -> Any:
-        """Return the batches of a dataset; all processes draw them as the first one would."""
-        iterator = super().get_iterator(dataset, training=training)
-        if training and isinstance(iterator, BatchLoader):
-            iterator.draw_as_first(self.group)
-        return iterator
-
     def partial_fit(self, X: Any, y: Any = None, *args: Any, **kwargs: Any) -> Any:
         """Train on; at the end all processes have the network of the first."""
         if not self.initialized_:
@@ -137,19 +129,6 @@ class AcceleratedSurvivalNet(AccelerateMixin, SurvivalNet):
         step = NeuralNet.train_step_single(self, batch, **fit_params)
         step["loss"] = self.group.of_first(step["loss"])
         return step
-
-    def run_single_epoch(
-        self, iterator: Any, training: bool, prefix: str, step_fn: Any, **fit_params: Any
-    ) -> None:
-        """Run one epoch; callbacks decide by the losses of the first process in all of them."""
-        super().run_single_epoch(iterator, training, prefix, step_fn, **fit_params)
-        if iterator is None:
-            return
-        name = f"{prefix}_loss"
-        rows = [row for row in self.history[-1]["batches"] if name in row]
-        losses = torch.tensor([row[name] for row in rows], dtype=torch.float64)
-        for row, loss in zip(rows, self.group.of_first(losses).tolist(), strict=True):
-            row[name] = loss
 
     def infer(self, x: Any, **fit_params: Any) -> Any:
         """Return the output of the network; to predict, a process does not wait for the others."""
