@@ -212,7 +212,7 @@ class SurvivalNetEstimator(SurvivalAnalysisMixin, RegressorMixin, PrefixedParame
         if settings.resume:
             net = self.net_
         else:
-            net = make_net(self, training, settings, train.rows.head(), train)
+            net = make_net(self, training, settings, train)
             self._made_with = made_with(self)
         # Where all rows come at once, the bank has none but older copies.
         several = len(train) > training.batch_size or settings.partial

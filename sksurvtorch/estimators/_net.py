@@ -6,7 +6,7 @@ import copy
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from torch import Tensor, nn
+from torch import nn
 
 from sksurvtorch.estimators import _accelerate as accelerate
 from sksurvtorch.estimators._linear_start import start_from_linear
@@ -65,34 +65,30 @@ def make_training(
 
 
 def make_net(
-    estimator: SurvivalNetEstimator,
-    training: Training,
-    settings: Settings,
-    sample: Tensor,
-    train: SurvivalDataset | None = None,
+    estimator: SurvivalNetEstimator, training: Training, settings: Settings, train: SurvivalDataset
 ) -> SurvivalNet:
-    """Return a net that is ready to be trained with some rows, or whose weights are to be loaded.
+    """Return a net that is ready to be trained with these rows.
 
-    Its network is tried with `sample`.
+    Of rows without a target nothing is learned but the shape: the weights are still to be loaded.
     """
     group, device, dtype = settings.group, estimator.device_, resolve_dtype(estimator)
+    learns = estimator.module is None and train.y is not None
     stream = RandomStream(estimator._seed, device)
     with stream:
         with group.all_or_none():
-            module = make_module(estimator, tuple(sample.shape[1:]))
-        if train is not None and estimator.module is None and isinstance(module, MLP):
+            module = make_module(estimator, train.rows.shape[1:])
+        if learns and isinstance(module, MLP):
             moments = Moments.of(train.rows, train.weight, group)
             module.standardise(moments.mean, moments.deviation)
         module.to(device, dtype)
         # The first call of a lazy module draws its weights.
         with group.all_or_none():
-            check_output(module, sample.to(device), estimator._n_outputs)
+            check_output(module, train.rows.head().to(device), estimator._n_outputs)
     if group.size > 1:
         accelerate.check_network(module, group)
         module = accelerate.synchronised(module, device)
     module = estimator._wrap_network(module).to(device, dtype)
-    starts_linear = estimator.module is None and not (is_linear(estimator) and is_lbfgs(estimator))
-    if train is not None and starts_linear:
+    if learns and not (is_linear(estimator) and is_lbfgs(estimator)):
         start_from_linear(estimator, module, train, training.l2, settings)
     if group.rank > 0:  # dropout of its own
         stream = RandomStream(estimator._seed + group.rank, device)

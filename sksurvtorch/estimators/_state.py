@@ -10,6 +10,8 @@ from torch import Tensor
 
 from sksurvtorch.estimators._net import make_net
 from sksurvtorch.estimators._settings import Settings, resolve_dtype
+from sksurvtorch.nets.dataset import SurvivalDataset
+from sksurvtorch.nets.rows import as_rows
 from sksurvtorch.nets.training import Training
 
 if TYPE_CHECKING:
@@ -89,8 +91,8 @@ def from_state(kind: type[SurvivalNetEstimator], state: Fitted) -> SurvivalNetEs
     maker = kind(**kept | state.made_with)
     maker._restore(state)
     training = Training(0, state.batch_size, [], l2=state.l2)
-    sample = torch.zeros((2, *maker._sample_shape), dtype=resolve_dtype(maker))
-    net = make_net(maker, training, Settings(), sample)
+    samples = torch.zeros((2, *maker._sample_shape), dtype=resolve_dtype(maker))
+    net = make_net(maker, training, Settings(), SurvivalDataset(as_rows(samples)))
     net.module_.load_state_dict(state.weights)
     net.history.extend({"batches": [], **epoch} for epoch in state.history)
     estimator = kind(**state.parameters)
