@@ -67,10 +67,7 @@ def make_training(
 def make_net(
     estimator: SurvivalNetEstimator, training: Training, settings: Settings, train: SurvivalDataset
 ) -> SurvivalNet:
-    """Return a net that is ready to be trained with these rows.
-
-    Of rows without a target nothing is learned but the shape: the weights are still to be loaded.
-    """
+    """Return a net that can be trained with these rows, or loaded if they have no target."""
     group, device, dtype = settings.group, estimator.device_, resolve_dtype(estimator)
     learns = estimator.module is None and train.y is not None
     stream = RandomStream(estimator._seed, device)

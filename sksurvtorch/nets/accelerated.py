@@ -36,7 +36,7 @@ class AcceleratedSurvivalNet(AccelerateMixin, SurvivalNet):
     accelerator : accelerate.Accelerator
         How and where to train.
     **kwargs
-        As for `SurvivalNet`; `device` is the accelerator's.
+        As for `SurvivalNet`; `device` is the accelerator's, and only the first process is verbose.
     """
 
     def __init__(self, module: Any, *args: Any, accelerator: Any, **kwargs: Any) -> None:

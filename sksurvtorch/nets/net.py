@@ -262,10 +262,7 @@ class SurvivalNet(NeuralNet):
     def run_single_epoch(
         self, iterator: Any, training: bool, prefix: str, step_fn: Any, **fit_params: Any
     ) -> None:
-        """Run one epoch; losses are read at its end where a batch would wait for the device.
-
-        They are those of the first process, by which callbacks decide in all of them.
-        """
+        """Run one epoch; losses are read at its end where a batch would wait for the device."""
         if iterator is None:
             return
         batches = iterator if training else [(iterator.dataset.X, iterator.dataset.target)]
@@ -288,6 +285,7 @@ class SurvivalNet(NeuralNet):
             self.notify("on_batch_end", batch=batch, training=training, **step)
         rows = self.history[-1]["batches"][-len(losses) :]
         on_device = isinstance(losses[0], Tensor)
+        # Callbacks decide by the losses of the first process in all of them.
         values = torch.stack(losses) if on_device else torch.tensor(losses, dtype=torch.float64)
         for row, value in zip(rows, self.group.of_first(values).tolist(), strict=True):
             row[prefix + "_loss"] = value
