@@ -41,35 +41,6 @@ class SurvivalNetEstimator(SurvivalAnalysisMixin, RegressorMixin, PrefixedParame
     the targets in the bank of the momentum mode.
     """
 
-    # Parameters of both models, which their `__init__` sets.
-    hidden_layer_sizes: Any
-    activation: str
-    dropout: float
-    norm: str | None
-    module: Any
-    optimizer: Any
-    lr: float
-    lr_schedule: str
-    alpha: float | str
-    max_epochs: int | str
-    batch_size: int | None
-    early_stopping: bool
-    validation_fraction: float
-    n_iter_no_change: int
-    tol: float
-    momentum: bool
-    momentum_steps: int
-    momentum_rate: float
-    momentum_warmup: bool
-    device: Any
-    dtype: str
-    compile: bool
-    accelerator: Any
-    callbacks: Any
-    verbose: int
-    warm_start: bool
-    random_state: Any
-
     #: Whether the likelihood needs times above 0.
     _positive_time: ClassVar[bool]
     #: Whether the built-in network has an intercept.
@@ -87,6 +58,68 @@ class SurvivalNetEstimator(SurvivalAnalysisMixin, RegressorMixin, PrefixedParame
     _labels: np.ndarray | None
     #: Numbers of the rows in the bank.
     _identities: Identities
+
+    @abstractmethod
+    def __init__(
+        self,
+        *,
+        hidden_layer_sizes: Any,
+        activation: str,
+        dropout: float,
+        norm: str | None,
+        module: Any,
+        optimizer: Any,
+        lr: float,
+        lr_schedule: str,
+        alpha: float | str,
+        max_epochs: int | str,
+        batch_size: int | None,
+        early_stopping: bool,
+        validation_fraction: float,
+        n_iter_no_change: int,
+        tol: float,
+        momentum: bool,
+        momentum_steps: int,
+        momentum_rate: float,
+        momentum_warmup: bool,
+        device: Any,
+        dtype: str,
+        compile: bool,
+        accelerator: Any,
+        callbacks: Any,
+        verbose: int,
+        warm_start: bool,
+        random_state: Any,
+        **kwargs: Any,
+    ) -> None:
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.activation = activation
+        self.dropout = dropout
+        self.norm = norm
+        self.module = module
+        self.optimizer = optimizer
+        self.lr = lr
+        self.lr_schedule = lr_schedule
+        self.alpha = alpha
+        self.max_epochs = max_epochs
+        self.batch_size = batch_size
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.tol = tol
+        self.momentum = momentum
+        self.momentum_steps = momentum_steps
+        self.momentum_rate = momentum_rate
+        self.momentum_warmup = momentum_warmup
+        self.device = device
+        self.dtype = dtype
+        self.compile = compile
+        self.accelerator = accelerator
+        self.callbacks = callbacks
+        self.verbose = verbose
+        self.warm_start = warm_start
+        self.random_state = random_state
+        self._set_further(kwargs)
 
     @abstractmethod
     def predict(self, X: Any) -> np.ndarray:

@@ -210,35 +210,37 @@ class WeibullAFTRegressor(SurvivalNetEstimator):
         random_state: Any = None,
         **kwargs: Any,
     ) -> None:
-        self.hidden_layer_sizes = hidden_layer_sizes
-        self.activation = activation
-        self.dropout = dropout
-        self.norm = norm
-        self.module = module
+        super().__init__(
+            hidden_layer_sizes=hidden_layer_sizes,
+            activation=activation,
+            dropout=dropout,
+            norm=norm,
+            module=module,
+            optimizer=optimizer,
+            lr=lr,
+            lr_schedule=lr_schedule,
+            alpha=alpha,
+            max_epochs=max_epochs,
+            batch_size=batch_size,
+            early_stopping=early_stopping,
+            validation_fraction=validation_fraction,
+            n_iter_no_change=n_iter_no_change,
+            tol=tol,
+            momentum=momentum,
+            momentum_steps=momentum_steps,
+            momentum_rate=momentum_rate,
+            momentum_warmup=momentum_warmup,
+            device=device,
+            dtype=dtype,
+            compile=compile,
+            accelerator=accelerator,
+            callbacks=callbacks,
+            verbose=verbose,
+            warm_start=warm_start,
+            random_state=random_state,
+            **kwargs,
+        )
         self.shape = shape
-        self.optimizer = optimizer
-        self.lr = lr
-        self.lr_schedule = lr_schedule
-        self.alpha = alpha
-        self.max_epochs = max_epochs
-        self.batch_size = batch_size
-        self.early_stopping = early_stopping
-        self.validation_fraction = validation_fraction
-        self.n_iter_no_change = n_iter_no_change
-        self.tol = tol
-        self.momentum = momentum
-        self.momentum_steps = momentum_steps
-        self.momentum_rate = momentum_rate
-        self.momentum_warmup = momentum_warmup
-        self.device = device
-        self.dtype = dtype
-        self.compile = compile
-        self.accelerator = accelerator
-        self.callbacks = callbacks
-        self.verbose = verbose
-        self.warm_start = warm_start
-        self.random_state = random_state
-        self._set_further(kwargs)
 
     _positive_time = True
     _bias = True
