@@ -54,8 +54,6 @@ class SurvivalNetEstimator(SurvivalAnalysisMixin, RegressorMixin, PrefixedParame
     _seed: int
     #: Parameters that made the network, at the time of the fit.
     _made_with: dict[str, Any]
-    #: Labels of the strata of the last call, which may have failed.
-    _labels: np.ndarray | None
     #: Numbers of the rows in the bank.
     _identities: Identities
 
@@ -155,6 +153,14 @@ class SurvivalNetEstimator(SurvivalAnalysisMixin, RegressorMixin, PrefixedParame
     def _check_own_parameters(self) -> None:
         """Raise unless the parameters of this model alone are valid."""
 
+    def _encode_strata(self, given: dict[str, Any], n_samples: int) -> dict[str, Any]:
+        """Return what `fit` was given besides X and y, with codes in place of labels."""
+        return given
+
+    def _merge_strata(self, columns: Columns, group: Group) -> Columns:
+        """Return the columns of this process, with codes that all processes share."""
+        return columns
+
     def _learn_time_scale(self, columns: Columns) -> None:
         """Learn from the training rows in which unit the network sees time."""
 
@@ -174,6 +180,10 @@ class SurvivalNetEstimator(SurvivalAnalysisMixin, RegressorMixin, PrefixedParame
     @abstractmethod
     def _criterion(self) -> CoxPHLoss | WeibullAFTLoss:
         """Return the loss."""
+
+    def _number_rows(self, dataset: SurvivalDataset) -> SurvivalDataset:
+        """Return the rows with the numbers by which the bank knows them again."""
+        return self._identities.add_to(dataset, None)
 
     def _fit_baseline(self, dataset: SurvivalDataset, output: Tensor) -> None:
         """Estimate what the network does not give, from its output for the training rows."""
@@ -214,12 +224,9 @@ class SurvivalNetEstimator(SurvivalAnalysisMixin, RegressorMixin, PrefixedParame
         group = settings.group
         with group.all_or_none():
             rows = self._check_X(X, reset=not settings.resume)
-            rows, columns, labels = inputs.check_data(self, rows, y, given, group)
+            rows, columns = inputs.check_data(self, rows, y, given, group)
         accelerate.check_alike(self, columns, settings)
-        if labels is not None:
-            labels, columns["stratum"] = accelerate.merge_labels(labels, columns["stratum"], group)
-        self._labels = labels
-        rows, columns = pool(rows, columns, group)
+        rows, columns = pool(rows, self._merge_strata(columns, group), group)
         n_samples = sum(group.exchange(len(y)))
         if n_samples < 2:
             raise ValueError(f"X must have at least 2 samples to fit, got n_samples = {n_samples}.")
@@ -250,7 +257,7 @@ class SurvivalNetEstimator(SurvivalAnalysisMixin, RegressorMixin, PrefixedParame
         # Where all rows come at once, the bank has none but older copies.
         several = len(train) > training.batch_size or settings.partial
         if several and training.bank_size is not None:
-            train = self._identities.add_to(train, self._labels)
+            train = self._number_rows(train)
         net.train(train, valid, training, settings.accelerator)
         self.net_ = net
         self.n_iter_ = len(net.history)

@@ -14,7 +14,6 @@ from sksurvtorch import _validation as validation
 from sksurvtorch._processes import Group
 from sksurvtorch.estimators._settings import is_linear, resolve_dtype
 from sksurvtorch.exceptions import PrecisionWarning
-from sksurvtorch.nets import stratum_codes
 from sksurvtorch.nets.moments import column_ranges
 from sksurvtorch.nets.rows import Rows, as_rows, find_stored
 from sksurvtorch.nets.target import Columns
@@ -43,8 +42,8 @@ def check_X(estimator: SurvivalNetEstimator, X: Any, *, reset: bool) -> Rows:
 
 def check_data(
     estimator: SurvivalNetEstimator, rows: Rows, y: Any, given: dict[str, Any], group: Group
-) -> tuple[Rows, Columns, np.ndarray | None]:
-    """Return the rows that count, their columns, and the labels of the strata if there are any."""
+) -> tuple[Rows, Columns]:
+    """Return the rows that count and their columns, event, time and so on."""
     event, time = validation.check_survival_y(
         y, type(estimator).__name__, positive=estimator._positive_time
     )
@@ -52,17 +51,14 @@ def check_data(
     if len(event) != n_samples:
         raise ValueError(f"`y` must have one row for each of X, {n_samples}, got {len(event)}.")
     columns = {"event": torch.from_numpy(event), "time": torch.from_numpy(time)}
-    labels = None
-    if given.get("stratum") is not None:
-        labels, codes = stratum_codes(given["stratum"], n_samples)
-        given = given | {"stratum": codes}
+    given = estimator._encode_strata(given, n_samples)
     for name, value in given.items():
         if value is not None and name != "sample_weight":
             columns[name] = validation.check_vector(name, np.array(value), n_samples)
     if "entry" in columns:
         validation.check_entry(columns["entry"], columns["time"])
     if given["sample_weight"] is None:
-        return rows, columns, labels
+        return rows, columns
     may_vanish = group.size > 1  # other processes may have rows that count
     kind = {"dtype": np.float64, "ensure_non_negative": True, "allow_all_zero_weights": may_vanish}
     weight = _check_sample_weight(given["sample_weight"], rows, **kind)
@@ -72,7 +68,7 @@ def check_data(
     if not counts.all():
         rows = rows.select(counts.nonzero().squeeze(1))
         columns = {name: column[counts] for name, column in columns.items()}
-    return rows, columns, labels
+    return rows, columns
 
 
 def _nearly_constant(rows: Rows, dtype: torch.dtype) -> np.ndarray:

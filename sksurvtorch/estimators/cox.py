@@ -9,11 +9,14 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from sksurvtorch import _validation as validation
+from sksurvtorch._processes import Group
+from sksurvtorch.estimators import _accelerate as accelerate
 from sksurvtorch.estimators._base import SurvivalNetEstimator
 from sksurvtorch.estimators._baseline import Baseline, find_strata
 from sksurvtorch.estimators._functions import BaselineStepFunction, check_times
 from sksurvtorch.estimators._settings import asked_batch_size, is_linear, uses_bank
 from sksurvtorch.losses import CoxPHLoss
+from sksurvtorch.nets import stratum_codes
 from sksurvtorch.nets.dataset import SurvivalDataset
 from sksurvtorch.nets.rows import Rows
 from sksurvtorch.nets.target import Columns, RiskSetTarget, cox_target
@@ -434,10 +437,29 @@ class CoxNNRegressor(SurvivalNetEstimator):
     def _n_outputs(self) -> int:
         return 1
 
+    def _encode_strata(self, given: dict[str, Any], n_samples: int) -> dict[str, Any]:
+        """Return what `fit` was given, with codes of the strata, whose labels are kept."""
+        self._labels: np.ndarray | None = None
+        if given["stratum"] is None:
+            return given
+        self._labels, codes = stratum_codes(given["stratum"], n_samples)
+        return given | {"stratum": codes}
+
+    def _merge_strata(self, columns: Columns, group: Group) -> Columns:
+        """Return the columns of this process, with codes that all processes share."""
+        if self._labels is None:
+            return columns
+        self._labels, codes = accelerate.merge_labels(self._labels, columns["stratum"], group)
+        return columns | {"stratum": codes}
+
     def _make_dataset(self, rows: Rows, columns: Columns) -> SurvivalDataset:
         """Return the rows in order of time, so that batches need no sort."""
         target = cox_target(columns, self.ties, lay_out=rows.can_be_sorted)
         return SurvivalDataset(rows, target).sorted()
+
+    def _number_rows(self, dataset: SurvivalDataset) -> SurvivalDataset:
+        """Return the rows with the numbers by which the bank knows them again."""
+        return self._identities.add_to(dataset, self._labels)
 
     def _fit_baseline(self, dataset: SurvivalDataset, output: Tensor) -> None:
         """Estimate the baseline hazard of each stratum."""
