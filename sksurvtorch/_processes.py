@@ -33,23 +33,6 @@ class Group(ABC):
         """Return the objects that the processes give, in the order of their ranks."""
 
     @abstractmethod
-    def exchange_numbers(self, numbers: Sequence[int], device: torch.device) -> list[list[int]]:
-        """Return the integers that each process gives; faster than `exchange`."""
-
-    @abstractmethod
-    def gather(self, x: Tensor, counts: Sequence[int]) -> Tensor:
-        """Return the rows of all processes in the order of their ranks, whatever the dtype."""
-
-    @abstractmethod
-    def gather_with_gradient(self, x: Tensor, counts: Sequence[int]) -> Tensor:
-        """Return the rows of all processes, for a loss that all of them compute alike.
-
-        The gradient of the rows of this process is multiplied by the number of processes: then the
-        mean over them, as `torch.nn.parallel.DistributedDataParallel` takes it, is the gradient of
-        the loss.
-        """
-
-    @abstractmethod
     def of_first(self, x: Tensor) -> Tensor:
         """Return the tensor that the first process gives as `x`."""
 
@@ -82,18 +65,6 @@ class Alone(Group):
         """Return what this process gives."""
         return [what]
 
-    def exchange_numbers(self, numbers: Sequence[int], device: torch.device) -> list[list[int]]:
-        """Return the integers given."""
-        return [list(numbers)]
-
-    def gather(self, x: Tensor, counts: Sequence[int]) -> Tensor:
-        """Return the rows as they are."""
-        return x
-
-    def gather_with_gradient(self, x: Tensor, counts: Sequence[int]) -> Tensor:
-        """Return the rows as they are."""
-        return x
-
     def of_first(self, x: Tensor) -> Tensor:
         """Return `x` as it is."""
         return x
@@ -106,7 +77,7 @@ class Alone(Group):
 
 @dataclass(frozen=True)
 class Processes(Group):
-    """All processes of torch.distributed."""
+    """All processes of torch.distributed, several of them: there are rows to gather."""
 
     def exchange(self, what: Any) -> list[Any]:
         """Return the objects that the processes give, in the order of their ranks."""
@@ -137,7 +108,12 @@ class Processes(Group):
         return rows.to(x.device).view(x.dtype).reshape(-1, *x.shape[1:])
 
     def gather_with_gradient(self, x: Tensor, counts: Sequence[int]) -> Tensor:
-        """Return the rows of all processes, for a loss that all of them compute alike."""
+        """Return the rows of all processes, for a loss that all of them compute alike.
+
+        The gradient of the rows of this process is multiplied by the number of processes: then the
+        mean over them, as `torch.nn.parallel.DistributedDataParallel` takes it, is the gradient of
+        the loss.
+        """
         gathered: Tensor = _Gathered.apply(x, self, counts)  # type: ignore[no-untyped-call]
         return gathered
 

@@ -17,12 +17,13 @@ from sksurvtorch import _validation as validation
 from sksurvtorch._processes import Group, device_of, group_of
 from sksurvtorch.estimators import _accelerate as accelerate
 from sksurvtorch.estimators import _inputs as inputs
-from sksurvtorch.estimators import _momentum as momentum
 from sksurvtorch.estimators._checks import check_parameters, check_resumes, made_with
-from sksurvtorch.estimators._net import make_callbacks, new_net
+from sksurvtorch.estimators._momentum import Identities
+from sksurvtorch.estimators._net import make_net, make_training
 from sksurvtorch.estimators._parameters import PrefixedParameters
 from sksurvtorch.estimators._settings import Settings
 from sksurvtorch.exceptions import NoEventError, NonFiniteLossError
+from sksurvtorch.losses import CoxPHLoss, MomentumNetwork, WeibullAFTLoss
 from sksurvtorch.metrics import concordance_index_censored
 from sksurvtorch.nets.dataset import SurvivalDataset
 from sksurvtorch.nets.rows import Rows, pool
@@ -54,7 +55,7 @@ class SurvivalNetEstimator(SurvivalAnalysisMixin, RegressorMixin, PrefixedParame
     #: Parameters that made the network, at the time of the fit.
     _made_with: dict[str, Any]
     #: Numbers of the rows in the bank.
-    _identities: momentum.Identities
+    _identities: Identities
 
     @abstractmethod
     def __init__(
@@ -152,7 +153,7 @@ class SurvivalNetEstimator(SurvivalAnalysisMixin, RegressorMixin, PrefixedParame
     def _check_own_parameters(self) -> None:
         """Raise unless the parameters of this model alone are valid."""
 
-    def _encode_strata(self, y: Any, given: dict[str, Any]) -> dict[str, Any]:
+    def _encode_strata(self, given: dict[str, Any], n_samples: int) -> dict[str, Any]:
         """Return what `fit` was given besides X and y, with codes in place of labels."""
         return given
 
@@ -177,8 +178,8 @@ class SurvivalNetEstimator(SurvivalAnalysisMixin, RegressorMixin, PrefixedParame
         return module
 
     @abstractmethod
-    def _criterion(self) -> dict[str, Any]:
-        """Return the criterion of the net, and its options with the prefix of skorch."""
+    def _criterion(self) -> CoxPHLoss | WeibullAFTLoss:
+        """Return the loss."""
 
     def _number_rows(self, dataset: SurvivalDataset) -> SurvivalDataset:
         """Return the rows with the numbers by which the bank knows them again."""
@@ -204,7 +205,8 @@ class SurvivalNetEstimator(SurvivalAnalysisMixin, RegressorMixin, PrefixedParame
     def _settle(self, *, partial: bool) -> Settings:
         """Return the settings of a fit, if the parameters are valid."""
         accelerator = accelerate.resolve(self)
-        with group_of(accelerator).all_or_none():
+        group = group_of(accelerator)
+        with group.all_or_none():
             check_parameters(self)
             self._check_own_parameters()
             resume = hasattr(self, "net_") and (partial or self.warm_start)
@@ -213,7 +215,7 @@ class SurvivalNetEstimator(SurvivalAnalysisMixin, RegressorMixin, PrefixedParame
         # A model that was trained on another machine can predict here, but not always train.
         device = validation.resolve_device(self.device_ if resume else self.device)
         self.device_ = device if accelerator is None else device_of(accelerator)
-        return Settings.of(self, accelerator, resume=resume, partial=partial)
+        return Settings(resume, partial, accelerator, group)
 
     def _take_data(
         self, X: Any, y: Any, given: dict[str, Any], settings: Settings
@@ -221,7 +223,6 @@ class SurvivalNetEstimator(SurvivalAnalysisMixin, RegressorMixin, PrefixedParame
         """Return the rows of all processes, and their columns, if there is enough to learn from."""
         group = settings.group
         with group.all_or_none():
-            given = self._encode_strata(y, given)
             rows = self._check_X(X, reset=not settings.resume)
             rows, columns = inputs.check_data(self, rows, y, given, group)
         accelerate.check_alike(self, columns, settings)
@@ -239,7 +240,7 @@ class SurvivalNetEstimator(SurvivalAnalysisMixin, RegressorMixin, PrefixedParame
         """Forget an earlier fit, and learn what a new one begins with."""
         self.__dict__.pop("net_", None)  # a fit that fails leaves no old network behind
         self._seed = int(group.of_first(torch.tensor(_draw_seed(self.random_state))))
-        self._identities = momentum.Identities()
+        self._identities = Identities()
         self._learn_time_scale(columns)
 
     def _train(self, dataset: SurvivalDataset, settings: Settings) -> None:
@@ -247,11 +248,11 @@ class SurvivalNetEstimator(SurvivalAnalysisMixin, RegressorMixin, PrefixedParame
         train, valid = dataset, None
         if self.early_stopping:
             train, valid = dataset.split(self.validation_fraction, self._seed)
-        training = settings.training(train, make_callbacks(self, settings, len(train)))
+        training = make_training(self, train, settings)
         if settings.resume:
             net = self.net_
         else:
-            net = new_net(self, train, settings, training)
+            net = make_net(self, training, settings, train)
             self._made_with = made_with(self)
         # Where all rows come at once, the bank has none but older copies.
         several = len(train) > training.batch_size or settings.partial
@@ -299,7 +300,8 @@ class SurvivalNetEstimator(SurvivalAnalysisMixin, RegressorMixin, PrefixedParame
     @property
     def _trained(self) -> Any:
         """The network that predicts: with momentum the average."""
-        return momentum.for_prediction(self.net_.module_)
+        module = self.net_.module_
+        return module.target if isinstance(module, MomentumNetwork) else module
 
     def _output(self, X: Any) -> Tensor:
         """Return the output of the network for new samples, in float64."""
@@ -325,7 +327,7 @@ class SurvivalNetEstimator(SurvivalAnalysisMixin, RegressorMixin, PrefixedParame
             setattr(self, name, value)
         self.device_ = state.device
         self._made_with = state.made_with
-        self._identities = momentum.Identities()
+        self._identities = Identities()
         if net is not None:
             self.net_ = net
 

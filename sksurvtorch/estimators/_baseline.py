@@ -83,22 +83,19 @@ class Baseline:
         table[row[inside], column[inside]] = self.log_cumulative_hazard[step[inside]]
         return np.maximum.accumulate(table, axis=1, out=table)
 
-    def cumulative_hazard(
-        self, log_hazard_ratio: np.ndarray, stratum: np.ndarray, times: np.ndarray
+    def over_time(
+        self,
+        log_hazard_ratio: np.ndarray,
+        stratum: np.ndarray,
+        times: np.ndarray,
+        *,
+        survival: bool,
     ) -> np.ndarray:
-        """Return the cumulative hazard of each sample at each time."""
+        """Return survival or the cumulative hazard of each sample at each time."""
+        fill = _survival if survival else _cumulative_hazard
         values = np.empty((len(stratum), len(times)))
         for piece, table, row in self._tables(stratum, times, pieces(*values.shape)):
-            _cumulative_hazard(log_hazard_ratio[piece], table, row, out=values[piece])
-        return values
-
-    def survival(
-        self, log_hazard_ratio: np.ndarray, stratum: np.ndarray, times: np.ndarray
-    ) -> np.ndarray:
-        """Return survival of each sample at each time."""
-        values = np.empty((len(stratum), len(times)))
-        for piece, table, row in self._tables(stratum, times, pieces(*values.shape)):
-            _survival(log_hazard_ratio[piece], table, row, out=values[piece])
+            fill(log_hazard_ratio[piece], table, row, out=values[piece])
         return values
 
     def quantile(

@@ -51,6 +51,7 @@ def check_data(
     if len(event) != n_samples:
         raise ValueError(f"`y` must have one row for each of X, {n_samples}, got {len(event)}.")
     columns = {"event": torch.from_numpy(event), "time": torch.from_numpy(time)}
+    given = estimator._encode_strata(given, n_samples)
     for name, value in given.items():
         if value is not None and name != "sample_weight":
             columns[name] = validation.check_vector(name, np.array(value), n_samples)

@@ -44,10 +44,10 @@ def start_from_linear(
     with mlp.linear_only():
         net = SurvivalNet(
             module,
-            **estimator._criterion(),
+            criterion=estimator._criterion(),
             optimizer=torch.optim.LBFGS,
             verbose=0,
-            device=settings.device,
+            device=estimator.device_,
             callbacks__finite_loss=None,
             **{f"optimizer__{name}": value for name, value in LBFGS_OPTIONS.items()},
         ).initialize()

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from sksurvtorch.estimators._settings import uses_bank
 from sksurvtorch.losses import MomentumLoss, MomentumNetwork
 from sksurvtorch.nets.dataset import SurvivalDataset
 from sksurvtorch.nets.target import PlainTarget
@@ -18,26 +19,19 @@ if TYPE_CHECKING:
 
 
 def wrap(
-    p: SurvivalNetEstimator, module: nn.Module, criterion: dict[str, Any], bank_size: int | None
+    p: SurvivalNetEstimator, module: nn.Module, batch_size: int
 ) -> tuple[nn.Module, dict[str, Any]]:
-    """Return the pair of networks, and the criterion with a bank where it uses one."""
-    paired = bank_size is not None
+    """Return the pair of networks, and the criterion of a net with a bank where it uses one."""
+    paired = uses_bank(p)
     pair = MomentumNetwork(module, rate=p.momentum_rate, warmup=p.momentum_warmup, paired=paired)
-    if paired:
-        prefix = "criterion__"
-        options = {k.removeprefix(prefix): v for k, v in criterion.items() if k.startswith(prefix)}
-        criterion = {
-            "criterion": MomentumLoss,
-            "criterion__loss": criterion["criterion"](**options),
-            "criterion__bank_size": bank_size,
-            "criterion__gradient": "balanced",
-        }
-    return pair, criterion
-
-
-def for_prediction(module: nn.Module) -> nn.Module:
-    """Return the network that predicts: the target of a pair."""
-    return module.target if isinstance(module, MomentumNetwork) else module
+    if not paired:
+        return pair, {"criterion": p._criterion()}
+    return pair, {
+        "criterion": MomentumLoss,
+        "criterion__loss": p._criterion(),
+        "criterion__bank_size": p.momentum_steps * batch_size,
+        "criterion__gradient": "balanced",
+    }
 
 
 class Identities:

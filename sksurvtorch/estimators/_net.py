@@ -6,18 +6,21 @@ import copy
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from torch import nn
 
 from sksurvtorch.estimators import _accelerate as accelerate
-from sksurvtorch.estimators import _momentum as momentum
 from sksurvtorch.estimators._linear_start import start_from_linear
 from sksurvtorch.estimators._module import check_output, make_module
+from sksurvtorch.estimators._momentum import wrap
 from sksurvtorch.estimators._settings import (
     LBFGS_OPTIONS,
     OPTIMIZERS,
     Settings,
+    asked_batch_size,
     is_lbfgs,
+    is_linear,
+    n_epochs,
+    penalty,
     resolve_dtype,
     uses_bank,
 )
@@ -38,44 +41,54 @@ _CHUNK = 8_192
 _ALWAYS = ("epoch_timer", "train_loss", "valid_loss", "finite_loss", "print_log")
 
 
-def new_net(
-    estimator: SurvivalNetEstimator, train: SurvivalDataset, settings: Settings, training: Training
+def make_training(
+    estimator: SurvivalNetEstimator, train: SurvivalDataset, settings: Settings
+) -> Training:
+    """Return what the net is told for a training with these rows."""
+    assert train.y is not None
+    p, n_rows, information = estimator, len(train), float(train.y.information)
+    asked = None if is_lbfgs(p) else asked_batch_size(p)
+    batch_size = n_rows if asked is None else asked * settings.group.size
+    n_batches = -(-n_rows // batch_size)
+    bank_size = p.momentum_steps * batch_size if uses_bank(p) else None
+    weighted = "weight" in train.y and n_batches > 1 and bank_size is None
+    epochs = 1 if settings.partial else n_epochs(p)
+    return Training(
+        epochs,
+        batch_size,
+        _make_callbacks(p, settings, n_steps=epochs * n_batches),
+        l2=penalty(p) / information,
+        lr=float(_optimizer_options(p)["lr"]),
+        mean_information=information / n_batches if weighted else None,
+        bank_size=bank_size,
+    )
+
+
+def make_net(
+    estimator: SurvivalNetEstimator, training: Training, settings: Settings, train: SurvivalDataset
 ) -> SurvivalNet:
-    """Return a net that is ready to be trained with these rows."""
-    group, device = settings.group, settings.device
+    """Return a net that can be trained with these rows, or loaded if they have no target."""
+    group, device, dtype = settings.group, estimator.device_, resolve_dtype(estimator)
+    learns = estimator.module is None and train.y is not None
     stream = RandomStream(estimator._seed, device)
     with stream:
         with group.all_or_none():
             module = make_module(estimator, train.rows.shape[1:])
-        if isinstance(module, MLP) and estimator.module is None:
+        if learns and isinstance(module, MLP):
             moments = Moments.of(train.rows, train.weight, group)
             module.standardise(moments.mean, moments.deviation)
-        module.to(device, settings.dtype)
+        module.to(device, dtype)
         # The first call of a lazy module draws its weights.
         with group.all_or_none():
             check_output(module, train.rows.head().to(device), estimator._n_outputs)
     if group.size > 1:
         accelerate.check_network(module, group)
         module = accelerate.synchronised(module, device)
-    module = estimator._wrap_network(module).to(device, settings.dtype)
-    if estimator.module is None and not (settings.is_linear and settings.is_lbfgs):
+    module = estimator._wrap_network(module).to(device, dtype)
+    if learns and not (is_linear(estimator) and is_lbfgs(estimator)):
         start_from_linear(estimator, module, train, training.l2, settings)
     if group.rank > 0:  # dropout of its own
         stream = RandomStream(estimator._seed + group.rank, device)
-    return _net_around(estimator, module, training, stream)
-
-
-def net_to_load(estimator: SurvivalNetEstimator, batch_size: int, l2: float) -> SurvivalNet:
-    """Return a net like that of a fit, whose weights are still to be loaded."""
-    bank_size = estimator.momentum_steps * batch_size if uses_bank(estimator) else None
-    training = Training(0, batch_size, [], l2=l2, bank_size=bank_size)
-    device, dtype, shape = estimator.device_, resolve_dtype(estimator), estimator._sample_shape
-    stream = RandomStream(estimator._seed, device)
-    with stream:
-        module = make_module(estimator, shape).to(device, dtype)
-        sample = torch.zeros((2, *shape), dtype=dtype, device=device)
-        check_output(module, sample, estimator._n_outputs)  # a lazy one becomes whole
-    module = estimator._wrap_network(module).to(device, dtype)
     return _net_around(estimator, module, training, stream)
 
 
@@ -85,13 +98,13 @@ def _net_around(
     """Return an initialised net around a network."""
     from sksurvtorch.nets import SurvivalNet
 
-    criterion, batch_size = estimator._criterion(), training.batch_size
+    criterion: dict[str, Any] = {"criterion": estimator._criterion()}
     if estimator.momentum:
-        module, criterion = momentum.wrap(estimator, module, criterion, training.bank_size)
+        module, criterion = wrap(estimator, module, training.batch_size)
     generator = np.random.default_rng(estimator._seed)
     iterator = {"shuffle": True, "generator": generator, **estimator._prefixed("iterator_train__")}
     iterator.pop("batch_size", None)
-    optimizer = estimator.optimizer
+    optimizer, batch_size = estimator.optimizer, training.batch_size
     draws = estimator.module is not None or estimator.dropout > 0
     net: SurvivalNet = SurvivalNet(
         module,
@@ -121,20 +134,20 @@ def _optimizer_options(estimator: SurvivalNetEstimator) -> dict[str, Any]:
     return options | further
 
 
-def make_callbacks(estimator: SurvivalNetEstimator, settings: Settings, n_rows: int) -> list[Any]:
-    """Return the callbacks of a training with so many rows."""
+def _make_callbacks(estimator: SurvivalNetEstimator, settings: Settings, n_steps: int) -> list[Any]:
+    """Return the callbacks of a training with so many steps."""
     from sksurvtorch.nets import callbacks
 
     made: list[Any] = []
-    is_first = settings.accelerator is None or settings.accelerator.is_main_process
-    if settings.is_lbfgs:
+    is_first = settings.group.rank == 0
+    if is_lbfgs(estimator):
         made.append(("converged", callbacks.Converged()))
     elif estimator.lr_schedule == "cosine" and not settings.partial:  # which has no last step
-        n_steps = settings.n_epochs * settings.n_batches(n_rows)
         made.append(("lr_schedule", callbacks.CosineDecay(n_steps)))
     if estimator.early_stopping:
+        silent = estimator.verbose < 2 or not is_first
         stopping = callbacks.early_stopping(
-            estimator.n_iter_no_change, estimator.tol, silent=not is_first
+            estimator.n_iter_no_change, estimator.tol, silent=silent
         )
         made.append(("early_stopping", stopping))
     if estimator.verbose == 1 and is_first:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from sksurvtorch import _validation as validation
-from sksurvtorch._processes import Group, group_of
-from sksurvtorch.nets.dataset import SurvivalDataset
-from sksurvtorch.nets.training import Training
+from sksurvtorch._processes import Alone, Group
 
 if TYPE_CHECKING:
     from sksurvtorch.estimators._base import SurvivalNetEstimator
@@ -33,98 +31,24 @@ LBFGS_OPTIONS: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Settings:
-    """Parameters of an estimator as a fit uses them, made once for each.
+    """How one call of `fit` or `partial_fit` trains.
 
     Attributes
     ----------
-    is_linear : bool
-        Whether the network is the built-in linear model.
-    is_lbfgs : bool
-        Whether the optimizer takes whole-data steps with a closure.
-    dtype : torch.dtype
-        Dtype of the network.
-    alpha : float
-        Strength of the penalty.
-    lr : float
-        Learning rate at the start of a training.
-    n_epochs : int
-        Number of epochs.
-    bank_batches : int or None
-        Number of earlier batches that the loss spans; None where it spans none.
     resume : bool
         Whether the training of an earlier fit is resumed.
     partial : bool
         Whether this is a call of `partial_fit`.
-    device : torch.device
-        Where to train.
     accelerator : accelerate.Accelerator or None
         What drives the training.
     group : Group
         The processes that train the network.
     """
 
-    is_linear: bool
-    is_lbfgs: bool
-    dtype: torch.dtype
-    alpha: float
-    lr: float
-    n_epochs: int
-    bank_batches: int | None
-    _batch_size: int | None  # that of one process; None for all rows
-    resume: bool
-    partial: bool
-    device: torch.device
-    accelerator: Any
-    group: Group
-
-    @classmethod
-    def of(
-        cls, estimator: SurvivalNetEstimator, accelerator: Any, *, resume: bool, partial: bool
-    ) -> Settings:
-        """Resolve valid parameters, for the device that the estimator has found."""
-        p, sizes, lbfgs = estimator, layer_sizes(estimator), is_lbfgs(estimator)
-        return cls(
-            is_linear=is_linear(p),
-            is_lbfgs=lbfgs,
-            dtype=resolve_dtype(p),
-            # No penalty where the usual linear model is wanted.
-            alpha=(10.0 if p.module is None and sizes else 0.0)
-            if p.alpha == "auto"
-            else float(p.alpha),
-            lr=float(p._prefixed("optimizer__").get("lr", 1.0 if lbfgs else p.lr)),
-            n_epochs=1 if partial else _n_epochs(p),
-            bank_batches=p.momentum_steps if uses_bank(p) else None,
-            _batch_size=None if lbfgs else asked_batch_size(p),
-            resume=resume,
-            partial=partial,
-            device=p.device_,
-            accelerator=accelerator,
-            group=group_of(accelerator),
-        )
-
-    def batch_size(self, n_rows: int) -> int:
-        """Return the number of rows in a batch of all processes: all for a whole-data optimizer."""
-        return n_rows if self._batch_size is None else self._batch_size * self.group.size
-
-    def n_batches(self, n_rows: int) -> int:
-        """Return the number of batches of an epoch."""
-        return -(-n_rows // self.batch_size(n_rows))
-
-    def training(self, train: SurvivalDataset, callbacks: list[Any]) -> Training:
-        """Return what the net is told for a training with these rows."""
-        assert train.y is not None
-        batch_size, n_batches = self.batch_size(len(train)), self.n_batches(len(train))
-        banks, informative = self.bank_batches, float(train.y.information)
-        weighted = "weight" in train.y and n_batches > 1 and banks is None
-        return Training(
-            self.n_epochs,
-            batch_size,
-            callbacks,
-            l2=self.alpha / informative,
-            lr=self.lr,
-            mean_information=informative / n_batches if weighted else None,
-            bank_size=None if banks is None else banks * batch_size,
-        )
+    resume: bool = False
+    partial: bool = False
+    accelerator: Any = None
+    group: Group = field(default_factory=Alone)
 
 
 def layer_sizes(estimator: SurvivalNetEstimator) -> tuple[int, ...]:
@@ -144,11 +68,18 @@ def resolve_dtype(estimator: SurvivalNetEstimator) -> torch.dtype:
     return DTYPES[estimator.dtype]
 
 
-def _n_epochs(estimator: SurvivalNetEstimator) -> int:
+def n_epochs(estimator: SurvivalNetEstimator) -> int:
     """Return the number of epochs of a whole training."""
     if estimator.max_epochs == "auto":
         return 200 if is_lbfgs(estimator) else 100
     return int(estimator.max_epochs)
+
+
+def penalty(estimator: SurvivalNetEstimator) -> float:
+    """Return the strength of the penalty: none where the usual linear model is wanted."""
+    if estimator.alpha == "auto":
+        return 10.0 if estimator.module is None and layer_sizes(estimator) else 0.0
+    return float(estimator.alpha)
 
 
 def is_lbfgs(estimator: SurvivalNetEstimator) -> bool:
@@ -167,5 +98,5 @@ def asked_batch_size(estimator: SurvivalNetEstimator) -> int | None:
 
 def uses_bank(estimator: SurvivalNetEstimator) -> bool:
     """Whether the loss spans earlier batches: a sum over samples has no use for them."""
-    loss = estimator._criterion()["criterion"]
-    return bool(estimator.momentum and estimator.momentum_steps > 0 and not loss.sum_over_samples)
+    asked = estimator.momentum and estimator.momentum_steps > 0
+    return asked and not estimator._criterion().sum_over_samples

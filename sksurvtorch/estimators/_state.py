@@ -8,7 +8,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from sksurvtorch.estimators._net import net_to_load
+from sksurvtorch.estimators._net import make_net
+from sksurvtorch.estimators._settings import Settings, resolve_dtype
+from sksurvtorch.nets.dataset import SurvivalDataset
+from sksurvtorch.nets.rows import as_rows
+from sksurvtorch.nets.training import Training
 
 if TYPE_CHECKING:
     from sksurvtorch.estimators._base import SurvivalNetEstimator
@@ -86,7 +90,9 @@ def from_state(kind: type[SurvivalNetEstimator], state: Fitted) -> SurvivalNetEs
     kept = {name: value for name, value in state.parameters.items() if name not in stale}
     maker = kind(**kept | state.made_with)
     maker._restore(state)
-    net = net_to_load(maker, state.batch_size, state.l2)
+    training = Training(0, state.batch_size, [], l2=state.l2)
+    samples = torch.zeros((2, *maker._sample_shape), dtype=resolve_dtype(maker))
+    net = make_net(maker, training, Settings(), SurvivalDataset(as_rows(samples)))
     net.module_.load_state_dict(state.weights)
     net.history.extend({"batches": [], **epoch} for epoch in state.history)
     estimator = kind(**state.parameters)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
@@ -19,7 +19,7 @@ from sksurvtorch.losses import CoxPHLoss
 from sksurvtorch.nets import stratum_codes
 from sksurvtorch.nets.dataset import SurvivalDataset
 from sksurvtorch.nets.rows import Rows
-from sksurvtorch.nets.target import Columns, cox_target
+from sksurvtorch.nets.target import Columns, RiskSetTarget, cox_target
 
 
 class CoxNNRegressor(SurvivalNetEstimator):
@@ -319,8 +319,7 @@ class CoxNNRegressor(SurvivalNetEstimator):
         array of shape (n_samples,) of StepFunction, or (n_samples, n_times) of float
             Cumulative hazard functions: 0 before the first event.
         """
-        values = self._over_time(X, stratum, times, survival=False)
-        return self._functions(values, 0.0, return_array or times is not None)
+        return self._functions(X, stratum, return_array, times, survival=False)
 
     def predict_survival_function(
         self, X: Any, return_array: bool = False, *, times: Any = None, stratum: Any = None
@@ -343,8 +342,7 @@ class CoxNNRegressor(SurvivalNetEstimator):
         array of shape (n_samples,) of StepFunction, or (n_samples, n_times) of float
             Survival functions: 1 before the first event.
         """
-        values = self._over_time(X, stratum, times, survival=True)
-        return self._functions(values, 1.0, return_array or times is not None)
+        return self._functions(X, stratum, return_array, times, survival=True)
 
     def predict_quantile(self, X: Any, probability: Any, *, stratum: Any = None) -> np.ndarray:
         """Predict the time by which the event has happened with a given probability.
@@ -432,20 +430,19 @@ class CoxNNRegressor(SurvivalNetEstimator):
                 "spans earlier batches."
             )
 
-    def _criterion(self) -> dict[str, Any]:
-        return {"criterion": CoxPHLoss, "criterion__ties": self.ties}
+    def _criterion(self) -> CoxPHLoss:
+        return CoxPHLoss(ties=self.ties)
 
     @property
     def _n_outputs(self) -> int:
         return 1
 
-    def _encode_strata(self, y: Any, given: dict[str, Any]) -> dict[str, Any]:
+    def _encode_strata(self, given: dict[str, Any], n_samples: int) -> dict[str, Any]:
         """Return what `fit` was given, with codes of the strata, whose labels are kept."""
         self._labels: np.ndarray | None = None
         if given["stratum"] is None:
             return given
-        event, _ = validation.check_survival_y(y, type(self).__name__)
-        self._labels, codes = stratum_codes(given["stratum"], len(event))
+        self._labels, codes = stratum_codes(given["stratum"], n_samples)
         return given | {"stratum": codes}
 
     def _merge_strata(self, columns: Columns, group: Group) -> Columns:
@@ -467,9 +464,9 @@ class CoxNNRegressor(SurvivalNetEstimator):
     def _fit_baseline(self, dataset: SurvivalDataset, output: Tensor) -> None:
         """Estimate the baseline hazard of each stratum."""
         self.strata_ = self._labels
-        assert dataset.y is not None
+        target = cast(RiskSetTarget, dataset.y)  # `_make_dataset` has made it
         n_strata = 1 if self.strata_ is None else len(self.strata_)
-        self._baseline = Baseline.of(dataset.y.breslow_baseline(output), n_strata)
+        self._baseline = Baseline.of(target.breslow_baseline(output), n_strata)
 
     @property
     def _baseline_steps(self) -> dict[str, np.ndarray]:
@@ -480,21 +477,17 @@ class CoxNNRegressor(SurvivalNetEstimator):
     def _baseline_steps(self, steps: dict[str, np.ndarray]) -> None:
         self._baseline = Baseline(**steps)
 
-    def _over_time(self, X: Any, stratum: Any, times: Any, *, survival: bool) -> np.ndarray:
-        """Return survival or cumulative hazard of each sample, at `unique_times_` or `times`."""
+    def _functions(
+        self, X: Any, stratum: Any, return_array: bool, times: Any, *, survival: bool
+    ) -> np.ndarray:
+        """Return survival or cumulative hazard at `times` or `unique_times_`, or as functions."""
         log_hazard_ratio = self.predict(X)
         rows = find_strata(stratum, self.strata_, len(log_hazard_ratio))
-        asked = self.unique_times_
-        if times is not None:
-            asked = check_times(times, asked[-1])
-        evaluate = self._baseline.survival if survival else self._baseline.cumulative_hazard
-        return evaluate(log_hazard_ratio, rows, asked)
-
-    def _functions(self, values: np.ndarray, start: float, return_array: bool) -> np.ndarray:
-        """Return values at `unique_times_` as they are, or as functions."""
-        if return_array:
+        grid = self.unique_times_ if times is None else check_times(times, self.unique_times_[-1])
+        values = self._baseline.over_time(log_hazard_ratio, rows, grid, survival=survival)
+        if return_array or times is not None:
             return values
-        times = self.unique_times_.astype(float)
+        grid, start = grid.astype(float), float(survival)
         functions = np.empty(len(values), dtype=object)
-        functions[:] = [BaselineStepFunction(times, row, start=start) for row in values]
+        functions[:] = [BaselineStepFunction(grid, row, start=start) for row in values]
         return functions

@@ -445,8 +445,8 @@ class WeibullAFTRegressor(SurvivalNetEstimator):
     def _check_own_parameters(self) -> None:
         validation.check_option("shape", self.shape, SHAPES)
 
-    def _criterion(self) -> dict[str, Any]:
-        return {"criterion": _TrainedLoss}
+    def _criterion(self) -> WeibullAFTLoss:
+        return _TrainedLoss()
 
     @property
     def _n_outputs(self) -> int:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from sksurvtorch import _validation as validation
-from sksurvtorch._processes import Group, world
+from sksurvtorch._processes import Processes, world
 from sksurvtorch.losses.survival import Target
 
 Output = Tensor | tuple[Tensor, Tensor]
@@ -109,14 +109,14 @@ class GatheredLoss(nn.Module):
         )
         columns = {name: column for name, column in given.items() if column is not None}
         group = world()
-        if group.size > 1:
+        if isinstance(group, Processes):
             output, columns = _gathered(group, output, columns)
         loss: Tensor = self.loss(output, **columns)
         return loss
 
 
 def _gathered(
-    group: Group, output: Output, columns: dict[str, Tensor]
+    group: Processes, output: Output, columns: dict[str, Tensor]
 ) -> tuple[Output, dict[str, Tensor]]:
     """Return outputs and targets of the rows of all processes."""
     outputs = output if isinstance(output, tuple) else (output,)
@@ -128,7 +128,7 @@ def _gathered(
 
 
 def _check_alike(
-    group: Group, outputs: tuple[Tensor, ...], columns: dict[str, Tensor]
+    group: Processes, outputs: tuple[Tensor, ...], columns: dict[str, Tensor]
 ) -> list[int]:
     """Return the number of rows of each process, or raise unless their tensors fit together."""
     tensors = {**{f"output {i}": x for i, x in enumerate(outputs)}, **columns}

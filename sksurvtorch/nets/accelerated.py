@@ -8,12 +8,10 @@ from typing import Any, Self
 import torch
 from skorch import NeuralNet
 from skorch.hf import AccelerateMixin
-from skorch.utils import noop
 
 from sksurvtorch._processes import Group, device_of, group_of
 from sksurvtorch.nets.callbacks import printed
 from sksurvtorch.nets.dataset import SurvivalDataset
-from sksurvtorch.nets.loader import BatchLoader
 from sksurvtorch.nets.modules import MLP
 from sksurvtorch.nets.net import SurvivalNet
 
@@ -38,15 +36,16 @@ class AcceleratedSurvivalNet(AccelerateMixin, SurvivalNet):
     accelerator : accelerate.Accelerator
         How and where to train.
     **kwargs
-        As for `SurvivalNet`; `device` is the accelerator's.
+        As for `SurvivalNet`; `device` is the accelerator's, and only the first process is verbose.
     """
 
     def __init__(self, module: Any, *args: Any, accelerator: Any, **kwargs: Any) -> None:
         kwargs.setdefault("device", device_of(accelerator))
         kwargs.setdefault("unwrap_after_train", False)  # it is done here, when all has ended
-        kwargs.setdefault(
-            "callbacks__print_log__sink", _sink(kwargs.get("verbose", 1), accelerator)
-        )
+        # Where the mixin would print by the accelerator, this one prints as `SurvivalNet` does.
+        kwargs.setdefault("callbacks__print_log__sink", printed)
+        if not accelerator.is_main_process:
+            kwargs["verbose"] = 0  # the first one prints for all
         super().__init__(module, *args, accelerator=accelerator, **kwargs)
 
     @classmethod
@@ -80,14 +79,8 @@ class AcceleratedSurvivalNet(AccelerateMixin, SurvivalNet):
             return self
         # A criterion without weights is nothing to accelerate, and an error on several CPUs.
         with_weights = [n for n in self._criteria if any(True for _ in self._weights(n))]
-        for context, names in (
-            ("module", self._modules),
-            ("criterion", with_weights),
-            ("optimizer", self._optimizers),
-        ):
-            with self._current_init_context(context):
-                for name in names:
-                    setattr(self, f"{name}_", self._prepared(getattr(self, f"{name}_")))
+        for name in (*self._modules, *with_weights, *self._optimizers):
+            setattr(self, f"{name}_", self._prepared(getattr(self, f"{name}_")))
         if self.module_ is not self._network and _buffers_stay_equal(self._network):
             self.module_.broadcast_buffers = False  # it would cost as much as the gradient
         self._wrapped_with_accelerator = True
@@ -113,13 +106,6 @@ class AcceleratedSurvivalNet(AccelerateMixin, SurvivalNet):
             y = None  # which is of the rows of this process
         return super().get_split_datasets(dataset, y, **fit_params)
 
-    def get_iterator(self, dataset: Any, training: bool = False) -> Any:
-        """Return the batches of a dataset; all processes draw them as the first one would."""
-        iterator = super().get_iterator(dataset, training=training)
-        if training and isinstance(iterator, BatchLoader):
-            iterator.draw_as_first(self.group)
-        return iterator
-
     def partial_fit(self, X: Any, y: Any = None, *args: Any, **kwargs: Any) -> Any:
         """Train on; at the end all processes have the network of the first."""
         if not self.initialized_:
@@ -143,19 +129,6 @@ class AcceleratedSurvivalNet(AccelerateMixin, SurvivalNet):
         step = NeuralNet.train_step_single(self, batch, **fit_params)
         step["loss"] = self.group.of_first(step["loss"])
         return step
-
-    def run_single_epoch(
-        self, iterator: Any, training: bool, prefix: str, step_fn: Any, **fit_params: Any
-    ) -> None:
-        """Run one epoch; callbacks decide by the losses of the first process in all of them."""
-        super().run_single_epoch(iterator, training, prefix, step_fn, **fit_params)
-        if iterator is None:
-            return
-        name = f"{prefix}_loss"
-        rows = [row for row in self.history[-1]["batches"] if name in row]
-        losses = torch.tensor([row[name] for row in rows], dtype=torch.float64)
-        for row, loss in zip(rows, self.group.of_first(losses).tolist(), strict=True):
-            row[name] = loss
 
     def infer(self, x: Any, **fit_params: Any) -> Any:
         """Return the output of the network; to predict, a process does not wait for the others."""
@@ -191,11 +164,6 @@ class AcceleratedSurvivalNet(AccelerateMixin, SurvivalNet):
             for weight in self._network.state_dict().values():
                 if isinstance(weight, torch.Tensor):
                     weight.copy_(self.group.of_first(weight))
-
-
-def _sink(verbose: int, accelerator: Any) -> Any:
-    """Return where the log is printed: in the first process, and only if it is."""
-    return noop if verbose and not accelerator.is_main_process else printed
 
 
 def _buffers_stay_equal(module: torch.nn.Module) -> bool:

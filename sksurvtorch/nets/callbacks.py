@@ -6,7 +6,6 @@ import copy
 import math
 import sys
 import warnings
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -98,30 +97,21 @@ def printed(text: str) -> None:
     sys.stdout.flush()
 
 
-class _Printing:
-    """A callback that prints if the net is verbose, unless it has a sink of somebody else's."""
-
-    sink: Callable[[str], Any]
-
-    def _writes(self, verbose: int) -> bool:
-        return bool(verbose) or self.sink not in (printed, print)
-
-    def _sink(self, text: str, verbose: int) -> None:
-        if self._writes(verbose):
-            self.sink(text)
-
-
-class PrintedLog(_Printing, PrintLog):
+class PrintedLog(PrintLog):
     """Log of skorch, which otherwise is laid out even where it is not printed."""
 
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
-        """Print the epoch, if asked for."""
-        if self._writes(net.verbose):
+        """Print the epoch if the net is verbose, or to a sink of somebody else's."""
+        if net.verbose or self.sink not in (printed, print):
             super().on_epoch_end(net, **kwargs)
 
 
-class PrintedStop(_Printing, EarlyStopping):
-    """Early stopping of skorch."""
+def early_stopping(patience: int, tol: float, *, silent: bool) -> EarlyStopping:
+    """Stop when the validation loss no longer falls, and restore the best weights."""
+    sink = noop if silent else printed
+    return EarlyStopping(
+        patience=patience, threshold=tol, threshold_mode="abs", load_best=True, sink=sink
+    )
 
 
 class Converged(Callback):
@@ -255,11 +245,3 @@ class LossTerms(Callback):
             mean = np.average(torch.stack(terms).tolist(), weights=sizes)
             net.history.record(name, float(mean))
         del self.batches_
-
-
-def early_stopping(patience: int, tol: float, *, silent: bool = False) -> EarlyStopping:
-    """Stop when the validation loss no longer falls, and restore the best weights."""
-    sink = noop if silent else printed
-    return PrintedStop(
-        patience=patience, threshold=tol, threshold_mode="abs", load_best=True, sink=sink
-    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from skorch.callbacks import Callback
@@ -13,6 +13,9 @@ from torch import Tensor
 
 from sksurvtorch import _validation as validation
 from sksurvtorch.nets.dataset import SurvivalDataset
+
+if TYPE_CHECKING:
+    from sksurvtorch.nets.net import SurvivalNet
 
 _PLAIN = (bool, int, float, str, type(None), Tensor)
 
@@ -86,13 +89,13 @@ class TrainingCheckpoint(Callback):
         _restore_callbacks(net, self._callbacks)
         net.skip_epochs(len(state["history"]))
 
-    def on_epoch_begin(self, net: Any, **kwargs: Any) -> None:
+    def on_epoch_begin(self, net: SurvivalNet, **kwargs: Any) -> None:
         """Set callbacks back that have begun after this one."""
         if self._callbacks is not None:
             _restore_callbacks(net, self._callbacks)
             self._callbacks = None
 
-    def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
+    def on_epoch_end(self, net: SurvivalNet, **kwargs: Any) -> None:
         """Write the file."""
         n_epochs = len(net.history) - self._before
         if n_epochs % self.every and n_epochs < self._kind["max_epochs"]:
@@ -121,7 +124,7 @@ class TrainingCheckpoint(Callback):
             os.fsync(file.fileno())
         os.replace(unfinished, path)
 
-    def _read(self, net: Any) -> dict[str, Any] | None:
+    def _read(self, net: SurvivalNet) -> dict[str, Any] | None:
         """Return what the file of the first process has, or None without one."""
         state: dict[str, Any] | None = None
         with net.group.all_or_none():
@@ -141,7 +144,7 @@ class TrainingCheckpoint(Callback):
                 )
 
 
-def _fingerprint(net: Any, X: Any) -> dict[str, Any]:
+def _fingerprint(net: SurvivalNet, X: Any) -> dict[str, Any]:
     """Return what tells this training from others."""
     kind: dict[str, Any] = {}
     if isinstance(X, SurvivalDataset) and X.y is not None:
@@ -168,7 +171,7 @@ def _digest(*tensors: Tensor) -> str:
     return digest.hexdigest()
 
 
-def _restore(net: Any, state: dict[str, Any]) -> None:
+def _restore(net: SurvivalNet, state: dict[str, Any]) -> None:
     """Set the parts of a net back."""
     net._network.load_state_dict(state["weights"])
     net.criterion_.load_state_dict(state["criterion"])
@@ -181,7 +184,7 @@ def _restore(net: Any, state: dict[str, Any]) -> None:
         net.random_stream.set_states(streams[net.group.rank])
 
 
-def _generator(net: Any) -> Any:
+def _generator(net: SurvivalNet) -> Any:
     """Return the source of the random order of the rows."""
     return vars(net).get("iterator_train__generator")
 
@@ -193,7 +196,7 @@ def _state_of(callback: Any) -> dict[str, Any]:
     return state if scheduler is None else state | {"lr_scheduler_": scheduler.state_dict()}
 
 
-def _restore_callbacks(net: Any, states: dict[str, Any]) -> None:
+def _restore_callbacks(net: SurvivalNet, states: dict[str, Any]) -> None:
     """Set the callbacks back."""
     for name, callback in net.callbacks_:
         for attribute, value in states.get(name, {}).items():

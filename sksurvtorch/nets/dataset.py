@@ -42,17 +42,15 @@ class SurvivalDataset(torch.utils.data.Dataset[tuple[Tensor, Target | None]]):
             rows = rows.nonzero().squeeze(1)
         rows = torch.where(rows < 0, rows + len(self), rows)
         X = self.rows.take(rows.reshape(-1))
-        return X if rows.ndim else X[0], self._target_of(rows)
+        return X if rows.ndim else X[0], self.target_of(rows)
 
     def select(self, rows: Tensor) -> SurvivalDataset:
         """Return some rows; those that are stored stay where they are."""
-        return SurvivalDataset(self.rows.select(rows), self._target_of(rows))
+        return SurvivalDataset(self.rows.select(rows), self.target_of(rows))
 
-    def into_memory(self, rows: Tensor | None = None) -> SurvivalDataset:
-        """Return some rows, whose numbers ascend, or all, in memory."""
-        if rows is None:
-            return SurvivalDataset(self.rows.into_memory(torch.arange(len(self))), self.y)
-        return SurvivalDataset(self.rows.into_memory(rows), self._target_of(rows))
+    def into_memory(self) -> SurvivalDataset:
+        """Return these rows in memory."""
+        return SurvivalDataset(self.rows.into_memory(), self.y)
 
     def to(self, device: torch.device) -> SurvivalDataset:
         """Return these rows, with what is better moved once than batch by batch on `device`."""
@@ -90,6 +88,10 @@ class SurvivalDataset(torch.utils.data.Dataset[tuple[Tensor, Target | None]]):
         train_set, valid_set = (self.select(torch.from_numpy(rows)) for rows in parts)
         return train_set, valid_set
 
+    def target_of(self, rows: Tensor) -> Target | None:
+        """Return the target of some rows."""
+        return None if self.y is None else self.y.take(rows)
+
     @property
     def X(self) -> Any:
         """The rows as callbacks see them: a tensor, if they are in memory."""
@@ -120,7 +122,3 @@ class SurvivalDataset(torch.utils.data.Dataset[tuple[Tensor, Target | None]]):
     def weight(self) -> Tensor | None:
         """Weight of the rows, if they have one."""
         return None if self.y is None else self.y.get("weight")
-
-    def _target_of(self, rows: Tensor) -> Target | None:
-        """Return the target of some rows."""
-        return None if self.y is None else self.y.take(rows)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 import zlib
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 
 import numpy as np
@@ -101,8 +101,9 @@ class BatchLoader:
     def sample(self) -> SurvivalDataset:
         """Return rows in memory: all of them if they are there or fit in a window, or a window."""
         rows, n_batches = next(self._windows())
-        whole = n_batches == len(self)
-        return self.dataset.into_memory(None if whole else torch.from_numpy(np.sort(rows)))
+        if n_batches == len(self):
+            return self.dataset.into_memory()
+        return self.dataset.select(torch.from_numpy(np.sort(rows))).into_memory()
 
     def draw_as_first(self, group: Group) -> None:
         """Draw the batches that the first process of a group draws."""
@@ -135,44 +136,36 @@ class BatchLoader:
     def _batches_by_window(self) -> Iterator[Iterable[_Batch]]:
         """Iterate over the rows and the targets of the batches of each window."""
         y = self.dataset.y
-        in_order = y is not None and y.has_risk_sets
-        if in_order and self._per_window == len(self):
-            epoch = self._ahead.next(self.generator, len(self), shuffle=self.shuffle)
-            self.n_skipped += len(self) - len(epoch.batches)
-            yield epoch.batches
-            return
-        for rows, n_batches in self._windows():
-            if y is not None and in_order and self.shuffle:
-                yield self._in_order(rows, n_batches, y)
-            else:
-                yield self._as_drawn(rows, n_batches, y)
+        if y is None or not y.has_risk_sets:
+            for rows, n_batches in self._windows():
+                yield self._as_drawn(rows, n_batches)
+        elif self._per_window == len(self):
+            yield self._laid_out(self._ahead, len(self))
+        else:
+            for rows, n_batches in self._windows():
+                yield self._of_window(torch.from_numpy(rows), n_batches)
 
-    def _as_drawn(self, rows: np.ndarray, n_batches: int, y: Target | None) -> Iterator[_Batch]:
+    def _as_drawn(self, rows: np.ndarray, n_batches: int) -> Iterator[_Batch]:
         """Iterate over the batches of a window, whose rows come as they are drawn."""
         event = self.dataset.event[rows]
         for places in deal(event, n_batches, self.generator if self.shuffle else None):
-            if y is not None and y.has_risk_sets and not event[places].any():
-                self.n_skipped += 1
-                continue
             drawn = torch.from_numpy(rows[places])
-            yield drawn, None if y is None else y.take(drawn)
+            yield drawn, self.dataset.target_of(drawn)
 
-    def _in_order(self, rows: np.ndarray, n_batches: int, y: Target) -> Iterator[_Batch]:
+    def _of_window(self, rows: Tensor, n_batches: int) -> Iterator[_Batch]:
         """Iterate over the batches of a window, whose rows come in the order of the risk sets."""
-        in_window = y.take(torch.from_numpy(rows))
-        if in_window.order is not None:
-            rows = rows[in_window.order.numpy()]
-            in_window = y.take(torch.from_numpy(rows))
-        event = in_window["event"].numpy()
-        if not event.any():
+        window = self.dataset.select(rows)
+        if not window.event.any():
             self.n_skipped += n_batches
             return
-        drawn = deal(event, n_batches, self.generator)
-        batches = [torch.from_numpy(np.sort(places)) for places in drawn if event[places].any()]
-        self.n_skipped += n_batches - len(batches)
-        targets = in_window.split(torch.cat(batches), [len(batch) for batch in batches])
-        for places, target in zip(batches, targets, strict=True):
-            yield torch.from_numpy(rows)[places], target
+        for places, target in self._laid_out(EpochsAhead(window), n_batches):
+            yield rows[places], target
+
+    def _laid_out(self, ahead: EpochsAhead, n_batches: int) -> Sequence[_Batch]:
+        """Return the batches of an epoch, all with an event, and count those that have none."""
+        epoch = ahead.next(self.generator, n_batches, shuffle=self.shuffle)
+        self.n_skipped += n_batches - len(epoch.batches)
+        return epoch.batches
 
     @property
     def _per_window(self) -> int:

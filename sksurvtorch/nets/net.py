@@ -139,8 +139,6 @@ class SurvivalNet(NeuralNet):
         accelerator: Any = None,
     ) -> None:
         """Train for some more epochs, with settings of this training only."""
-        if not self.initialized_:
-            self.initialize()
         self._set_up(training)
         trainer = self
         if accelerator is not None:
@@ -286,10 +284,11 @@ class SurvivalNet(NeuralNet):
             losses.append(loss.item() if loss.device.type == "cpu" else loss)
             self.notify("on_batch_end", batch=batch, training=training, **step)
         rows = self.history[-1]["batches"][-len(losses) :]
-        if isinstance(losses[0], Tensor):
-            losses = torch.stack(losses).tolist()
-        for row, loss in zip(rows, losses, strict=True):
-            row[prefix + "_loss"] = loss
+        on_device = isinstance(losses[0], Tensor)
+        # Callbacks decide by the losses of the first process in all of them.
+        values = torch.stack(losses) if on_device else torch.tensor(losses, dtype=torch.float64)
+        for row, value in zip(rows, self.group.of_first(values).tolist(), strict=True):
+            row[prefix + "_loss"] = value
         self.history.record(prefix + "_batch_count", len(losses))
 
     def _validate(self, iterator: Any, **fit_params: Any) -> dict[str, Tensor]:
@@ -306,13 +305,15 @@ class SurvivalNet(NeuralNet):
         return {"loss": loss, "y_pred": y_pred}
 
     def get_iterator(self, dataset: Any, training: bool = False) -> Any:
-        """Return the batches of a dataset."""
+        """Return the batches of a dataset; all processes draw them as the first one would."""
         if isinstance(dataset, torch.utils.data.Subset):  # as skorch's ValidSplit makes them
             whole: Any = dataset.dataset
             dataset = whole.select(torch.from_numpy(np.sort(dataset.indices)))
         iterator = super().get_iterator(dataset, training=training)
         if training:
             self.train_batches_ = iterator
+            if isinstance(iterator, BatchLoader):
+                iterator.draw_as_first(self.group)
         return iterator
 
     def on_train_begin(self, net: Any, X: Any = None, y: Any = None, **kwargs: Any) -> None:

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from sksurvtorch._processes import Group
+from sksurvtorch._processes import Processes
 from sksurvtorch._validation import check_columns
 from sksurvtorch.functional import BreslowBaseline, RiskSets, breslow_baseline
 from sksurvtorch.losses import CoxPHLoss, MomentumLoss
@@ -45,15 +45,6 @@ class Target(Mapping[str, Tensor], ABC):
     @abstractmethod
     def loss(self, criterion: Criterion, output: Output, device: Device) -> Tensor:
         """Return the loss of an output for all rows; a net has its batches on `device`."""
-
-    def breslow_baseline(self, log_hazard_ratio: Tensor) -> BreslowBaseline:
-        """Return the baseline hazard of a Cox model, given the log hazard ratio of all rows."""
-        columns: dict[str, Any] = self.columns
-        return breslow_baseline(log_hazard_ratio, **columns)
-
-    def split(self, index: Tensor, sizes: Sequence[int]) -> Sequence[Target]:
-        """Return the targets of several batches, whose rows stand behind each other in `index`."""
-        return [self.take(rows) for rows in index.split(list(sizes))]
 
     def to(self, device: torch.device) -> Target:
         """Return this target, on `device` where it is better moved once than batch by batch."""
@@ -138,8 +129,8 @@ class RiskSetTarget(Target):
         """Return the target of some rows."""
         return RiskSetTarget(self.risk_sets.take(rows))
 
-    def split(self, index: Tensor, sizes: Sequence[int]) -> Sequence[Target]:
-        """Return the targets of several batches, all laid out in one pass."""
+    def split(self, index: Tensor, sizes: Sequence[int]) -> list[RiskSetTarget]:
+        """Return the targets of several batches, whose rows stand behind each other in `index`."""
         return [RiskSetTarget(risk_sets) for risk_sets in self.risk_sets.split(index, sizes)]
 
     def to(self, device: torch.device) -> RiskSetTarget:
@@ -194,9 +185,8 @@ class UnsortedTarget(RiskSetTarget):
 
     def breslow_baseline(self, log_hazard_ratio: Tensor) -> BreslowBaseline:
         """Return the baseline hazard; rows are sorted only if there is late entry."""
-        if "entry" in self:
-            return super().breslow_baseline(log_hazard_ratio)
-        return Target.breslow_baseline(self, log_hazard_ratio)
+        columns: dict[str, Any] = self.columns
+        return breslow_baseline(log_hazard_ratio, **columns)
 
     def take(self, rows: Tensor) -> UnsortedTarget:
         """Return the target of some rows."""
@@ -213,10 +203,10 @@ class Spread:
 
     counts: Sequence[int]  # number of rows that each process holds
     place: Tensor  # (n_samples,) of each row, among the gathered ones
-    group: Group
+    group: Processes
 
     @classmethod
-    def of(cls, places: Tensor, counts: Sequence[int], group: Group) -> Spread:
+    def of(cls, places: Tensor, counts: Sequence[int], group: Processes) -> Spread:
         """Return it for rows given by their places, where each process holds `counts` of all."""
         ends = torch.tensor(counts).cumsum(0)
         owner = torch.searchsorted(ends, places, right=True)

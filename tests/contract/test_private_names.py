@@ -96,8 +96,6 @@ TABLE = [
     ("skorch.hf:AccelerateMixin", "_initialize_accelerator", takes("self"), "overridden"),
     ("skorch.hf:AccelerateMixin", "_unwrap_accelerator", takes("self"), "undoes the one above"),
     ("skorch.hf:AccelerateMixin()", "_wrapped_with_accelerator", equals(False), "read and set"),
-    ("skorch.callbacks:PrintLog", "_sink", takes("self", "text", "verbose"), "overridden"),
-    ("skorch.callbacks:EarlyStopping", "_sink", takes("self", "text", "verbose"), "overridden"),
     ("accelerate:Accelerator()", "_models", holds_one, "emptied after a fit"),
     ("accelerate:Accelerator()", "_optimizers", holds_one, "emptied after a fit"),
 ]  # fmt: skip

@@ -38,15 +38,15 @@ def test_of_several_events_between_two_times_the_last_counts():
 def test_a_hazard_ratio_multiplies_the_cumulative_hazard_of_its_stratum():
     stratum, hazard_ratio = np.array([1, 0, 1]), np.array([1.0, 2.0, 3.0])
     expected = hazard_ratio[:, None] * np.array(CUMULATIVE_HAZARD)[stratum]
-    values = STEPS.cumulative_hazard(np.log(hazard_ratio), stratum, TIMES)
+    values = STEPS.over_time(np.log(hazard_ratio), stratum, TIMES, survival=False)
     np.testing.assert_allclose(values, expected, 1e-14)
-    values = STEPS.survival(np.log(hazard_ratio), stratum, TIMES)
+    values = STEPS.over_time(np.log(hazard_ratio), stratum, TIMES, survival=True)
     np.testing.assert_allclose(values, np.exp(-expected), 1e-14)
 
 
 def test_times_may_come_in_any_order_and_twice():
     times = [5, 0, 4, 2, 0]
-    values = STEPS.cumulative_hazard(SAME_HAZARD, EACH, TIMES[times])
+    values = STEPS.over_time(SAME_HAZARD, EACH, TIMES[times], survival=False)
     np.testing.assert_allclose(values, np.array(CUMULATIVE_HAZARD)[:, times], 1e-15)
 
 
@@ -88,8 +88,8 @@ def test_pieces_and_shared_tables_do_not_change_values(shared, monkeypatch):
     one_by_one = [
         np.concatenate(
             [
-                STEPS.survival(eta, code, TIMES)[0],
-                STEPS.cumulative_hazard(eta, code, TIMES)[0],
+                STEPS.over_time(eta, code, TIMES, survival=True)[0],
+                STEPS.over_time(eta, code, TIMES, survival=False)[0],
                 STEPS.restricted_mean(eta, code, TIMES),
             ]
         )
@@ -98,8 +98,8 @@ def test_pieces_and_shared_tables_do_not_change_values(shared, monkeypatch):
     monkeypatch.setattr(_functions, "_PIECE", 3 * len(TIMES))
     monkeypatch.setattr(_baseline, "_SHARED", shared)
     made = [
-        STEPS.survival(log_hazard_ratio, stratum, TIMES),
-        STEPS.cumulative_hazard(log_hazard_ratio, stratum, TIMES),
+        STEPS.over_time(log_hazard_ratio, stratum, TIMES, survival=True),
+        STEPS.over_time(log_hazard_ratio, stratum, TIMES, survival=False),
         STEPS.restricted_mean(log_hazard_ratio, stratum, TIMES)[:, None],
     ]
     np.testing.assert_allclose(np.hstack(made), one_by_one, 1e-14)
@@ -116,7 +116,7 @@ def test_a_table_has_the_strata_of_a_few_pieces(monkeypatch):
         "table",
         lambda self, strata, times: asked.append(strata.tolist()) or table(self, strata, times),
     )
-    STEPS.survival(np.zeros(5), np.array([2, 0, 0, 0, 1]), TIMES)
+    STEPS.over_time(np.zeros(5), np.array([2, 0, 0, 0, 1]), TIMES, survival=True)
     assert asked == [[0, 2], [0], [1]]
 
 

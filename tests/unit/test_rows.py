@@ -103,7 +103,7 @@ def test_all_rows(way, rows, chosen):
 @every_way
 @pytest.mark.parametrize("some", [[0, 2, 5, 8], []], ids=["some", "none"])
 def test_copies_in_memory(way, some, rows, chosen):
-    copied = rows.into_memory(torch.tensor(some, dtype=torch.int64))
+    copied = rows.select(torch.tensor(some, dtype=torch.int64)).into_memory()
     assert copied.in_memory
     assert len(copied) == len(some)
     np.testing.assert_array_equal(copied.whole(), X[held(way, chosen[some])].reshape(-1, 3))

@@ -75,8 +75,8 @@ class Rows(ABC):
         return self
 
     @abstractmethod
-    def into_memory(self, rows: Tensor) -> Rows:
-        """Return some rows, whose numbers ascend, in memory."""
+    def into_memory(self) -> Rows:
+        """Return these rows in the memory of the process that holds each."""
 
     def __len__(self) -> int:
         return self.shape[0]

@@ -70,9 +70,7 @@ def is_mapped(X: Any) -> bool:
 
 def _map_below(array: np.ndarray) -> mmap.mmap | None:
     """Return the map of a file that an array lies in, or None."""
-    base: Any = array
-    while isinstance(base, np.ndarray):
-        base = base.base
+    *_, base = _bases(array)
     return base if isinstance(base, mmap.mmap) else None
 
 
@@ -85,9 +83,13 @@ def _places(rows: np.ndarray) -> np.ndarray | slice:
 
 def _is_private(array: np.ndarray) -> bool:
     """Whether changes of a map stay in memory, as far as is known."""
-    base: Any = array
-    while isinstance(base, np.ndarray):
-        if isinstance(base, np.memmap):
-            return bool(base.mode == "c")
-        base = base.base
-    return True
+    maps = [base for base in _bases(array) if isinstance(base, np.memmap)]
+    return not maps or bool(maps[0].mode == "c")
+
+
+def _bases(array: Any) -> Iterator[Any]:
+    """Iterate over an array, what it is a view of, and so on down to the owner of the memory."""
+    yield array
+    while isinstance(array, np.ndarray):
+        array = array.base
+        yield array

@@ -55,9 +55,9 @@ class MemoryRows(Rows):
 
     for_callbacks = whole
 
-    def into_memory(self, rows: Tensor) -> Rows:
-        """Return some rows, whose numbers ascend; these rows themselves if they are all."""
-        return self if len(rows) == len(self) else self.select(rows)
+    def into_memory(self) -> Rows:
+        """Return these rows."""
+        return self
 
     def to(self, device: torch.device) -> Rows:
         """Return these rows on `device`, or where they are if they do not fit there."""

@@ -9,7 +9,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from sksurvtorch._processes import Group
+from sksurvtorch._processes import Group, Processes
 from sksurvtorch.nets.rows.base import Numbers, Rows
 from sksurvtorch.nets.target import Spread, SpreadTarget, Target
 
@@ -23,13 +23,15 @@ class SpreadRows(Rows):
         The rows that this process has.
     counts : sequence of int
         Number of rows that each process has.
-    group : Group
+    group : Processes
         The processes.
     in_memory : bool
         Whether all processes have their rows in memory.
     """
 
-    def __init__(self, here: Rows, counts: Sequence[int], group: Group, *, in_memory: bool) -> None:
+    def __init__(
+        self, here: Rows, counts: Sequence[int], group: Processes, *, in_memory: bool
+    ) -> None:
         self.here = here
         self.counts = counts
         self.group = group
@@ -77,12 +79,11 @@ class SpreadRows(Rows):
         """Return all rows that are held."""
         return self.here.whole() if self._subset is None else self.here.take(self._here())
 
-    def into_memory(self, rows: Tensor) -> Rows:
-        """Return some rows, whose numbers ascend, in the memory of the process that holds each."""
-        if self.in_memory and len(rows) == len(self):
+    def into_memory(self) -> Rows:
+        """Return these rows in the memory of the process that holds each."""
+        if self.in_memory:
             return self
-        spread = self.spread(rows)
-        here = self.here.into_memory(self._here(rows))
+        spread, here = self.spread(), self.here.select(self._here()).into_memory()
         return SpreadRows(here, spread.counts, self.group, in_memory=True).select(spread.place)
 
     def to(self, device: torch.device) -> Rows:
@@ -130,7 +131,7 @@ class SpreadRows(Rows):
 
 def pool(rows: Rows, columns: dict[str, Tensor], group: Group) -> tuple[Rows, dict[str, Tensor]]:
     """Return the rows of all processes, of which this one holds `rows`, and all their columns."""
-    if group.size == 1:
+    if not isinstance(group, Processes):
         return rows, columns
     dtypes = {name: column.dtype for name, column in columns.items()}
     said = group.exchange((len(rows), rows.in_memory, rows.shape[1:], dtypes))

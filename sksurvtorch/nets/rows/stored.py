@@ -80,9 +80,9 @@ class StoredRows(Rows):
         pieces = (torch.arange(start, min(start + size, n_rows)) for start in starts)
         return self.read(pieces, num_workers)
 
-    def into_memory(self, rows: Tensor) -> Rows:
-        """Return some rows, whose numbers ascend, in memory."""
-        return MemoryRows(self._load(rows))
+    def into_memory(self) -> Rows:
+        """Return a copy of these rows in memory."""
+        return MemoryRows(self._load(torch.arange(len(self))))
 
     def _load(self, rows: Tensor) -> Tensor:
         """Return some rows, read piece by piece."""
