@@ -83,9 +83,8 @@ def score(n: int, goal: float, against: bool) -> Row:
 
     work, needed = f"concordance index, n = {n:,}", sort["sort"]
     if not against:
-        return Row(
-            work, f"a limit of {goal:g} s", medians({"ours": ours}, 3)["ours"], goal, 1, needed, "sorts"
-        )
+        limit, seconds = f"a limit of {goal:g} s", medians({"ours": ours}, 3)["ours"]
+        return Row(work, limit, seconds, goal, 1, needed, "sorts")
 
     def theirs() -> tuple[float, ...]:
         return scikit_survival_concordance(event, when, risk)
