@@ -138,9 +138,9 @@ rounds in which the programs take turns. MiB: by how much one step raises the me
 process at its peak.
 
 {table}
-{gradient:.0f} MiB of the memory are the gradient of the prediction, which every program needs. With linear
-weights there is little else: all operations are applied to a block of the volume while it is in
-the cache. `weighting="dacapo"` runs DaCapo's operations in DaCapo's order, to be equal to the
+{gradient:.0f} MiB of the memory are the gradient of the prediction, which every program needs. With
+linear weights there is little else: all operations are applied to a block of the volume while it is
+in the cache. `weighting="dacapo"` runs DaCapo's operations in DaCapo's order, to be equal to the
 last bit, so it needs the same time and memory as DaCapo.
 """
 
