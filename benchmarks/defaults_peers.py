@@ -129,8 +129,8 @@ All learners get the same {n_folds} folds ({repeats} × 5 repeated cross-validat
 event) and the same preparation: imputation by the mean, one-hot encoding, `StandardScaler`. The
 concordance is Harrell's; the integrated Brier score is taken between the 10th and 90th percentile
 of the held-out times. The default values of this package were chosen on `whas500`, `gbsg2`,
-`veterans` and `aids`, but not on `rossi`, `lung` and `breast_cancer`. `whas500[:100]` is a sample of
-100 patients of `whas500`.
+`veterans` and `aids`, but not on `rossi`, `lung` and `breast_cancer`. `whas500[:100]` is a sample
+of 100 patients of `whas500`.
 
 The standard error of a difference is that of Nadeau and Bengio (2003, doi:10.1023/A:1024068626366)
 for cross-validation: the folds share training rows, so the usual one would be too small.
