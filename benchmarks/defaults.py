@@ -1,7 +1,7 @@
 """Choose and judge the default values: cross-validation against CoxPHSurvivalAnalysis.
 
 Run ``python benchmarks/defaults.py`` (half an hour or more on two cores); it writes ``defaults.md``
-beside itself. The candidates were compared on `TUNING`; `HELD_OUT` had no say in the choice.
+beside itself. The candidates were compared on `TUNING`; `HELD_OUT` was not used for the choice.
 """
 
 from __future__ import annotations
@@ -254,20 +254,20 @@ TUNING_TEXT = """## Data on which the values were chosen
 
 {repeats} × 5 repeated cross-validation, stratified by event.
 """
-HELD_OUT_TEXT = """## Data that had no say
+HELD_OUT_TEXT = """## Data that were not used for the choice
 
-The same on other data. `breast_cancer` has 198 patients and 80 features; CoxPH gets a ridge of 1
-there.
+The same comparison on other data sets. `breast_cancer` has 198 patients and 80 features; CoxPH gets
+a ridge penalty of 1 there.
 """
-NONLINEAR_TEXT = """## Where the truth is not linear
+NONLINEAR_TEXT = """## Simulated data with a log hazard ratio that is not linear
 
-How far the concordance on 4 000 new rows stays below that of the true risk: mean (and worst) of six
-simulations of ten features. Gaussian: a bump in two of them; interaction: 3 x₁x₂ + x₃.
+Gap: the concordance of the true risk on 4 000 new rows minus that of the model, mean (and largest)
+of six simulations with ten features. Gaussian: a bump in two of them; interaction: 3 x₁x₂ + x₃.
 """
-CANDIDATES_TEXT = """## Other values
+CANDIDATES_TEXT = """## Other values of the parameters
 
-One parameter changed at a time, 2 × 5 cross-validation on all but `flchain`; the gap is that of the
-Gaussian bump at n = 1 000, mean of four.
+One parameter changed at a time; 2 × 5 cross-validation on the first set of data without `flchain`.
+The gap is that of the Gaussian bump with n = 1 000, mean of four simulations.
 """
 TIME_TEXT = """## Time of a default fit
 

@@ -174,7 +174,7 @@ def main() -> None:
     print(text)
 
 
-TEXT = """# What momentum is worth
+TEXT = """# Concordance with and without momentum
 
 Written by `python benchmarks/momentum.py`.
 
@@ -186,7 +186,8 @@ and the network has two convolutions; `interaction` is simulated with the log ha
 3 x₁x₂ + x₃. Adam, learning rate 0.001, `alpha=10`.
 
 *Without* is `momentum=False`; *target* and *online* are the two networks of `momentum=True`, of
-which the target predicts. *Passes* tells how often the average covers the training data at the end.
+which the target predicts. *Passes* is the number of passes over the training data that the average
+covers at the end.
 ± is the standard error of the difference, over the same splits and first weights.
 
 ## Learning rate that falls along a cosine (the default)

@@ -117,7 +117,7 @@ def main() -> None:
     print(text)
 
 
-TEXT = """# What a step of momentum costs
+TEXT = """# Time of a training step with momentum
 
 Written by `python benchmarks/momentum_speed.py`. Microseconds, median, one thread; batches of 256,
 a bank of 8 192 rows, Adam. The programs take turns, five steps each (torchsurv one). *Plain* is a

@@ -129,7 +129,7 @@ def main() -> None:
     print(text)
 
 
-TEXT = """# What a segmentation loss costs
+TEXT = """# Time and memory of the segmentation losses
 
 Written by `python benchmarks/segmentation.py`. A loss and its gradient on a prediction of
 1 × 20 × 128 × 128 × 128 in float32, with weights of 0 and 1, one thread. *DaCapo* are the classes
@@ -138,10 +138,10 @@ rounds in which the programs take turns. MiB: by how much one step raises the me
 process at its peak.
 
 {table}
-Of the memory {gradient:.0f} MiB are the gradient of the prediction, which nobody can do without.
-With linear weights there is little else: a block of the volume goes through all steps while it is
-in the cache. `weighting="dacapo"` runs DaCapo's operations in DaCapo's order, as the last bit needs
-it, so it takes what DaCapo takes.
+{gradient:.0f} MiB of the memory are the gradient of the prediction, which every program needs. With
+linear weights there is little else: all operations are applied to a block of the volume while it is
+in the cache. `weighting="dacapo"` runs DaCapo's operations in DaCapo's order, to be equal to the
+last bit, so it needs the same time and memory as DaCapo.
 """
 
 if __name__ == "__main__":

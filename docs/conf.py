@@ -85,7 +85,10 @@ html_theme_options = {
     "footer_end": [],
     "secondary_sidebar_items": ["page-toc"],
 }
-alone = "index getting_started how_do_i moving design changelog contributing"
+alone = (
+    "index getting_started how_do_i moving what_it_does_not_do glossary design references "
+    "changelog contributing"
+)
 html_sidebars = {page: [] for page in alone.split()}  # nothing stands beside them
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True

@@ -2,8 +2,8 @@
 Data-parallel training
 ======================
 
-Does a fit in several processes, each of which holds a part of the rows, give the model of one
-process? Run it alone, and then in two processes::
+Does a fit in several processes, each with a part of the rows, give the same model as in one
+process? Run the script in one process, and then in two::
 
     python data_parallel.py
     torchrun --nproc_per_node 2 data_parallel.py
@@ -24,7 +24,7 @@ from sksurvtorch import CoxNNRegressor
 n_processes, rank = int(os.environ.get("WORLD_SIZE", 1)), int(os.environ.get("RANK", 0))
 
 # %%
-# Each process would read a part of its own; here all read the same file and keep their share.
+# In practice each process would read its own part; here all read the same data and keep a part.
 X, y = load_flchain()
 X = pd.get_dummies(X.drop(columns="chapter"), dtype=float)
 X_train, X_test, y_train, y_test = train_test_split(X, y, random_state=0)
@@ -33,8 +33,8 @@ share = np.array_split(np.arange(len(X_train)), n_processes)[rank]
 X_share, y_share = X_train.iloc[share], y_train[share]
 
 # %%
-# `batch_size` is that of a process. With 512 rows in all of them the model does not depend on their
-# number, up to rounding.
+# `batch_size` is per process. With 512 rows in total, the model does not depend on the number of
+# processes, up to rounding.
 model = CoxNNRegressor(
     accelerator="auto", batch_size=512 // n_processes, max_epochs=20, random_state=0
 )

@@ -2,12 +2,12 @@
 Data that are larger than memory: Parquet and .npy
 ==================================================
 
-Rows may stay in their file. Here they are written to a Parquet file, of which a small torch dataset
-reads one group of rows after the other, and to a `.npy` file, which is mapped into memory. One
-epoch is trained with each, and with the same array in memory, and the peaks of memory are compared.
+Rows can stay in their file. Here they are written to a Parquet file, which a small torch dataset
+reads by groups of rows, and to a `.npy` file, which is memory-mapped. One epoch is trained with
+each, and with the same array in memory, and the peaks of memory are compared.
 
-pyarrow has to be installed. A number behind the name of the script is the number of rows, in place
-of a million.
+Needs ``pip install pyarrow``. The script takes the number of rows as an argument; the default is a
+million.
 """
 
 import sys

@@ -2,9 +2,9 @@
 What does the network use?
 ==========================
 
-A network has no coefficients to read. Ask it instead: how much worse does it rank people when a
-column is shuffled, how does the predicted hazard change along a column, and what makes the hazard
-of one person high? The networks here are regressors, so the tools of `sklearn.inspection` apply.
+A network has no coefficients to read. Other questions can be answered: how much worse does it rank
+people when a column is shuffled, how does the predicted hazard change with a column, and what makes
+the hazard of one person high? The estimators are regressors, so `sklearn.inspection` can be used.
 """
 
 import matplotlib.pyplot as plt
@@ -52,9 +52,9 @@ print(f"{len(y_test)} people held out, {y_test['event'].sum()} of them have died
 # %%
 # A network and a linear model
 # ----------------------------
-# Explaining a model is worth the effort if it predicts. The linear Cox model is the same estimator
-# without hidden layers. The standard error of the difference is from a bootstrap of the held-out
-# people.
+# Explaining a model is only worthwhile if it predicts well. The linear Cox model is the same
+# estimator without hidden layers. The standard error of the difference is from a bootstrap of the
+# held-out people.
 
 models = {
     "linear": CoxNNRegressor(hidden_layer_sizes=(), optimizer="lbfgs").fit(X_train, y_train),
@@ -82,9 +82,9 @@ print(f"difference {network - linear:+.4f}, bootstrap standard error {error:.4f}
 # %%
 # Permutation importance
 # ----------------------
-# How much of the held-out concordance is lost when a column is shuffled. What the network reads
-# from two columns that move together, as kappa and lambda do, is shared between them: each can
-# stand in for the other. So they are shuffled together too.
+# How much of the held-out concordance is lost when a column is shuffled. If two columns are
+# correlated, as kappa and lambda are, one can replace the other, so the loss for each is small. So
+# they are also shuffled together.
 
 
 def importance(model, columns, n_repeats=20):
@@ -112,9 +112,9 @@ for column in order:
 print("± is the standard deviation over 20 shuffles.")
 
 # %%
-# Age is most of what both models rank by. The two proteins are worth more together than the sum of
-# what each loses by itself, which is how shared information looks. The models differ in creatinine:
-# the linear one makes nothing of it, though that does not mean that there is nothing in it.
+# Both models rank mostly by age. Shuffling both proteins loses more than the sum of the losses of
+# each, as expected for columns with shared information. The models differ in creatinine: it has no
+# effect in the linear model, which does not mean that it has no effect at all.
 
 # %%
 # Partial dependence
@@ -133,14 +133,14 @@ for name, model in models.items():
     print(f"{name:24}" + "".join(f"{each:+8.2f}" for each in along - along[1]))
 
 # %%
-# To the network the hazard is lowest near 1 mg/dL, and both more and less are worse. With people on
-# both sides of it a straight line is nearly level: so the linear model found nothing.
+# In the network the hazard is lowest near 1 mg/dL, and higher both above and below. With people on
+# both sides, a straight line is nearly level: this is why the linear model found no effect.
 #
-# In the picture thin lines are single people (individual conditional expectation), the thick line
-# is their mean. All start at 0, so a height is the log hazard ratio to the left end. Where thin
-# lines are not parallel the column interacts with others. The ticks at the bottom are the tenths of
-# the data: beyond the last one there are few people, and the lines say more about the model than
-# about them. Age has a scale of its own.
+# In the picture thin lines are single people (individual conditional expectation), and the thick
+# line is their mean. All start at 0, so a height is the log hazard ratio relative to the left end.
+# If thin lines are not parallel, the column interacts with others. The ticks at the bottom are the
+# deciles of the data: beyond the last one there are few people, and the lines are mostly
+# extrapolation. Age has its own scale.
 
 columns = ["age", "creatinine", "kappa", "lambda"]
 units = ["years", "mg/dL", "mg/dL", "mg/dL"]
@@ -197,9 +197,10 @@ print("\nImportances and partial dependence: plot_explain.png")
 # computes them exactly, for all subsets of the columns. Of the held-out people below 60 this is the
 # one with the highest predicted hazard.
 #
-# Such a person is an extreme one. The creatinine of 8.6 mg/dL is four times what 99 % of the people
-# have at most, and each protein more than twice: the network extrapolates. The values explain what
-# the model does, not whether it is right, and not what would happen if creatinine were lowered.
+# This person is extreme. The creatinine of 8.6 mg/dL is four times the 99 % quantile, and each
+# protein is more than twice its quantile, so the network extrapolates. The values explain what the
+# model does. They do not show whether it is right, nor what would happen if creatinine were
+# lowered.
 
 young = X_test[X_test["age"] < 60]
 person = young.iloc[[models["network"].predict(young).argmax()]]

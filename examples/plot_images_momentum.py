@@ -2,9 +2,9 @@
 Survival from images in small batches
 =====================================
 
-Does momentum help a convolutional network that sees only a few images at a time? Of four images in
-a batch, an event is compared with three others at most. With ``momentum=True`` the risk sets span
-the last ten batches too, and a running average of the network predicts.
+Does momentum help a convolutional network that is trained in batches of a few images? In a batch of
+four, an event is compared with at most three others. With ``momentum=True`` the risk sets also
+contain the last ten batches, and a running average of the network predicts.
 """
 
 import matplotlib.pyplot as plt
@@ -74,10 +74,10 @@ class ConvNet(nn.Module):
 # %%
 # With and without momentum
 # -------------------------
-# Both get the same images, first weights and number of optimizer steps, 540: one pass over the data
-# in batches of 2 is as many steps as two passes in batches of 4 or eight in batches of 16. Each
-# seed draws new times, a new split and new weights. The concordance of the digit itself is that of
-# the true hazard ratio, which no network should be expected to exceed.
+# Both get the same images, initial weights and number of optimizer steps, 540. So one pass over the
+# data in batches of 2 has as many steps as two passes in batches of 4, or eight in batches of 16.
+# Each seed draws new times, a new split and new weights. The concordance of the digit itself is
+# that of the true hazard ratio, which no network should be expected to exceed.
 
 seeds = range(5)
 n_epochs = {2: 1, 4: 2, 16: 8}
@@ -113,22 +113,23 @@ for size in n_epochs:
 print(f"the digit itself: {np.mean(limit):.3f}")
 
 # %%
-# In batches of 2 and of 4 momentum is ahead by about 0.01. This is between two and three standard
-# errors, and with five pairs it takes 2.8 to rule out chance at the 5 % level; the longer runs of
+# In batches of 2 and of 4 momentum is better by about 0.01. This is between two and three standard
+# errors; with five pairs, significance at the 5 % level needs 2.8. The longer runs of
 # ``benchmarks/momentum.py`` found 0.006 ± 0.002 at batches of 4. In batches of 16 there is no
-# difference beyond chance: fifteen others are most of what a large risk set is worth.
+# difference beyond chance: risk sets of 16 are nearly as good as large ones.
 #
-# A larger batch does more than momentum: from 4 images to 16 the concordance rises by 0.03 without
-# it, though in as many steps the network also sees four times as many images. Momentum is for
-# images so large that the memory has no room for such a batch.
+# A larger batch has more effect than momentum: from 4 images to 16 the concordance rises by 0.03
+# without momentum, although the network also sees four times as many images in the same number of
+# steps. Momentum is for images so large that memory does not allow such a batch.
 
 # %%
 # What the network has learned
 # ----------------------------
-# The last model, trained in batches of 16 with momentum. Above, held-out images from the lowest to
-# the highest predicted risk, row by row. Below on the right, the predictions for each digit, beside
-# the line that the times were drawn from. The level of a log hazard ratio has no meaning, so both
-# have mean 0. The predictions rise with the digit, less steeply than the truth at the upper end.
+# The last model was trained in batches of 16 with momentum. Above are held-out images from the
+# lowest to the highest predicted risk, row by row. Below on the right are the predictions for each
+# digit, and the line from which the times were drawn. The level of a log hazard ratio has no
+# meaning, so both have mean 0. The predictions rise with the digit, less steeply than the truth at
+# the upper end.
 
 log_hazard_ratio = model.predict(X_test)
 log_hazard_ratio -= log_hazard_ratio.mean()

@@ -61,7 +61,7 @@ print(f"{len(y_test)} people held out, {y_test['event'].sum()} of them have died
 # %%
 # The network
 # -----------
-# Each group becomes a point in the plane, which is learned, and goes through two hidden layers
+# Each group is embedded as a learned point in the plane, which goes through two hidden layers
 # together with the numbers. The last layer has no bias: a constant added to the log hazard ratio
 # changes nothing.
 
@@ -96,10 +96,10 @@ class OneArrayNet(GroupNet):
 # %%
 # A plain skorch net
 # ------------------
-# The criterion is the loss, the target is `sksurvtorch.nets.survival_target`, X is a dictionary
-# with the names of the inputs. A fifth of the rows is set aside: the learning rate falls when the
-# loss over them does not, and in the end the best weights are restored. These rows are one batch,
-# so that their loss is the partial likelihood of all of them.
+# The criterion is the loss, the target is made by `sksurvtorch.nets.survival_target`, and X is a
+# dictionary with the names of the inputs. A fifth of the rows is a validation set: the learning
+# rate falls when the loss on it does not, and in the end the best weights are restored. The
+# validation rows are one batch, so their loss is the partial likelihood of all of them.
 
 learning = {
     "optimizer": torch.optim.Adam,
@@ -181,9 +181,9 @@ def fit_estimator(seed):
 # %%
 # Four seeds each
 # ---------------
-# A seed draws the first weights, the batches and the rows that are set aside; the people held out
-# are the same for all. The built-in network, which takes the group as a number, shows what the
-# embedding is worth.
+# A seed determines the initial weights, the batches and the validation rows; the held-out people
+# are the same for all. The built-in network, which takes the group as a number, shows the benefit
+# of the embedding.
 
 
 def concordances(risk_scores, rows=slice(None)):
@@ -222,11 +222,11 @@ for name in ("NeuralNet", "SurvivalNet", "CoxNNRegressor"):
     print(f"{name:20}{difference:+12.4f} ± {np.std(errors, ddof=1):.4f}")
 
 # %%
-# With the same network the three ways are within chance of each other: their means are 0.0025 apart
-# at most, and a seed is worth 0.002 to 0.004. The built-in network is ahead of them by 0.003 to
-# 0.006, about two to three standard errors, and hardly differs between seeds: it starts from the
-# penalised linear model, and it takes the group as a number, so it knows the order. The embedding
-# gains nothing here. It is for categories that have no order.
+# With the same network the three ways are within chance of each other: their means differ by at
+# most 0.0025, and the standard deviation over seeds is 0.002 to 0.004. The built-in network is
+# better by 0.003 to 0.006, about two to three standard errors, and hardly differs between seeds: it
+# starts from the penalised linear model, and it takes the group as a number, so it knows the order.
+# The embedding has no benefit here. It is for categories that have no order.
 
 # %%
 # Survival curves
@@ -264,16 +264,16 @@ for k in shown:
     print(f"group {k + 1:<16}{predicted:10.3f}{interval:>32}")
 
 # %%
-# Groups 1 and 5 are well within the interval, group 10 is predicted to live a little longer than
-# the interval has it. One in twenty would be outside by chance, so this one may be too.
+# Groups 1 and 5 are well within the interval; the predicted survival of group 10 is a little above
+# it. One in twenty would be outside by chance, so this may be chance too.
 #
-# The learned effect of a group is the mean prediction over the people held out, if all of them were
-# in that group. Nobody has told the network that the groups have an order. With every seed group 10
-# is the worst; the order in the middle differs from seed to seed, and nothing should be read into
-# it.
+# The learned effect of a group is the mean prediction over the held-out people, if all of them were
+# in that group. The network does not know that the groups have an order. With every seed group 10
+# has the highest hazard; the order in the middle differs between seeds and should not be
+# interpreted.
 #
-# In the picture the loss over the batches is the lower one since their risk sets are smaller: it
-# cannot be compared with that over the rows set aside, which has larger ones.
+# In the picture the loss over the batches is lower because their risk sets are smaller: it cannot
+# be compared with the validation loss, which has larger risk sets.
 
 effect = np.array(
     [

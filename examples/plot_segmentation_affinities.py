@@ -2,9 +2,9 @@
 Affinities from images annotated in part
 ========================================
 
-Cut images of cells that touch into one object for each cell, with a small network that predicts
+Segment images of touching cells into one object for each cell, with a small network that predicts
 affinities: whether two pixels belong to the same cell. Only 40 % of the pixels are annotated, so
-weights tell the loss which ones count. A second network shows what happens if they are ignored.
+weights tell the loss which ones to use. A second network shows what happens if they are ignored.
 """
 
 import warnings
@@ -91,9 +91,9 @@ for weighting in ("linear", "dacapo"):
 # Held-out images
 # ---------------
 # Both scores are 0 for a perfect segmentation. The mutex watershed joins a pair of pixels if its
-# affinity is above a half. The network that was told "not the same cell" for six pairs in ten
-# learns 0.4 times the affinity, and nearly nothing is joined. A threshold of 0.4 times a half mends
-# only a part of it.
+# affinity is above a half. The second network was trained with "not the same cell" for six pairs in
+# ten, so it predicts 0.4 times the affinity, and hardly any pixels are joined. Lowering the
+# threshold to 0.4 times a half corrects only a part of this.
 
 lower = [affinities_to_labels(each, offsets, threshold=0.2) for each in predicted["dacapo"]]
 segmented["dacapo, cut at 0.2"] = lower
@@ -108,8 +108,8 @@ for name, maps in predicted.items():
     print(f"{name:20}{maps[0, :2][inside].mean():20.2f}")
 
 # %%
-# The first image held out, and on the left one to learn from with the cells that are annotated.
-# Colors of a segmentation are those of the truth where a cell is found again.
+# The first held-out image, and on the left a training image with the annotated cells. Cells of a
+# segmentation have the color of the matching cell in the truth.
 
 
 def title(name):

@@ -2,8 +2,8 @@
 Cells and the distance to their borders
 =======================================
 
-Cut images of cells that touch into one object for each cell, with a small network that predicts two
-maps: where there is a cell (hot), and how far it is to the nearest border (distance).
+Segment images of touching cells into one object for each cell, with a small network that predicts
+two maps: where there is a cell (hot), and how far it is to the nearest border (distance).
 """
 
 import matplotlib.pyplot as plt
@@ -24,9 +24,9 @@ plt.switch_backend("Agg")  # a picture needs no screen
 # %%
 # The data and the target
 # -----------------------
-# The distance d to the nearest border, in pixels and negative in the background, becomes
-# tanh(d / 8): deep in a cell it need not be exact. Four pixels in five belong to a cell.
-# `balance_weights` gives cells and background an equal say in the first channel.
+# The distance d to the nearest border, in pixels and negative in the background, becomes tanh(d /
+# 8), because it need not be exact deep in a cell. Four pixels in five belong to a cell.
+# `balance_weights` gives cells and background the same total weight in the first channel.
 
 images, labels = simulate_cells(30, size=160, random_state=0)
 test_images, test_labels = simulate_cells(8, size=160, random_state=1)
@@ -73,8 +73,8 @@ for name in ("hot", "distance"):
 # %%
 # Held-out images
 # ---------------
-# Both scores are 0 for a perfect segmentation. Cells grow from where the distance is above 0.5,
-# more than four pixels from any border, downhill until they meet.
+# Both scores are 0 for a perfect segmentation. Cells start as the regions where the distance is
+# above 0.5, more than four pixels from any border, and grow downhill until they meet.
 
 predicted = net.predict(test_images)
 segmented = {
@@ -87,8 +87,8 @@ for name, found in segmented.items():
     print(f"{name:20}{error:20.3f}{variation:26.2f}")
 
 # %%
-# The first image held out. Colors of a segmentation are those of the truth where a cell is found
-# again. The terms of the loss are those on the images set aside, dashed those in training.
+# The first held-out image. Cells of a segmentation have the color of the matching cell in the
+# truth. Solid lines are the terms of the validation loss, dashed lines those of the training loss.
 
 
 def title(name):

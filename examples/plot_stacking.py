@@ -2,9 +2,9 @@
 Does stacking a network with a forest help?
 ===========================================
 
-A network and a random survival forest make different mistakes. A Cox model on top of their risk
-scores can weigh them against each other: is it better than the better of the two? And does it
-matter that `sksurv.meta.Stacking` learns these weights on the rows that the two have seen?
+A network and a random survival forest make different mistakes. A Cox model can combine their risk
+scores with a weight for each: is it better than the better of the two? And does it matter that
+`sksurv.meta.Stacking` learns these weights from the rows to which the two were fitted?
 """
 
 import matplotlib.pyplot as plt
@@ -47,8 +47,8 @@ print(f"{len(y)} patients, {y['event'].sum()} with an event")
 # fitted without its fold, learns the weights from these out-of-fold scores, and applies them to the
 # models of all rows.
 #
-# Both scores of risk go in as they are: the log hazard ratio of the network, and for the forest the
-# number of events that is expected if all were like this patient.
+# Both risk scores are used as they are: the log hazard ratio of the network, and for the forest the
+# number of events that is expected if all patients were like this one.
 
 base = [
     ("network", CoxNNRegressor(random_state=0)),
@@ -70,7 +70,7 @@ def concordance(y, risk_score):
 # %%
 # Ten splits
 # ----------
-# Three quarters of the patients to learn from, a quarter held out. A coefficient is given per
+# Three quarters of the patients are for training, a quarter is held out. Coefficients are per
 # standard deviation of a score, so that those of the two models can be compared.
 
 splitter = StratifiedShuffleSplit(10, test_size=0.25, random_state=0)
@@ -112,16 +112,16 @@ for name, rows in coefficients.items():
 print("± is the standard deviation over the splits.")
 
 # %%
-# On the rows of the fit the forest looks far better than the network, and most of that it owes to
-# having seen them. So in-sample scores give it all of the weight, and the network, which is a good
+# On the rows of the fit, the forest looks far better than the network, mostly because it was fitted
+# to them. So in-sample scores give it all of the weight, and give the network, which is a good
 # predictor, a negative coefficient. Out-of-fold scores use both.
 
 # %%
 # Held-out patients
 # -----------------
 # The splits share most of their rows, so the usual standard error of a mean over splits is too
-# small. That of Nadeau and Bengio (2003, https://doi.org/10.1023/A:1024068626366) adds the ratio of
-# the held-out rows to the others to one over the number of splits.
+# small. Nadeau and Bengio (2003, https://doi.org/10.1023/A:1024068626366) replace one over the
+# number of splits by its sum with the ratio of held-out to training rows.
 
 factor = (1 / len(scores) + len(test) / len(train)) ** 0.5
 differences = scores - scores[:, [names.index("forest")]]
@@ -135,11 +135,12 @@ error = factor * to_network.std(ddof=1)
 print(f"stacked, out-of-fold, less the network: {to_network.mean():+.4f} ± {error:.4f}")
 
 # %%
-# Does it help? Not here: with proper weights stacking is as good as the forest, the better of the
-# two, and so is the plain mean of the standardised scores. The differences are far within chance.
-# In-sample weights lose a little, between one and two standard errors, which may be chance too.
-# What stacking does is to spare the choice: out-of-fold weights end up beside the better model,
-# and above the network by more than two standard errors, without being told which one that is.
+# Does it help? Not here: with out-of-fold weights, stacking is as good as the forest, the better of
+# the two, and so is the mean of the standardised scores. The differences are within chance.
+# In-sample weights are a little worse, by between one and two standard errors, which may be chance
+# too. The benefit of stacking is that no choice is needed: without knowing which model is better,
+# out-of-fold weights give a result as good as the better model, and better than the network by more
+# than two standard errors.
 
 figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.4), layout="constrained")
 for x, rows in enumerate(coefficients.values()):

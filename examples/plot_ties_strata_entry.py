@@ -2,9 +2,9 @@
 What do ties, strata and late entry change?
 ===========================================
 
-Times are rounded, groups have hazards of their own, and people come under observation late. A Cox
-model has an option for each. What happens without it, in the coefficients of a linear model and in
-the predictions of a network?
+Times are rounded, groups have different baseline hazards, and people come under observation late.
+A Cox model has an option for each. What changes without it, in the coefficients of a linear model
+and in the predictions of a network?
 """
 
 import matplotlib.pyplot as plt
@@ -81,9 +81,9 @@ def row(coefs, errors):
 # %%
 # Ties
 # ----
-# Days are rounded up to months, years and five years: ever more deaths fall on one time. Breslow's
-# method compares each of them with all that die at that time, Efron's lets these leave the risk set
-# bit by bit.
+# Days are rounded up to months, years and five years, so that more and more deaths have the same
+# time. Breslow's method compares each of them with all that are at risk at that time; with Efron's
+# method the tied deaths leave the risk set in steps.
 
 rounding = {"days": 1, "months": 365.25 / 12, "years": 365.25, "5 years": 5 * 365.25}
 fits = {ties: [] for ties in ("efron", "breslow")}
@@ -97,18 +97,19 @@ for unit, length in rounding.items():
         print(f"{unit:12}{ties:9}{n_times:7d}" + row(*found[-1]))
 
 # %%
-# With days there are few ties, and the methods agree. The coarser the time, the more Breslow's
-# method draws the coefficients to 0. Of the light chains' effect it loses a standard error with 14
-# times, and more than four with three. Efron's method loses a quarter of one, and two: it mends the
-# ties, but not all that rounding takes away. All fits are of the same people, so these shifts are
-# not chance. With months either method will do.
+# With days there are few ties, and the methods agree. The coarser the times, the more Breslow's
+# method shrinks the coefficients towards 0. With 14 distinct times the effect of the light chains
+# is smaller by a standard error, with three by more than four. With Efron's method it is a quarter
+# of a standard error, and two: the method corrects for ties, but not for all that is lost by
+# rounding. All fits are of the same people, so these shifts are not chance. With months either
+# method is good enough.
 #
 # Late entry
 # ----------
-# Age may be the better time scale where it drives the hazard: people of the same age are compared,
-# and no form is assumed for its effect. They are then under observation from their age at the
-# sample on, and ``entry`` is that age. Without it they count as at risk before, at ages at which
-# nobody can have died who is in the data.
+# Age may be the better time scale if it has a strong effect on the hazard: people of the same age
+# are compared, and no form is assumed for its effect. They are then under observation from their
+# age at the sample on, and ``entry`` is that age. Without ``entry`` they count as at risk at
+# earlier ages, at which nobody in the data can have died.
 
 age = data["age"].to_numpy(dtype=float)
 y = Surv.from_arrays(event, age + years)
@@ -129,16 +130,16 @@ for name, (time, survival) in curves.items():
     print(f"{'Kaplan-Meier, ' + name:34}" + "".join(f"{value:9.3f}" for value in values))
 
 # %%
-# With ``entry`` the coefficients are close to those on the other time scale. Without it the light
-# chains lose two thirds of their effect, many standard errors: they are high in the old, and these
-# now count as survivors of all younger ages. Being a man gains for a similar reason, and survival
-# is far too high.
+# With ``entry`` the coefficients are close to those on the other time scale. Without it the effect
+# of the light chains is two thirds smaller, a difference of many standard errors: old people have
+# high values, and are counted as survivors of all younger ages. The effect of being a man is larger
+# for a similar reason, and survival is far too high.
 #
 # Strata
 # ------
-# With a stratum for each sex, women and men have baseline hazards of their own. The effect of sex
-# is no coefficient then, but a ratio that may change with age. The years in which the samples were
-# taken may be strata too.
+# With a stratum for each sex, women and men have different baseline hazards. The effect of sex is
+# then not a coefficient, but a ratio that may change with age. The years in which the samples were
+# taken can be strata too.
 
 print(f"\n{'age, with entry':34}" + "".join(f"{name:>18}" for name in of_age))
 print(f"{'no strata':34}" + row(*fit_linear(of_age, y, entry=age)))
@@ -167,10 +168,10 @@ for k, ratio in enumerate(men / women):
 print(f"change of its logarithm per decade {slope:.3f} ({np.sqrt(covariance[0, 0]):.3f})")
 
 # %%
-# The strata leave the coefficients where they were, within a standard error. Each interval
-# holds the ratio of the model without strata, exp(0.313) = 1.37. All the same the ratio falls from
-# decade to decade, and its slope is about twice its error: a hint that the hazards of women and men
-# are not proportional, and a reason to give them strata if they are to be predicted.
+# With strata the coefficients are the same within a standard error. Each interval contains the
+# ratio of the model without strata, exp(0.313) = 1.37. However, the ratio falls from decade to
+# decade, and its slope is about twice its error: a hint that the hazards of women and men are not
+# proportional, and a reason to use strata if hazards are to be predicted.
 #
 # A network that predicts
 # -----------------------
@@ -224,7 +225,7 @@ for name, value in zip(risk, gain(everybody), strict=True):
 print(f"difference, 95 % interval from a bootstrap: {low:.3f} to {high:.3f}")
 
 # %%
-# The network finds a little more than the linear model, but the interval begins at 0: a hint.
+# The network is slightly better than the linear model, but the interval starts at 0: a hint only.
 #
 # Survival over the next ten years is that up to the age in ten years, divided by that up to the age
 # now. It can be compared with Kaplan-Meier, in years since the sample.
@@ -259,10 +260,10 @@ for name, values in zip(
     print(f"{name:32}" + "".join(f"{value:9.3f}" for value in values))
 
 # %%
-# With ``entry`` the predictions hold at all ages. Without it they are too high by four to eleven
-# percentage points, and below the age of 80 outside the intervals: the model counts people as
-# followed from 50 on, and no network makes up for that. What matters here is ``entry``; strata
-# change little, and ties next to nothing as long as the days are known.
+# With ``entry`` the predictions are right at all ages. Without it they are too high by four to
+# eleven percentage points, and outside the intervals below the age of 80: the model counts people
+# as followed from 50 on, and no network can correct that. So ``entry`` is what matters here; strata
+# change little, and ties hardly anything as long as the days are known.
 
 figure, axes = plt.subplots(1, 3, figsize=(15, 5), layout="constrained")
 for shift, (ties, found) in zip((-0.06, 0.06), fits.items(), strict=True):

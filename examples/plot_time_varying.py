@@ -3,8 +3,8 @@ Covariates that change over time
 ================================
 
 Does a heart transplant lengthen life? Patients wait for one, and only those who live long enough
-get it. An analysis that looks at who was transplanted in the end credits the operation with the
-waiting. Rows from the start to the stop of a period, with ``entry``, do not.
+get it. An analysis that compares patients who ever had a transplant with the others counts the
+waiting time as survival after the operation. Start-stop rows, with ``entry``, avoid this.
 """
 
 import matplotlib.pyplot as plt
@@ -45,9 +45,9 @@ print(f"{y['event'].sum()} deaths in up to {y['time'].max():.0f} days from accep
 # Two analyses
 # ------------
 # With ``entry`` a row is at risk on (start, stop]: at each death a patient counts with the
-# covariates of that day. The naive analysis has one row for each patient, with ``transplant`` 1
-# for those who ever got one. In it they are at risk as transplanted from day 0, though nobody who
-# died before the operation could be in their group: that time is immortal.
+# covariates of that day. The naive analysis has one row for each patient, with ``transplant`` 1 for
+# those who ever had one. They are at risk as transplanted from day 0, though nobody who died before
+# the operation could be in their group. This is called immortal time bias.
 
 patients = rows.groupby("id").agg(
     {name: "last" for name in covariates} | {"stop": "last", "event": "last"}
@@ -86,8 +86,8 @@ for k, name in enumerate(covariates):
     print(line + "{:9.4f} ({:.4f})".format(*printed_by_r[name]))
 
 # %%
-# R's errors come from the curvature of the likelihood. The bootstrap assumes less, and is rough
-# with 100 draws.
+# R's errors come from the curvature of the likelihood. The bootstrap makes fewer assumptions, and
+# is imprecise with 100 draws.
 
 print("\nhazard after a transplant, as a multiple of that without, with a 95 % interval")
 for name, coefs in {"naive": naive, "start-stop": start_stop}.items():
@@ -95,17 +95,17 @@ for name, coefs in {"naive": naive, "start-stop": start_stop}.items():
     print(f"{name:12}{middle:6.2f}  ({low:.2f} to {high:.2f})")
 
 # %%
-# The naive analysis finds that a transplant divides the hazard by more than five, at more than five
-# standard errors. With the right risk sets nothing of it is left: the two hazards are estimated as
+# In the naive analysis a transplant divides the hazard by more than five, at more than five
+# standard errors. With the right risk sets there is no effect: the two hazards are estimated as
 # equal, though these data cannot exclude that one is nearly twice the other. The other coefficients
-# shift by less than two standard errors.
+# change by less than two standard errors.
 #
 # Choosing a model
 # ----------------
-# Split by patient, never by row: two rows of a patient are no independent samples, and a network
-# may recognise a patient whom it has seen. ``score``, Harrell's concordance, takes each row for a
-# subject that is followed from time 0, so it is of no use here. The partial likelihood of the
-# patients held out knows ``entry``.
+# Split by patient, never by row: two rows of a patient are not independent samples, and a network
+# may recognise a patient from the training data. ``score``, Harrell's concordance, treats each row
+# as a subject that is followed from time 0, so it cannot be used here. The partial likelihood of
+# held-out patients takes ``entry`` into account.
 
 
 def held_out_gain(model, random_state):
@@ -137,8 +137,8 @@ for name, model in candidates.items():
 
 # %%
 # The gains are small, and depend more on the split into folds than on the candidate. In each split
-# the penalty of 10 does better than none, and with it the network no better than the linear model;
-# but the four splits are of the same 75 deaths, so that is a hint and no proof.
+# the penalty of 10 is better than none, and with it the network is no better than the linear model;
+# but the four splits are of the same 75 deaths, so this is a hint and not a proof.
 #
 # What a prediction means
 # -----------------------
@@ -200,9 +200,9 @@ expected = hazard_of_rows(network, rows, times).sum()
 print(f"\n{expected:.3f} deaths expected, {y['event'].sum()} observed")
 
 # %%
-# The path has to be given, and to be possible. A patient with a transplant on day 30 is one who has
-# lived to day 30, so the curve after it is a statement on those. And whether covariates such as
-# these cause anything is not for the model to say: who is given a heart is not left to chance.
+# The path has to be known, and to be possible. A patient with a transplant on day 30 has lived to
+# day 30, so the curve after it is conditional on that. And a model cannot tell whether these
+# covariates are causes: who is given a heart is not left to chance.
 
 figure, axes = plt.subplots(1, 2, figsize=(11, 4.8), sharey=True, layout="constrained")
 colors = {"transplant": "#31688e", "waiting": "#d1495b"}

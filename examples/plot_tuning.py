@@ -1,10 +1,10 @@
 """
-Which network, judged by which score?
-=====================================
+Do different scores choose different networks?
+==============================================
 
-A search needs a score, and survival has several. Some look at the order of the risks alone, others
-at the probabilities too. Do they choose different networks, and does it matter on patients that
-none of them has seen?
+A search needs a score, and there are several for survival. Some depend on the order of the risks
+only, others also on the probabilities. Do they choose different networks, and does it matter for
+held-out patients?
 """
 
 import matplotlib.pyplot as plt
@@ -48,10 +48,10 @@ print(f"{len(y_test)} patients held out, {y_test['event'].sum()} of them with th
 # %%
 # The times
 # ---------
-# All three scores weight by the inverse of the chance of being still observed. It is learned from
-# the training part of a fold, so the times have to lie inside the follow-up of both parts of each
-# fold; else scikit-survival raises an error, which a search turns into a score of NaN. The number
-# still at risk should not be too small at the last of them either.
+# All three scores weight by the inverse of the probability of still being observed. It is estimated
+# from the training part of a fold, so the times have to be within the follow-up of both parts of
+# each fold; otherwise scikit-survival raises an error, which a search turns into a score of NaN.
+# There should also be enough subjects at risk at the last of the times.
 
 times = np.percentile(y_train["time"][y_train["event"]], np.arange(10, 91, 10))
 folds = list(StratifiedKFold(5, shuffle=True, random_state=0).split(X_train, y_train["event"]))
@@ -62,9 +62,10 @@ print(f"the shortest follow-up of a part of a fold ends after {shortest:.2f} yea
 # %%
 # Three searches
 # --------------
-# A scorer of scikit-survival is an estimator around the model whose ``score`` is another one. The
-# parameters of what is inside get the prefix ``estimator__``: here it is a pipeline whose last step
-# is called ``model``. Candidates are the linear model, and a network with more and more penalty.
+# A scorer of scikit-survival is an estimator that wraps the model and has another ``score``. The
+# parameters of the wrapped model get the prefix ``estimator__``; here it is a pipeline whose last
+# step is called ``model``. Candidates are the linear model, and networks with an increasing
+# penalty.
 
 columns = make_column_transformer(
     (StandardScaler(), make_column_selector(dtype_include="number")),
@@ -91,9 +92,8 @@ searches = {
 }
 
 # %%
-# The sign of the Brier score is turned round in a search, where more is better. Beside each mean of
-# the folds stands its standard error, too small if anything since the folds share their training
-# data.
+# A search uses the negative Brier score, so that higher is better. After each mean over the folds
+# is its standard error. It may be too small, because the folds share training data.
 
 sign = {"Concordance": 1, "AUC": 1, "Brier score": -1}
 by_fold = {
@@ -112,7 +112,7 @@ for k, candidate in enumerate(names):
 print("* chosen")
 
 # %%
-# Candidates are compared on the same folds, so a difference has an error of its own.
+# Candidates are compared on the same folds, so their differences have smaller standard errors.
 
 print(f"\n{'difference to chosen':22}" + "".join(f"{name:>17}" for name in searches))
 for k, candidate in enumerate(names):
@@ -123,12 +123,12 @@ for k, candidate in enumerate(names):
     print(line)
 
 # %%
-# All three choose a network with little penalty, though not quite the same, and none of them has a
-# reason to: from the linear model to a penalty of 10, the differences are hardly more than their
-# errors. Five folds of about 100 patients cannot tell such candidates apart. The scores disagree on
-# a penalty of 1000. By concordance and AUC it may be as good as any, by the Brier score it is worse
-# by more than three standard errors: the penalty shrinks all predictions towards each other, which
-# leaves their order nearly as it was, and makes the probabilities wrong.
+# All three choose a network with little penalty, though not the same one. None of these choices is
+# well founded: from the linear model to a penalty of 10, the differences are hardly more than their
+# errors. Five folds of about 100 patients cannot distinguish such candidates. The scores disagree
+# on a penalty of 1000. By concordance and AUC it may be as good as any other, by the Brier score it
+# is worse by more than three standard errors: the penalty shrinks all predictions towards each
+# other, which hardly changes their order, but makes the probabilities wrong.
 
 linear = clone(pipeline).set_params(model__hidden_layer_sizes=(), model__optimizer="lbfgs")
 linear.fit(X_train, y_train)
@@ -168,8 +168,8 @@ figure.savefig("plot_tuning.png", dpi=150)
 # %%
 # Held out
 # --------
-# The winners and the linear model, on the patients held out. Kaplan-Meier, one curve for all, shows
-# what the scores are without any covariate.
+# The chosen models and the linear model on the held-out patients. Kaplan-Meier, one curve for all,
+# shows the scores without any covariate.
 
 
 def judge(test, risk, survival):
@@ -206,10 +206,10 @@ for name in list(predicted)[2:]:
     print(f"{name:20}{line}")
 
 # %%
-# The networks that won are worse than the linear model here, by amounts that are within chance
-# again. So with 224 events the scores do choose different networks, but none that could be told
-# apart, and where differences are within their errors the simpler candidate is the better choice.
-# What differs is what a score can see. Concordance and AUC do not notice probabilities that are
-# wrong; if those are to be used, take the Brier score, or look at it too.
+# The chosen networks are worse than the linear model here, again within chance. So with 224 events
+# the scores choose different networks, but the data cannot tell these apart; if differences are
+# within their errors, choose the simpler candidate. The scores differ in what they measure.
+# Concordance and AUC do not depend on the probabilities; if you want to use probabilities, use the
+# Brier score, or look at it too.
 
 print("\nScores of the candidates: plot_tuning.png")

@@ -2,9 +2,9 @@
 Are predicted times calibrated?
 ===============================
 
-A Weibull model predicts more than an order of risks: survival at any time, medians and other
-quantiles. Whether they come true can be seen on people who were not in the training data, if
-censoring is treated with care. It also shows where times do not follow a Weibull distribution.
+A Weibull model predicts not only the order of risks but also survival at any time, medians and
+other quantiles. They can be checked on people who were not in the training data, if censoring is
+treated with care. The check also shows where times do not follow a Weibull distribution.
 """
 
 import matplotlib.pyplot as plt
@@ -63,8 +63,8 @@ print(f"\n{len(y_test)} people held out, {y_test['event'].sum()} of them have di
 # %%
 # Survival at some times
 # ----------------------
-# The mean predicted survival of a group should be its Kaplan-Meier estimate, up to the chance that
-# the 95 % interval shows: for everybody, and for the fifth with the highest predicted risk.
+# The mean predicted survival of a group should agree with its Kaplan-Meier estimate, within the 95
+# % interval: for everybody, and for the fifth with the highest predicted risk.
 
 
 def kaplan_meier(event, time, at):
@@ -96,21 +96,20 @@ of_highest = {name: survival[highest] for name, survival in predicted.items()}
 compare("... of the highest fifth of risk", y_test[highest], of_highest, times)
 
 # %%
-# From two to ten years both models are right within chance, for those at the highest risk too, and
-# at 13 years survival is predicted a trace too high. In the first year more people die than
-# predicted: at half a year and at one year the interval ends below both models. A Weibull hazard
-# with a shape above 1 starts at 0, and it takes more than a shape for each person to mend that.
-# Between the two models there is no difference that counts, though the shapes of the second differ
-# much.
+# From two to ten years both models are right within chance, also for the group at the highest risk.
+# At 13 years the predicted survival is slightly too high. In the first year more people die than
+# predicted: at half a year and at one year the interval is below both models. The hazard of a
+# Weibull distribution with a shape above 1 starts at 0, and a shape for each person does not change
+# that. The two models hardly differ, although the shapes of the second model differ much.
 #
 # Quantiles
 # ---------
-# By their predicted 25 % quantile a quarter of the people should have died. But of those censored
-# before it nobody knows. To count among the dead alone gives too many, for who is known to be dead
-# has died early; to count the dead among all gives too few. The way out is to put each time on the
-# scale of the model's own probabilities, F(time) = 1 - survival. If the predictions are right, the
-# events are uniform there, and censored where the person was. So Kaplan-Meier on this scale
-# estimates the share of people who die by their predicted quantile.
+# By their predicted 25 % quantile, a quarter of the people should have died. But for those censored
+# before it this is not known. The proportion among the dead alone is too high, because those known
+# to be dead died early; the dead as a proportion of all are too few. The solution is to transform
+# each time by the model's own probabilities, F(time) = 1 - survival. If the predictions are right,
+# the transformed event times are uniform, and censored at the transformed censoring times. So
+# Kaplan-Meier on this scale estimates the proportion of people who die by their predicted quantile.
 
 
 def probabilities(model, X, y):
@@ -138,10 +137,10 @@ print(f"{'shared, of all (wrong)':34}" + "".join(f"{each:8.1%}" for each in of_a
 print(f"{'shared, people still at risk':34}" + "".join(f"{each:8d}" for each in left))
 
 # %%
-# The predicted medians come true: half of the people die by theirs, up to chance, with both models.
-# At 2 % the early deaths show again. The upper quantiles rest on few people at high risk, as the
-# others are not followed for long enough. A median beyond the follow-up is an extrapolation of
-# which these data say nothing, right or wrong.
+# The predicted medians are right: half of the people die by their median, within chance, with both
+# models. At 2 % the early deaths show again. The upper quantiles are based on few people at high
+# risk, as the others are not followed for long enough. A median beyond the follow-up is an
+# extrapolation that these data can neither confirm nor refute.
 
 prepare, weibull = models["shared"][:-1], models["shared"][-1]
 median = weibull.predict_median(prepare.transform(X_test))
@@ -153,10 +152,10 @@ print(
 # %%
 # Where the form does not fit
 # ---------------------------
-# A Weibull hazard rises or falls, but never rises and falls. In women with breast cancer the hazard
-# of recurrence or death does: it is highest in the second year. Survival of 686 of them is
-# predicted, for each fifth by models that were trained on the others. The Cox model takes the form
-# of the hazard from the data.
+# A Weibull hazard rises or falls, but never rises and then falls. In women with breast cancer the
+# hazard of recurrence or death does: it is highest in the second year. Survival of 686 of them is
+# predicted, for each fifth by models that were trained on the others. The Cox model estimates the
+# form of the hazard from the data.
 
 data, target = load_gbsg2()
 y_cancer = Surv.from_arrays(target["cens"], target["time"] / 365.25)
@@ -181,10 +180,10 @@ compare(
 )
 
 # %%
-# With either Weibull model a line that is nearly straight has to do for one that is bent: too many
-# events in the first half year, and too few by the end of the second, by two and four percentage
-# points, both outside the intervals. The Cox model follows Kaplan-Meier. So look at this picture
-# before predicted times are used, and all the more before they are extrapolated.
+# Both Weibull models have a curve that is nearly straight where the observed curve is bent. They
+# predict too many events in the first half year, and too few by the end of the second year, by two
+# and four percentage points, both outside the intervals. The Cox model follows Kaplan-Meier. So
+# check calibration before you use predicted times, and in particular before you extrapolate them.
 
 figure, axes = plt.subplots(1, 3, figsize=(15, 5), layout="constrained")
 for name, model in models.items():

@@ -60,7 +60,7 @@ print(f"{len(y_train)} people to learn from, {y_train['event'].sum()} of them ha
 print(f"{len(y_test)} people held out, {y_test['event'].sum()} of them have died")
 
 # %%
-# Preparation is a part of the model: cross-validation then learns it from the training folds alone.
+# Preparation belongs into the model, so that cross-validation fits it to the training folds only.
 
 numbers = make_pipeline(SimpleImputer(strategy="median", add_indicator=True), StandardScaler())
 labels = make_pipeline(
@@ -72,8 +72,9 @@ pipeline = Pipeline([("columns", columns), ("model", None)])
 # %%
 # Two networks, tuned
 # -------------------
-# Without hidden layers they are the linear Cox and Weibull models, so the search also says whether
-# a network pays. Candidates are compared by their `score`, Harrell's concordance.
+# Without hidden layers they are the linear Cox and Weibull models. They are among the candidates,
+# so the search also shows whether a network is worthwhile. Candidates are compared by their
+# `score`, Harrell's concordance.
 
 grid = [
     {"model__hidden_layer_sizes": [()]},
@@ -95,10 +96,10 @@ for kind in CoxNNRegressor, WeibullAFTRegressor:
     print(f"{name}: {best} ({perf_counter() - start:.0f} s)", flush=True)
 
 # %%
-# Beside scikit-survival
-# ----------------------
-# These models are not tuned. Kaplan-Meier, one curve for everybody, shows what the Brier score is
-# without any covariate. The seconds are those of one fit, for the networks with the best candidate.
+# Comparison with scikit-survival
+# -------------------------------
+# These models are not tuned. Kaplan-Meier, one curve for everybody, shows the Brier score without
+# any covariate. The seconds are those of one fit, for the networks with the best parameters.
 
 print("\nFitting three models of scikit-survival", flush=True)
 for model in (
@@ -115,8 +116,8 @@ kaplan_meier = SurvivalFunctionEstimator().fit(y_train)
 seconds["Kaplan-Meier"] = perf_counter() - start
 
 # %%
-# IPCW weights are one over the chance of still being observed. They are learned from the training
-# part, so times have to lie within its follow-up, and not at its thin end.
+# IPCW weights are one over the probability of still being observed. They are estimated from the
+# training rows, so the times have to be within their follow-up, and not too close to its end.
 
 times = np.linspace(*np.percentile(y_test["time"][y_test["event"]], [5, 95]), 100)
 predicted = {}

@@ -2,8 +2,8 @@
 A search on a Dask cluster
 ==========================
 
-Two worker processes with one thread each, here on this machine; `Client("tcp://host:8786")` takes
-those of other machines. The workers import this file again, so what it does stands below
+Two worker processes with one thread each, here on this machine; `Client("tcp://host:8786")` uses
+the workers of another cluster. The workers import this file again, so its code is below
 ``if __name__ == "__main__"``. Needs ``pip install dask distributed``.
 """
 

@@ -3,8 +3,8 @@ A search in two processes: joblib
 =================================
 
 joblib's loky starts processes on this machine and keeps them for the next search.
-`inner_max_num_threads=1` gives each one thread, so that they do not fight for the cores. Nothing
-has to be installed for it.
+`inner_max_num_threads=1` gives each of them one thread, so that there are no more threads than
+cores. No other package is needed.
 """
 
 import os

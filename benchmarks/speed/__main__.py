@@ -77,7 +77,7 @@ def segmentation_memory() -> str:
     for name in ("MSELoss", "AffinitiesLoss", "HotDistanceLoss"):
         ours, theirs = (segmentation.in_fresh_process(name, p) for p in ("linear", "DaCapo"))
         lines.append([f"`{name}`", f"{ours:.0f} MiB", f"{theirs:.0f} MiB", f"{ours / theirs:.2f}"])
-    return table(["loss, 1 × 20 × 128³", "ours", "DaCapo", "ours / DaCapo"], lines)
+    return table(["loss, 1 × 20 × 128³", "sksurvtorch", "DaCapo", "sksurvtorch / DaCapo"], lines)
 
 
 def imports(rounds: int) -> Row:

@@ -58,7 +58,7 @@ def with_ties(n: int, machine: Machine) -> list[Row]:
     if n >= 10_000:
         found.append(
             Row(
-                f"the same, one call with its sort, n = {n:,}",
+                f"Cox loss and gradient, sorting included, n = {n:,}",
                 "torchsurv",
                 seconds["once"],
                 seconds["torchsurv"],
@@ -86,7 +86,7 @@ def with_strata(n: int, n_strata: int, machine: Machine) -> Row:
     seconds = medians({"ours": ours, "torchsurv": torchsurv}, rounds=5)
     needed = machine.moving(48 * n) + n / machine.exp + n / 2 / machine.log
     return Row(
-        f"{n_strata:,} strata, n = {n:,}, one call",
+        f"Cox loss and gradient, sorting included, {n_strata:,} strata, n = {n:,}",
         "torchsurv",
         seconds["ours"],
         seconds["torchsurv"],

@@ -138,7 +138,7 @@ def formatted(rows: list[Row], *, goals: bool = True) -> str:
         bound = "" if row.bound is None else f"{duration(row.bound)}: {row.bound_of}"
         times = [duration(row.ours), duration(row.theirs)]
         lines.append([row.work, row.peer, *times, reached, goal, bound])
-    head = ["work", "against", "ours", "theirs", "ratio", "goal", "what the machine needs"]
+    head = ["task", "compared with", "sksurvtorch", "other", "ratio", "goal", "lower bound"]
     return table(head, lines)
 
 

@@ -19,6 +19,9 @@ MODULE = re.compile(r"^\.\. (?:current)?module:: (\S+)$")
 # An entry of an autosummary, or a directive that documents an object in place.
 ENTRY = re.compile(r"^   ([A-Za-z]\w*)$|^\.\. auto\w+:: (\S+)$")
 
+# A row of the table of parameters: the group, and the cell with the names.
+GROUP = re.compile(r"^   \* - (.+)\n     - (``.+)$", re.MULTILINE)
+
 
 def modules():
     """The package and its public modules."""
@@ -74,3 +77,27 @@ def test_there_are_public_names():
 def test_no_object_is_listed_twice():
     counts = Counter(id(resolve(name)) for name in entries())
     assert set(counts.values()) == {1}
+
+
+def groups_of(estimator):
+    """The parameters of an estimator in each group of the table; the other's own are left out."""
+    own = {"ties": "Cox", "shape": "Weibull"}
+    table = (REFERENCE / "estimators.rst").read_text()
+    return {
+        group: [
+            name
+            for name in re.findall(r"``(\w+)``", cell)
+            if estimator.startswith(own.get(name, estimator))
+        ]
+        for group, cell in GROUP.findall(table)
+    }
+
+
+@pytest.mark.parametrize("estimator", ["CoxNNRegressor", "WeibullAFTRegressor"])
+def test_each_parameter_is_in_one_group(estimator):
+    groups = groups_of(estimator)
+    assert len(groups) > 5
+    assert all(groups.values())
+    signature = inspect.signature(getattr(sksurvtorch, estimator))
+    parameters = [p.name for p in signature.parameters.values() if p.kind is p.KEYWORD_ONLY]
+    assert sorted(name for names in groups.values() for name in names) == sorted(parameters)

@@ -21,6 +21,8 @@ DACAPO = "dacapo.experiments.tasks.losses"
 CODE = re.compile(r"`([^`]+)`")
 ROW = re.compile(r"^\| (.+?) \| (.+?) \|$", re.MULTILINE)
 PEER = re.compile(r"(?:torchsurv|torchtuples|pycox|lifelines|dacapo)(?:\.\w+)+")
+NOT_HERE = "docs/what_it_does_not_do.md"
+ELSEWHERE = re.compile(r"(?:sksurv|sksurvtorch|sklearn|lifelines|pycox)(?:\.\w+)+")
 
 
 def pages():
@@ -83,6 +85,22 @@ def test_what_is_there_exists(package, peers):
         warnings.simplefilter("ignore")
         if package != "dacapo":
             pytest.importorskip(package)
+        for name in names:
+            find(name, peers)
+
+
+@pytest.mark.parametrize("package", ["sksurv", "sksurvtorch", "sklearn", "lifelines", "pycox"])
+def test_what_is_recommended_instead_exists(package, peers):
+    """Names are looked up in the versions that are installed; pycox may be missing."""
+    names = {
+        code
+        for code in CODE.findall((ROOT / NOT_HERE).read_text())
+        if ELSEWHERE.fullmatch(code) and code.split(".")[0] == package
+    }
+    assert names
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        pytest.importorskip(package)
         for name in names:
             find(name, peers)
 
