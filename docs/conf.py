@@ -86,6 +86,7 @@ html_theme_options = {
     "secondary_sidebar_items": ["page-toc"],
 }
 alone = "index getting_started how_do_i moving design changelog contributing"
-html_sidebars = {page: [] for page in alone.split()}  # nothing stands beside them
+# Nothing stands beside them.
+html_sidebars = {page: [] for page in alone.split()}
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True

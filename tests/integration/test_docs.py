@@ -43,8 +43,16 @@ NUMBER = re.compile(r"-?\d+\.?\d*(?:e[+-]?\d+)?")
 ACTS = {
     *("print", "fit", "partial_fit", "set_params", "save", "export_onnx", "dump", "append"),
     *("manual_seed", "zero_grad", "backward", "step", "eval", "from_estimator", "set", "close"),
-    *("write_table", "write_text", "unlink", "set_verbosity", "optimize", "add_subplot", "legend"),
-    *("set_tracking_uri", "log_params", "log_metric", "record"),
+    *(
+        "write_table",
+        "savefig",
+        "__init__",
+        "set_fit_request",
+        "optimize",
+        "setLevel",
+        "addHandler",
+    ),
+    *("set_tracking_uri", "log_params", "log_metric", "info"),
 }
 # Pages with a pipeline that encodes categories.
 ENCODED = {
@@ -98,6 +106,8 @@ def rows_of_moving():
     return [row for row in ROW.findall((ROOT / MOVING).read_text()) if not set(row[0]) <= {"-"}]
 
 
+# shap 0.51 sets the colours of a colormap when it is imported.
+@pytest.mark.filterwarnings("ignore:The set_:PendingDeprecationWarning")
 @pytest.mark.parametrize("page", pages())
 def test_code_on_the_page_runs(page, tmp_path, monkeypatch):
     names = run(page, tmp_path, monkeypatch)
@@ -154,7 +164,9 @@ def test_every_block_of_code_is_run():
     )
     assert fences == NOT_RUN
     for path in [*(ROOT / "docs" / "api").glob("*.rst"), ROOT / "examples" / "README.rst"]:
-        assert not re.search(r"code-block|testcode|>>>|::$", path.read_text(), re.MULTILINE), path
+        assert not re.search(
+            r"code-block|testcode|>>>|^[^.\n]*::$", path.read_text(), re.MULTILINE
+        ), path
 
 
 @pytest.mark.parametrize("page", [page for page in pages() if page != "README.md"])
@@ -179,7 +191,7 @@ def acts(call):
         return False
     called = call.func
     name = called.attr if isinstance(called, ast.Attribute) else getattr(called, "id", "")
-    return name in ACTS or name == "__init__"
+    return name in ACTS
 
 
 def test_what_is_here_for_those_who_move_runs(tmp_path, monkeypatch):
