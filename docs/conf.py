@@ -89,6 +89,7 @@ alone = (
     "index getting_started how_do_i moving what_it_does_not_do glossary design references "
     "changelog contributing"
 )
-html_sidebars = {page: [] for page in alone.split()}  # nothing stands beside them
+# Nothing stands beside them.
+html_sidebars = {page: [] for page in alone.split()}
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True

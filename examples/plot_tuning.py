@@ -70,7 +70,7 @@ print(f"the shortest follow-up of a part of a fold ends after {shortest:.2f} yea
 columns = make_column_transformer(
     (StandardScaler(), make_column_selector(dtype_include="number")),
     (
-        OneHotEncoder(drop="first", sparse_output=False),
+        OneHotEncoder(handle_unknown="ignore", sparse_output=False),
         make_column_selector(dtype_exclude="number"),
     ),
 )

@@ -45,7 +45,7 @@ columns = make_column_transformer(
         make_column_selector(dtype_include="number"),
     ),
     (
-        OneHotEncoder(drop="first", sparse_output=False),
+        OneHotEncoder(handle_unknown="ignore", sparse_output=False),
         make_column_selector(dtype_exclude="number"),
     ),
 )

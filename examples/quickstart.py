@@ -64,7 +64,8 @@ print(f"{len(y_test)} people held out, {y_test['event'].sum()} of them have died
 
 numbers = make_pipeline(SimpleImputer(strategy="median", add_indicator=True), StandardScaler())
 labels = make_pipeline(
-    SimpleImputer(strategy="most_frequent"), OneHotEncoder(drop="first", sparse_output=False)
+    SimpleImputer(strategy="most_frequent"),
+    OneHotEncoder(handle_unknown="ignore", sparse_output=False),
 )
 columns = ColumnTransformer([("numbers", numbers, numeric), ("labels", labels, categorical)])
 pipeline = Pipeline([("columns", columns), ("model", None)])
@@ -103,7 +104,8 @@ for kind in CoxNNRegressor, WeibullAFTRegressor:
 
 print("\nFitting three models of scikit-survival", flush=True)
 for model in (
-    CoxPHSurvivalAnalysis(),
+    # The columns of a label add up to 1, so only a penalty, however small, leaves one solution.
+    CoxPHSurvivalAnalysis(alpha=0.01),
     CoxnetSurvivalAnalysis(fit_baseline_model=True),
     RandomSurvivalForest(n_estimators=100, min_samples_leaf=15, n_jobs=2, random_state=0),
 ):

@@ -36,7 +36,7 @@ def make_search():
     y = Surv.from_arrays(event=y["cens"], time=y["time"])
     encode = make_column_transformer(
         (
-            OneHotEncoder(drop="first", sparse_output=False),
+            OneHotEncoder(handle_unknown="ignore", sparse_output=False),
             make_column_selector(dtype_exclude="number"),
         ),
         remainder="passthrough",

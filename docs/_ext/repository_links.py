@@ -37,7 +37,9 @@ def rewrite(app: Any, docname: str, source: list[str]) -> None:
 
     def replace(match: re.Match[str]) -> str:
         path = Path(os.path.normpath(page.parent / match[1]))
-        inside = path.is_relative_to(docs) or not path.is_relative_to(docs.parent)
+        inside = path.is_relative_to(docs) or not path.is_relative_to(
+            docs.parent
+        )
         return match[1] if inside else page_of(path, docs.parent) or match[1]
 
     source[0] = LINK.sub(replace, source[0])
