@@ -26,7 +26,7 @@ install: $(STAMP) ## Make .venv with the package and its tools, at the versions 
 # Of DaCapo, whose losses are a reference for the tests, the files of the losses are enough; its
 # dependencies are many.
 $(STAMP): $(PACKAGE)
-	@echo "==> Adding what development needs to .venv (1.2 GB: ray, dask, onnxruntime, ...)"
+	@echo "==> Adding what development needs to .venv (1.5 GB: ray, dask, onnxruntime, ...)"
 	$(BIN)/pip install -c constraints.txt -e ".[dev]"
 	$(BIN)/pip install --no-deps "$$(grep '^dacapo-ml==' constraints.txt)"
 	@touch $@
@@ -47,8 +47,11 @@ demo: $(PACKAGE) ## Run examples/quickstart.py; needs no development tools
 test: $(STAMP) ## Run all tests and doctests
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --maxprocesses 4
 
+# Values, messages and theorems: what breaks first, a third of all tests.
+QUICK := tests/unit tests/property sksurvtorch
+
 .PHONY: test-quick
-test-quick: $(STAMP) ## Run the tests of single functions and classes, and doctests, in two minutes
+test-quick: $(STAMP) ## Run the tests of values, messages and theorems, and doctests, in two minutes
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --maxprocesses 4 $(QUICK)
 
 # The oldest versions that pyproject.toml admits, in an environment of their own.
