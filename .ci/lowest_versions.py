@@ -6,6 +6,8 @@ from pathlib import Path
 from packaging.requirements import Requirement
 
 USERS = ("accelerate", "onnx", "plot", "segmentation")
+# matplotlib 3.9 calls pyparsing by names that 3.3 warns of.
+print("pyparsing<3.3")
 
 project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]
 extras = project["optional-dependencies"]
