@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -53,12 +54,33 @@ def check_parameters(estimator: SurvivalNetEstimator) -> None:
     _check_optimizer(p.optimizer)
     if not isinstance(p.verbose, bool):
         validation.check_number("verbose", p.verbose, int, 0)
-    _check_callbacks(p.callbacks)
+    if p.module is not None:
+        _check_no_network(p)
+    _check_callbacks(p)
     _check_momentum(p)
 
 
-def _check_callbacks(callbacks: Any) -> None:
-    """Raise unless these are callbacks, or pairs of a name and one."""
+def _check_no_network(p: SurvivalNetEstimator) -> None:
+    """Raise if something is asked of the built-in network, beside a network of the user."""
+    signature = inspect.signature(type(p)).parameters
+    for name in ("hidden_layer_sizes", "activation", "dropout", "norm"):
+        default, value = signature[name].default, getattr(p, name)
+        same = tuple(value) == default if name == "hidden_layer_sizes" else value == default
+        if not same:
+            raise ValueError(
+                f"`{name}` must stay {default!r} beside a `module`, got {value!r}. It is a "
+                "parameter of the built-in network; those of your own are module__name."
+            )
+
+
+def _check_callbacks(p: SurvivalNetEstimator) -> None:
+    """Raise unless these are callbacks, or pairs of a name and one, that find what they watch."""
+    callbacks = p.callbacks
+    if not isinstance(callbacks, list | tuple | dict | None):
+        raise TypeError(
+            "`callbacks` must be a list of skorch callbacks, or of pairs of a name and a callback, "
+            f"got {type(callbacks).__name__}."
+        )
     for item in callbacks.items() if isinstance(callbacks, dict) else callbacks or []:
         callback = item[1] if isinstance(item, tuple) and len(item) == 2 else item
         if not hasattr(callback, "on_train_begin"):
@@ -66,18 +88,29 @@ def _check_callbacks(callbacks: Any) -> None:
                 "`callbacks` must be skorch callbacks, or pairs of a name and a callback, got "
                 f"{item!r:.80}."
             )
+        made = callback() if isinstance(callback, type) else callback  # as skorch does
+        watched = getattr(made, "monitor", None)
+        if watched in ("valid_loss", "valid_loss_best") and not p.early_stopping:
+            raise ValueError(
+                f"`early_stopping` must be True beside {type(made).__name__}, which monitors "
+                f"{watched!r}, got False. There is no validation loss without it; or monitor "
+                f"{watched.replace('valid', 'train')!r}."
+            )
 
 
 def _check_optimizer(optimizer: Any) -> None:
     """Raise unless this is the name of an optimizer, or the class of one."""
-    if isinstance(optimizer, str):
-        validation.check_option("optimizer", optimizer, tuple(OPTIMIZERS))
-    elif not (isinstance(optimizer, type) and issubclass(optimizer, torch.optim.Optimizer)):
-        names = ", ".join(map(repr, OPTIMIZERS))
-        got = repr(optimizer)
-        if isinstance(optimizer, torch.optim.Optimizer):
-            got = f"an instance of {type(optimizer).__name__}; give options as optimizer__name"
-        raise TypeError(f"`optimizer` must be one of {names} or a torch.optim class, got {got}.")
+    if isinstance(optimizer, str) and optimizer in OPTIMIZERS:
+        return
+    if isinstance(optimizer, type) and issubclass(optimizer, torch.optim.Optimizer):
+        return
+    names, got = ", ".join(map(repr, OPTIMIZERS)), repr(optimizer)
+    if isinstance(optimizer, torch.optim.Optimizer):
+        got = f"an instance of {type(optimizer).__name__}; give options as optimizer__name"
+    error = ValueError if isinstance(optimizer, str) else TypeError
+    raise error(
+        f"`optimizer` must be one of {names} or a class such as torch.optim.AdamW, got {got}."
+    )
 
 
 def _check_momentum(p: SurvivalNetEstimator) -> None:

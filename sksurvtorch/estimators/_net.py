@@ -154,7 +154,10 @@ def _make_callbacks(estimator: SurvivalNetEstimator, settings: Settings, n_steps
         made.append(("progress_bar", callbacks.TrainingBar()))
     given = estimator.callbacks or []
     # A callback keeps what it has seen, so the fit works on copies.
-    made += copy.deepcopy(list(given.items() if isinstance(given, dict) else given))
+    added = copy.deepcopy(list(given.items() if isinstance(given, dict) else given))
+    if "lr_schedule" in dict(made):
+        callbacks.check_no_schedule(added)
+    made += added
     _check_named(estimator._prefixed("callbacks__"), made)
     return made
 

@@ -245,3 +245,15 @@ class LossTerms(Callback):
             mean = np.average(torch.stack(terms).tolist(), weights=sizes)
             net.history.record(name, float(mean))
         del self.batches_
+
+
+def check_no_schedule(callbacks: list[Any]) -> None:
+    """Raise if one of these sets the learning rates that the built-in schedule sets."""
+    for item in callbacks:
+        callback = item[1] if isinstance(item, tuple) else item
+        kind = callback if isinstance(callback, type) else type(callback)
+        if issubclass(kind, LRScheduler):
+            raise ValueError(
+                f"`lr_schedule` must be 'constant' beside {kind.__name__} among the callbacks, got "
+                "'cosine'. Both would change the learning rate."
+            )

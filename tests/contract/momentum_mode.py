@@ -11,6 +11,7 @@ from sksurv.util import Surv
 from torch.nn.utils import parameters_to_vector
 
 from sksurvtorch import CoxNNRegressor, WeibullAFTRegressor
+from tests.options import merged
 
 both = pytest.mark.parametrize("kind", [CoxNNRegressor, WeibullAFTRegressor])
 
@@ -34,7 +35,7 @@ def small(kind, **parameters):
         "dtype": "float64",
         "random_state": 0,
     }
-    return kind(**{**defaults, **parameters})
+    return kind(**merged(defaults, parameters))
 
 
 class Watch(Callback):

@@ -10,6 +10,7 @@ from skorch.callbacks import Callback
 from torch import nn
 
 from sksurvtorch import CoxNNRegressor, CoxPHLoss, WeibullAFTLoss, WeibullAFTRegressor
+from tests.options import merged
 
 KINDS = (CoxNNRegressor, WeibullAFTRegressor)
 LOSSES = (CoxPHLoss, WeibullAFTLoss)
@@ -23,7 +24,7 @@ N_VETERANS_FEATURES = 8
 def small(kind, **parameters):
     """A small estimator, not fitted."""
     defaults = {"hidden_layer_sizes": (8,), "max_epochs": 3, "batch_size": 50, "random_state": 0}
-    return kind(**{**defaults, **parameters})
+    return kind(**merged(defaults, parameters))
 
 
 def fitted(kind, data, callbacks=None, **parameters):
@@ -35,7 +36,7 @@ def fitted(kind, data, callbacks=None, **parameters):
         "lr": 0.01,
         "random_state": 0,
     }
-    return kind(callbacks=callbacks, **{**defaults, **parameters}).fit(*data)
+    return kind(callbacks=callbacks, **merged(defaults, parameters)).fit(*data)
 
 
 def own_columns(kind, columns):

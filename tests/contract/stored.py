@@ -7,6 +7,7 @@ import pytest
 from torch.utils.data import Dataset
 
 from sksurvtorch import CoxNNRegressor, WeibullAFTRegressor
+from tests.options import merged
 
 KINDS = (CoxNNRegressor, WeibullAFTRegressor)
 both = pytest.mark.parametrize("kind", KINDS)
@@ -44,4 +45,5 @@ def mapped(X, folder, mode="r", **order):
 def small(kind, **parameters):
     """A quick estimator in float64."""
     defaults = {"hidden_layer_sizes": (4,), "max_epochs": 3, "batch_size": 40, "lr": 0.01}
-    return kind(**{**defaults, "dtype": "float64", "random_state": 0, **parameters})
+    defaults |= {"dtype": "float64", "random_state": 0}
+    return kind(**merged(defaults, parameters))

@@ -43,9 +43,8 @@ def test_the_global_random_state_is_left_alone(kind, random_state, module, veter
         return name, keys.tolist(), *rest, torch.get_rng_state().tolist()
 
     before = state()
-    model = small(
-        kind, random_state=random_state, dropout=0.3, early_stopping=True, module=module
-    ).fit(X, y)
+    drops = {"dropout": 0.3} if module is None else {"module": module}
+    model = small(kind, random_state=random_state, early_stopping=True, **drops).fit(X, y)
     model.partial_fit(X, y)
     model.predict_survival_function(X)
     model.predict_quantile(X, [0.2, 0.5])

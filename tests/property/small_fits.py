@@ -11,6 +11,7 @@ from sksurv.util import Surv
 from torch import nn
 
 from sksurvtorch import CoxNNRegressor, WeibullAFTRegressor
+from tests.options import merged
 
 KINDS = (CoxNNRegressor, WeibullAFTRegressor)
 LINEAR = {"hidden_layer_sizes": (), "optimizer": "lbfgs"}
@@ -59,7 +60,7 @@ def small(kind, **parameters):
         "dtype": "float64",
         "random_state": 0,
     }
-    return kind(**{**defaults, **parameters})
+    return kind(**merged(defaults, parameters))
 
 
 def fit_small(kind, data, *, weight=None, entry=None, stratum=None, **parameters):

@@ -7,9 +7,11 @@ import inspect
 import numpy as np
 import pytest
 import torch
+from skorch.callbacks import Checkpoint, EarlyStopping, EpochScoring, LRScheduler
 from torch import nn
 
 from sksurvtorch import CoxNNRegressor, WeibullAFTRegressor
+from sksurvtorch.nets.callbacks import CosineDecay
 from tests.unit.refusals import X, Y, both, refuses
 
 
@@ -26,7 +28,7 @@ def test_the_constructor_refuses_nothing(kind):
 @pytest.mark.parametrize(
     ("name", "options"),
     [
-        ("optimizer", "'adam', 'sgd', 'lbfgs'"),
+        ("optimizer", "'adam', 'sgd', 'lbfgs' or a class such as torch.optim.AdamW"),
         ("activation", "'relu', 'gelu', 'selu', 'silu', 'tanh'"),
         ("norm", "None, 'batch', 'layer'"),
         ("dtype", "'auto', 'float32', 'float64'"),
@@ -155,8 +157,8 @@ def test_an_optimizer_that_is_none(kind, optimizer):
     refuses(
         lambda: kind(optimizer=optimizer).fit(X, Y),
         TypeError,
-        "`optimizer` must be one of 'adam', 'sgd', 'lbfgs' or a torch.optim class, got "
-        f"{optimizer!r}.",
+        "`optimizer` must be one of 'adam', 'sgd', 'lbfgs' or a class such as torch.optim.AdamW, "
+        f"got {optimizer!r}.",
     )
 
 
@@ -165,8 +167,8 @@ def test_an_instance_of_an_optimizer(kind):
     refuses(
         lambda: kind(optimizer=torch.optim.Adam([torch.zeros(1)])).fit(X, Y),
         TypeError,
-        "`optimizer` must be one of 'adam', 'sgd', 'lbfgs' or a torch.optim class, got an instance "
-        "of Adam; give options as optimizer__name.",
+        "`optimizer` must be one of 'adam', 'sgd', 'lbfgs' or a class such as torch.optim.AdamW, "
+        "got an instance of Adam; give options as optimizer__name.",
     )
 
 
@@ -179,6 +181,83 @@ def test_callbacks_that_are_none(kind, callbacks):
         TypeError,
         f"`callbacks` must be skorch callbacks, or pairs of a name and a callback, got {item!r}.",
     )
+
+
+@both
+@pytest.mark.parametrize("callbacks", [EpochScoring("r2"), np.ones(3), "disable", 3, True])
+def test_callbacks_that_are_no_list(kind, callbacks):
+    refuses(
+        lambda: kind(callbacks=callbacks).fit(X, Y),
+        TypeError,
+        "`callbacks` must be a list of skorch callbacks, or of pairs of a name and a callback, got "
+        f"{type(callbacks).__name__}.",
+    )
+
+
+@both
+@pytest.mark.parametrize(
+    ("callback", "name", "watched"),
+    [
+        (EarlyStopping(), "EarlyStopping", "loss"),
+        (EarlyStopping, "EarlyStopping", "loss"),
+        (("best", Checkpoint()), "Checkpoint", "loss_best"),
+        (LRScheduler("ReduceLROnPlateau", monitor="valid_loss"), "LRScheduler", "loss"),
+    ],
+    ids=["stopping", "class", "checkpoint", "scheduler"],
+)
+def test_a_callback_that_monitors_a_loss_that_is_not_there(kind, callback, name, watched):
+    refuses(
+        lambda: kind(callbacks=[callback], lr_schedule="constant").fit(X, Y),
+        ValueError,
+        f"`early_stopping` must be True beside {name}, which monitors 'valid_{watched}', got "
+        "False. There is no validation loss without it; or monitor "
+        f"'train_{watched}'.",
+    )
+
+
+@both
+@pytest.mark.parametrize("scheduler", [LRScheduler(), LRScheduler, CosineDecay(3)])
+@pytest.mark.parametrize("named", [False, True])
+def test_a_scheduler_beside_the_built_in_one(kind, scheduler, named):
+    """Both used to act, and their factors multiplied."""
+    name = "CosineDecay" if isinstance(scheduler, CosineDecay) else "LRScheduler"
+    callbacks = [("rate", scheduler)] if named else [scheduler]
+    refuses(
+        lambda: kind(callbacks=callbacks).fit(X, Y),
+        ValueError,
+        f"`lr_schedule` must be 'constant' beside {name} among the callbacks, got 'cosine'. Both "
+        "would change the learning rate.",
+    )
+
+
+@both
+@pytest.mark.parametrize(
+    ("option", "default"),
+    [
+        ({"hidden_layer_sizes": (32,)}, "(64, 64)"),
+        ({"hidden_layer_sizes": []}, "(64, 64)"),
+        ({"activation": "tanh"}, "'relu'"),
+        ({"dropout": 0.3}, "0.0"),
+        ({"norm": "batch"}, "None"),
+    ],
+    ids=str,
+)
+def test_options_of_the_built_in_network_beside_a_module(kind, option, default):
+    [(name, value)] = option.items()
+    refuses(
+        lambda: kind(module=nn.LazyLinear(1), **option).fit(X, Y),
+        ValueError,
+        f"`{name}` must stay {default} beside a `module`, got {value!r}. It is a parameter of the "
+        "built-in network; those of your own are module__name.",
+    )
+
+
+@both
+def test_default_options_of_the_built_in_network_may_be_given_beside_a_module(kind):
+    given = {"hidden_layer_sizes": [64, 64], "activation": "relu", "dropout": 0, "norm": None}
+    model = kind(module=nn.LazyLinear(1), max_epochs=1, **given).fit(X, Y)
+    [layer] = [m for m in model.net_.module_.modules() if isinstance(m, nn.Linear)]
+    assert layer.out_features == 1
 
 
 @both
