@@ -40,7 +40,8 @@ class CoxNNRegressor(SurvivalNetEstimator):
     module : torch.nn.Module class, function that makes one, or instance, default=None
         Network of your own in place of the built-in one, with an output of shape (n_samples, 1).
         An instance is copied; options of a class or function are given as ``module__name``. X may
-        then have any number of axes; it comes in the dtype of the network.
+        then have any number of axes; it comes in the dtype of the network. The four parameters
+        above, which are those of the built-in network, have to stay at their defaults.
     ties : {"efron", "breslow"}, default="efron"
         How events at the same time share their risk set.
     optimizer : {"adam", "sgd", "lbfgs"} or torch.optim class, default="adam"
@@ -51,7 +52,7 @@ class CoxNNRegressor(SurvivalNetEstimator):
         Learning rate; L-BFGS does not use it, since a line search finds its steps.
     lr_schedule : {"cosine", "constant"}, default="cosine"
         ``"cosine"`` lets the learning rate fall to 0 over `max_epochs`; a scheduler among the
-        `callbacks` wants ``"constant"`` here.
+        `callbacks` needs ``"constant"`` here.
     alpha : float or "auto", default="auto"
         Strength of the L2 penalty: ``alpha / 2`` times the sum of the squared weights (not biases)
         is added to the (weighted) negative log likelihood of the rows of the fit. With more than 10

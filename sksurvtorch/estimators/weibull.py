@@ -57,7 +57,8 @@ class WeibullAFTRegressor(SurvivalNetEstimator):
         the log scale, or (n_samples, 2) with ``shape="per_sample"``, the log shape besides; both
         are those of the standardised times.
         An instance is copied; options of a class or function are given as ``module__name``. X may
-        then have any number of axes; it comes in the dtype of the network.
+        then have any number of axes; it comes in the dtype of the network. The four parameters
+        above, which are those of the built-in network, have to stay at their defaults.
     shape : {"shared", "per_sample"}, default="shared"
         One shape for all samples, as in R's ``survreg``, or one for each: then the network has a
         second output, the log shape.
@@ -69,7 +70,7 @@ class WeibullAFTRegressor(SurvivalNetEstimator):
         Learning rate; L-BFGS does not use it, since a line search finds its steps.
     lr_schedule : {"cosine", "constant"}, default="cosine"
         ``"cosine"`` lets the learning rate fall to 0 over `max_epochs`; a scheduler among the
-        `callbacks` wants ``"constant"`` here.
+        `callbacks` needs ``"constant"`` here.
     alpha : float or "auto", default="auto"
         Strength of the L2 penalty: ``alpha / 2`` times the sum of the squared weights (not biases)
         is added to the (weighted) negative log likelihood of the rows of the fit. With more than 10
