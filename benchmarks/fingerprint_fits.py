@@ -186,8 +186,10 @@ def seen(model, given):
 
 def estimator(kind, **parameters):
     """Return a quick estimator."""
-    small = {"hidden_layer_sizes": (8,), "max_epochs": 6, "batch_size": 40, "lr": 0.01}
-    return KINDS[kind](**{**small, "random_state": 0, **parameters})
+    small = {"max_epochs": 6, "batch_size": 40, "lr": 0.01, "random_state": 0}
+    if parameters.get("module") is None:
+        small["hidden_layer_sizes"] = (8,)
+    return KINDS[kind](**small | parameters)
 
 
 def given_to(kind, name, columns, form=None):
