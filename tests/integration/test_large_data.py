@@ -49,7 +49,7 @@ def extra(X, n):
     model.fit(X, y, weight).predict(X)
     return peak() - before
 """
-MODEL = "{kind}(hidden_layer_sizes=(8,), max_epochs=1, batch_size=4096, random_state=0{options})"
+MODEL = "{kind}(max_epochs=1, batch_size=4096, random_state=0{options})"
 
 
 @pytest.fixture(scope="module", params=["C", "Fortran"])
@@ -68,6 +68,7 @@ def path(tmp_path_factory, request):
 
 def share_of_x(source, kind, options="", weight="None"):
     """Return the memory that a fit takes, in units of X."""
+    options = ", hidden_layer_sizes=(8,)" + options
     code = FIT.format(model=MODEL.format(kind=kind, options=options), weight=weight)
     return printed(code + f"print(extra({source}, {N}) / ({N * P * 4} / 2**20))")
 
