@@ -42,18 +42,20 @@ $(PEERS): $(STAMP)
 demo: $(PACKAGE) ## Run examples/quickstart.py; needs no development tools
 	$(BIN)/python examples/quickstart.py
 
-# One process a core (at most four), so one thread a process. One that has nothing left to do takes tests
-# of another: the examples, which take minutes, would else wait for one process.
+# One process a core (at most four), so one thread a process. One that has nothing left to do takes
+# tests of another: the examples, which take minutes, would otherwise wait for one process.
+PYTEST := pytest -n auto --maxprocesses 4 --dist worksteal
+
 .PHONY: test
 test: $(STAMP) ## Run all tests and doctests
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --maxprocesses 4 --dist worksteal
+	OMP_NUM_THREADS=1 $(BIN)/$(PYTEST)
 
 # Values, messages and theorems: what breaks first, a third of all tests.
 QUICK := tests/unit tests/property sksurvtorch
 
 .PHONY: test-quick
 test-quick: $(STAMP) ## Run the tests of values, messages and theorems, and doctests, in two minutes
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --maxprocesses 4 --dist worksteal $(QUICK)
+	OMP_NUM_THREADS=1 $(BIN)/$(PYTEST) $(QUICK)
 
 # The oldest versions that pyproject.toml admits, in an environment of their own.
 LOWEST := .venv-lowest
@@ -68,7 +70,7 @@ $(LOWEST)/.installed: pyproject.toml $(STAMP)
 
 .PHONY: lowest
 lowest: $(LOWEST)/.installed ## Run the quick tests with the lowest versions of pyproject.toml
-	OMP_NUM_THREADS=1 $(LOWEST)/bin/pytest -n auto --maxprocesses 4 --dist worksteal $(QUICK)
+	OMP_NUM_THREADS=1 $(LOWEST)/bin/$(PYTEST) $(QUICK)
 
 .PHONY: build
 build: $(STAMP) ## Build the source distribution and the wheel into dist

@@ -17,7 +17,7 @@ from joblib import Parallel, delayed
 from sksurv.ensemble import GradientBoostingSurvivalAnalysis, RandomSurvivalForest
 from sksurv.linear_model import CoxPHSurvivalAnalysis
 
-# A forest keeps a curve of all times in each leaf: on flchain that is more than memory holds.
+# A forest keeps a curve of all times in each leaf, which makes it large on flchain: left out.
 DATA = [name for name in TUNING if name != "flchain"] + HELD_OUT
 PEERS = {
     "CoxPH": CoxPHSurvivalAnalysis,

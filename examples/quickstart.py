@@ -4,7 +4,7 @@ Quickstart: survival with free light chains
 
 Predict how long people live from a blood sample: prepare columns, tune two neural survival models
 as any scikit-learn estimator, compare them with scikit-survival's on people they have not seen, and
-look at the predicted curves. Takes some 20 seconds on two cores that have nothing else to do.
+look at the predicted curves. It takes half a minute on two cores that have nothing else to do.
 """
 
 from time import perf_counter

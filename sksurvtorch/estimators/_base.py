@@ -11,7 +11,7 @@ from sklearn.base import RegressorMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 from sksurv.base import SurvivalAnalysisMixin
-from torch import Tensor
+from torch import Tensor, nn
 
 from sksurvtorch import _validation as validation
 from sksurvtorch._processes import Group, device_of, group_of
@@ -23,7 +23,7 @@ from sksurvtorch.estimators._net import make_net, make_training
 from sksurvtorch.estimators._parameters import PrefixedParameters
 from sksurvtorch.estimators._settings import Settings
 from sksurvtorch.exceptions import NoEventError, NonFiniteLossError
-from sksurvtorch.losses import CoxPHLoss, MomentumNetwork, WeibullAFTLoss
+from sksurvtorch.losses import MomentumNetwork
 from sksurvtorch.metrics import concordance_index_censored
 from sksurvtorch.nets.dataset import SurvivalDataset
 from sksurvtorch.nets.rows import Rows, pool
@@ -178,8 +178,8 @@ class SurvivalNetEstimator(SurvivalAnalysisMixin, RegressorMixin, PrefixedParame
         return module
 
     @abstractmethod
-    def _criterion(self) -> CoxPHLoss | WeibullAFTLoss:
-        """Return the loss."""
+    def _criterion(self) -> nn.Module:
+        """Return the loss; its `sum_over_samples` says whether each row has a loss of its own."""
 
     def _number_rows(self, dataset: SurvivalDataset) -> SurvivalDataset:
         """Return the rows with the numbers by which the bank knows them again."""

@@ -13,6 +13,7 @@ from sksurvtorch.estimators._settings import (
     OPTIMIZERS,
     asked_batch_size,
     is_lbfgs,
+    layer_sizes,
     resolve_dtype,
 )
 from sksurvtorch.nets.modules import ACTIVATIONS, NORMS
@@ -63,10 +64,13 @@ def check_parameters(estimator: SurvivalNetEstimator) -> None:
 def _check_no_network(p: SurvivalNetEstimator) -> None:
     """Raise if something is asked of the built-in network, beside a network of the user."""
     signature = inspect.signature(type(p)).parameters
+    used = {"hidden_layer_sizes": layer_sizes(p)}
     for name in ("hidden_layer_sizes", "activation", "dropout", "norm"):
-        default, value = signature[name].default, getattr(p, name)
-        same = tuple(value) == default if name == "hidden_layer_sizes" else value == default
-        if not same:
+        value = getattr(p, name)
+        if name not in signature:  # a subclass has decided it
+            continue
+        default = signature[name].default
+        if used.get(name, value) != default:
             raise ValueError(
                 f"`{name}` must stay {default!r} beside a `module`, got {value!r}. It is a "
                 "parameter of the built-in network; those of your own are module__name."

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sksurvtorch.estimators._settings import uses_bank
+from sksurvtorch.estimators._settings import bank_size
 from sksurvtorch.losses import MomentumLoss, MomentumNetwork
 from sksurvtorch.nets.dataset import SurvivalDataset
 from sksurvtorch.nets.target import PlainTarget
@@ -22,14 +22,15 @@ def wrap(
     p: SurvivalNetEstimator, module: nn.Module, batch_size: int
 ) -> tuple[nn.Module, dict[str, Any]]:
     """Return the pair of networks, and the criterion of a net with a bank where it uses one."""
-    paired = uses_bank(p)
+    size = bank_size(p, batch_size)
+    paired = size is not None
     pair = MomentumNetwork(module, rate=p.momentum_rate, warmup=p.momentum_warmup, paired=paired)
     if not paired:
         return pair, {"criterion": p._criterion()}
     return pair, {
         "criterion": MomentumLoss,
         "criterion__loss": p._criterion(),
-        "criterion__bank_size": p.momentum_steps * batch_size,
+        "criterion__bank_size": size,
         "criterion__gradient": "balanced",
     }
 

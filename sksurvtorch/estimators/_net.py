@@ -17,12 +17,12 @@ from sksurvtorch.estimators._settings import (
     OPTIMIZERS,
     Settings,
     asked_batch_size,
+    bank_size,
     is_lbfgs,
     is_linear,
     n_epochs,
     penalty,
     resolve_dtype,
-    uses_bank,
 )
 from sksurvtorch.nets.dataset import SurvivalDataset
 from sksurvtorch.nets.modules import MLP
@@ -50,8 +50,8 @@ def make_training(
     asked = None if is_lbfgs(p) else asked_batch_size(p)
     batch_size = n_rows if asked is None else asked * settings.group.size
     n_batches = -(-n_rows // batch_size)
-    bank_size = p.momentum_steps * batch_size if uses_bank(p) else None
-    weighted = "weight" in train.y and n_batches > 1 and bank_size is None
+    bank = bank_size(p, batch_size)
+    weighted = "weight" in train.y and n_batches > 1 and bank is None
     epochs = 1 if settings.partial else n_epochs(p)
     return Training(
         epochs,
@@ -60,7 +60,7 @@ def make_training(
         l2=penalty(p) / information,
         lr=float(_optimizer_options(p)["lr"]),
         mean_information=information / n_batches if weighted else None,
-        bank_size=bank_size,
+        bank_size=bank,
     )
 
 
@@ -156,10 +156,24 @@ def _make_callbacks(estimator: SurvivalNetEstimator, settings: Settings, n_steps
     # A callback keeps what it has seen, so the fit works on copies.
     added = copy.deepcopy(list(given.items() if isinstance(given, dict) else given))
     if "lr_schedule" in dict(made):
-        callbacks.check_no_schedule(added)
+        _check_one_schedule(added)
     made += added
     _check_named(estimator._prefixed("callbacks__"), made)
     return made
+
+
+def _check_one_schedule(added: list[Any]) -> None:
+    """Raise if one of these callbacks sets the learning rates, as the built-in schedule does."""
+    from sksurvtorch.nets import callbacks
+
+    for item in added:
+        callback = item[1] if isinstance(item, tuple) else item
+        kind = callback if isinstance(callback, type) else type(callback)
+        if callbacks.is_schedule(kind):
+            raise ValueError(
+                f"`lr_schedule` must be 'constant' beside {kind.__name__} among the callbacks, got "
+                "'cosine'. Both would change the learning rate."
+            )
 
 
 def _check_named(options: dict[str, Any], callbacks: list[Any]) -> None:

@@ -100,3 +100,8 @@ def uses_bank(estimator: SurvivalNetEstimator) -> bool:
     """Whether the loss spans earlier batches: a sum over samples has no use for them."""
     asked = estimator.momentum and estimator.momentum_steps > 0
     return asked and not estimator._criterion().sum_over_samples
+
+
+def bank_size(estimator: SurvivalNetEstimator, batch_size: int) -> int | None:
+    """Return the number of rows in the bank; None where there is none."""
+    return estimator.momentum_steps * batch_size if uses_bank(estimator) else None

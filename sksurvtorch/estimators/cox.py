@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Self, cast
+from typing import Any, Self
 
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
-from torch import Tensor
+from torch import Tensor, nn
 
 from sksurvtorch import _validation as validation
 from sksurvtorch._processes import Group
@@ -19,7 +19,7 @@ from sksurvtorch.losses import CoxPHLoss
 from sksurvtorch.nets import stratum_codes
 from sksurvtorch.nets.dataset import SurvivalDataset
 from sksurvtorch.nets.rows import Rows
-from sksurvtorch.nets.target import Columns, RiskSetTarget, cox_target
+from sksurvtorch.nets.target import Columns, cox_target
 
 
 class CoxNNRegressor(SurvivalNetEstimator):
@@ -431,7 +431,7 @@ class CoxNNRegressor(SurvivalNetEstimator):
                 "spans earlier batches."
             )
 
-    def _criterion(self) -> CoxPHLoss:
+    def _criterion(self) -> nn.Module:
         return CoxPHLoss(ties=self.ties)
 
     @property
@@ -465,9 +465,9 @@ class CoxNNRegressor(SurvivalNetEstimator):
     def _fit_baseline(self, dataset: SurvivalDataset, output: Tensor) -> None:
         """Estimate the baseline hazard of each stratum."""
         self.strata_ = self._labels
-        target = cast(RiskSetTarget, dataset.y)  # `_make_dataset` has made it
+        assert dataset.y is not None
         n_strata = 1 if self.strata_ is None else len(self.strata_)
-        self._baseline = Baseline.of(target.breslow_baseline(output), n_strata)
+        self._baseline = Baseline.of(dataset.y.breslow_baseline(output), n_strata)
 
     @property
     def _baseline_steps(self) -> dict[str, np.ndarray]:

@@ -446,7 +446,7 @@ class WeibullAFTRegressor(SurvivalNetEstimator):
     def _check_own_parameters(self) -> None:
         validation.check_option("shape", self.shape, SHAPES)
 
-    def _criterion(self) -> WeibullAFTLoss:
+    def _criterion(self) -> nn.Module:
         return _TrainedLoss()
 
     @property

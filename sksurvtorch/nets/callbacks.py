@@ -247,13 +247,6 @@ class LossTerms(Callback):
         del self.batches_
 
 
-def check_no_schedule(callbacks: list[Any]) -> None:
-    """Raise if one of these sets the learning rates that the built-in schedule sets."""
-    for item in callbacks:
-        callback = item[1] if isinstance(item, tuple) else item
-        kind = callback if isinstance(callback, type) else type(callback)
-        if issubclass(kind, LRScheduler):
-            raise ValueError(
-                f"`lr_schedule` must be 'constant' beside {kind.__name__} among the callbacks, got "
-                "'cosine'. Both would change the learning rate."
-            )
+def is_schedule(kind: type) -> bool:
+    """Whether callbacks of this class set the learning rate."""
+    return issubclass(kind, LRScheduler)

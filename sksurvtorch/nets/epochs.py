@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from sksurvtorch.nets.dataset import SurvivalDataset
-from sksurvtorch.nets.target import RiskSetTarget
+from sksurvtorch.nets.target import Target
 
 # So many rows are laid out at once if an epoch has fewer.
 _ROWS_AT_ONCE = 8_192
@@ -23,9 +23,7 @@ class Epoch:
 
     drawn_with: bytes  # what they depend on: the generator's state before, and their number
     after: Any  # state of the generator once they are drawn
-    batches: list[
-        tuple[Tensor, RiskSetTarget]
-    ]  # rows and target of each; some may have been left out
+    batches: list[tuple[Tensor, Target]]  # rows and target of each; some may have been left out
 
 
 class EpochsAhead:
@@ -81,7 +79,7 @@ class EpochsAhead:
             drawn.append(batches if order is None else [order[places] for places in batches])
             after.append(generator.bit_generator.state)
         rows = [torch.from_numpy(batch) for batches in drawn for batch in batches]
-        assert isinstance(self.dataset.y, RiskSetTarget)
+        assert self.dataset.y is not None
         targets = self.dataset.y.split(torch.cat(rows), [len(batch) for batch in rows])
         pairs = zip(rows, targets, strict=True)
         laid_out = [[next(pairs) for _ in batches] for batches in drawn]

@@ -46,6 +46,15 @@ class Target(Mapping[str, Tensor], ABC):
     def loss(self, criterion: Criterion, output: Output, device: Device) -> Tensor:
         """Return the loss of an output for all rows; a net has its batches on `device`."""
 
+    def breslow_baseline(self, log_hazard_ratio: Tensor) -> BreslowBaseline:
+        """Return the baseline hazard of a Cox model, given the log hazard ratio of all rows."""
+        columns: dict[str, Any] = self.columns
+        return breslow_baseline(log_hazard_ratio, **columns)
+
+    def split(self, index: Tensor, sizes: Sequence[int]) -> Sequence[Target]:
+        """Return the targets of several batches, whose rows stand behind each other in `index`."""
+        return [self.take(rows) for rows in index.split(list(sizes))]
+
     def to(self, device: torch.device) -> Target:
         """Return this target, on `device` where it is better moved once than batch by batch."""
         return self
@@ -129,8 +138,8 @@ class RiskSetTarget(Target):
         """Return the target of some rows."""
         return RiskSetTarget(self.risk_sets.take(rows))
 
-    def split(self, index: Tensor, sizes: Sequence[int]) -> list[RiskSetTarget]:
-        """Return the targets of several batches, whose rows stand behind each other in `index`."""
+    def split(self, index: Tensor, sizes: Sequence[int]) -> Sequence[Target]:
+        """Return the targets of several batches, all laid out in one pass."""
         return [RiskSetTarget(risk_sets) for risk_sets in self.risk_sets.split(index, sizes)]
 
     def to(self, device: torch.device) -> RiskSetTarget:
@@ -185,8 +194,7 @@ class UnsortedTarget(RiskSetTarget):
 
     def breslow_baseline(self, log_hazard_ratio: Tensor) -> BreslowBaseline:
         """Return the baseline hazard; rows are sorted only if there is late entry."""
-        columns: dict[str, Any] = self.columns
-        return breslow_baseline(log_hazard_ratio, **columns)
+        return Target.breslow_baseline(self, log_hazard_ratio)
 
     def take(self, rows: Tensor) -> UnsortedTarget:
         """Return the target of some rows."""

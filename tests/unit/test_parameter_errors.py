@@ -236,6 +236,7 @@ def test_a_scheduler_beside_the_built_in_one(kind, scheduler, named):
     [
         ({"hidden_layer_sizes": (32,)}, "(64, 64)"),
         ({"hidden_layer_sizes": []}, "(64, 64)"),
+        ({"hidden_layer_sizes": 5}, "(64, 64)"),
         ({"activation": "tanh"}, "'relu'"),
         ({"dropout": 0.3}, "0.0"),
         ({"norm": "batch"}, "None"),
@@ -258,6 +259,16 @@ def test_default_options_of_the_built_in_network_may_be_given_beside_a_module(ki
     model = kind(module=nn.LazyLinear(1), max_epochs=1, **given).fit(X, Y)
     [layer] = [m for m in model.net_.module_.modules() if isinstance(m, nn.Linear)]
     assert layer.out_features == 1
+
+
+@both
+def test_a_subclass_may_decide_the_built_in_network(kind):
+    class Deep(kind):
+        def __init__(self, module=None):
+            super().__init__(hidden_layer_sizes=(9, 9, 9), max_epochs=1, module=module)
+
+    for module in (None, nn.LazyLinear(1)):
+        assert np.isfinite(Deep(module).fit(X, Y).predict(X)).all()
 
 
 @both
