@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
@@ -192,15 +195,27 @@ class SurvivalNetEstimator(SurvivalAnalysisMixin, RegressorMixin, PrefixedParame
 
     def _fit(self, X: Any, y: Any, *, partial: bool = False, **given: Any) -> Self:
         """Train a new net, or resume the training of the one there is; one epoch if partial."""
-        settings = self._settle(partial=partial)
-        rows, columns = self._take_data(X, y, given, settings)
-        if not settings.resume:
-            self._begin(columns, settings.group)
-        dataset = self._make_dataset(rows, columns)
-        self._train(dataset, settings)
-        self.unique_times_ = np.unique(columns["time"].numpy())
-        self._fit_baseline(dataset, self._finite_output(dataset.rows))
+        with self._as_before_on_error():
+            settings = self._settle(partial=partial)
+            rows, columns = self._take_data(X, y, given, settings)
+            if not settings.resume:
+                self._begin(columns, settings.group)
+            dataset = self._make_dataset(rows, columns)
+            self._train(dataset, settings)
+            self.unique_times_ = np.unique(columns["time"].numpy())
+            self._fit_baseline(dataset, self._finite_output(dataset.rows))
         return self
+
+    @contextmanager
+    def _as_before_on_error(self) -> Iterator[None]:
+        """Have the attributes of before, all of them, where a fit fails."""
+        before = dict(vars(self))
+        try:
+            yield
+        except BaseException:
+            self.__dict__.clear()
+            self.__dict__.update(before)
+            raise
 
     def _settle(self, *, partial: bool) -> Settings:
         """Return the settings of a fit, if the parameters are valid."""
@@ -237,8 +252,7 @@ class SurvivalNetEstimator(SurvivalAnalysisMixin, RegressorMixin, PrefixedParame
         return rows, columns
 
     def _begin(self, columns: Columns, group: Group) -> None:
-        """Forget an earlier fit, and learn what a new one begins with."""
-        self.__dict__.pop("net_", None)  # a fit that fails leaves no old network behind
+        """Learn what a new fit begins with."""
         self._seed = int(group.of_first(torch.tensor(_draw_seed(self.random_state))))
         self._identities = Identities()
         self._learn_time_scale(columns)
@@ -266,7 +280,6 @@ class SurvivalNetEstimator(SurvivalAnalysisMixin, RegressorMixin, PrefixedParame
         """Return the output for all training rows, or raise if training has ruined it."""
         output = rows.gather(self._forward(rows))
         if not output.isfinite().all():
-            del self.net_
             raise NonFiniteLossError(
                 "The trained network gives NaN or infinity for rows of X. Scale the features, "
                 "lower `lr`, or raise `alpha`."
@@ -277,7 +290,7 @@ class SurvivalNetEstimator(SurvivalAnalysisMixin, RegressorMixin, PrefixedParame
 
     def _check_X(self, X: Any, *, reset: bool) -> Rows:
         """Return X as rows that the network can take; what is stored stays there."""
-        own = self.module is not None
+        own = (self if reset else self._as_fitted).module is not None
         if reset:  # an earlier fit may have had another kind of network
             for name in ("input_shape_", "n_features_in_"):
                 self.__dict__.pop(name, None)
@@ -296,6 +309,11 @@ class SurvivalNetEstimator(SurvivalAnalysisMixin, RegressorMixin, PrefixedParame
         """The shape of a row of the training data."""
         own: tuple[int, ...] | None = getattr(self, "input_shape_", None)
         return (self.n_features_in_,) if own is None else own
+
+    @property
+    def _as_fitted(self) -> Any:
+        """The parameters with which the network was made; those of now are for the next fit."""
+        return SimpleNamespace(**vars(self) | vars(self).get("_made_with", {}))
 
     @property
     def _trained(self) -> Any:

@@ -24,10 +24,11 @@ if TYPE_CHECKING:
 
 def check_X(estimator: SurvivalNetEstimator, X: Any, *, reset: bool) -> Rows:
     """Return the rows of X; what is stored stays there."""
-    own = estimator.module is not None
-    dtype = resolve_dtype(estimator)
+    network = estimator if reset else estimator._as_fitted
+    own = network.module is not None
+    dtype = resolve_dtype(network)
     dtypes = [dtype]
-    if is_linear(estimator):
+    if is_linear(network):
         dtypes.append(torch.float32)  # which the linear model widens piece by piece
     shape: dict[str, Any] = {"reset": reset, "ensure_2d": not own, "allow_nd": own}
     names = [str(dtype).removeprefix("torch.") for dtype in dtypes]

@@ -416,7 +416,7 @@ class CoxNNRegressor(SurvivalNetEstimator):
     @property
     def coef_(self) -> np.ndarray:
         """Log hazard ratio per unit of each feature; linear model only."""
-        if not is_linear(self):
+        if not is_linear(self._as_fitted):
             raise AttributeError("Only the linear model, hidden_layer_sizes=(), has `coef_`.")
         check_is_fitted(self, "net_")
         slope: np.ndarray = self._trained.coefficients()[0][0].cpu().numpy()

@@ -426,14 +426,15 @@ class WeibullAFTRegressor(SurvivalNetEstimator):
     @property
     def shape_(self) -> float:
         """The shape that all samples share; `shape` "shared" only."""
-        if self.shape != "shared":
+        if self._as_fitted.shape != "shared":
             raise AttributeError("Only a model of shape 'shared' has `shape_`.")
         check_is_fitted(self, "net_")
         log_shape = float(self._trained.log_shape.detach())
         return math.exp(log_shape) / self.log_time_spread_
 
     def _coefficients(self) -> tuple[np.ndarray, float]:
-        if not (is_linear(self) and self.shape == "shared"):
+        fitted = self._as_fitted
+        if not (is_linear(fitted) and fitted.shape == "shared"):
             raise AttributeError(
                 "Only the linear model, hidden_layer_sizes=(), of shape 'shared' has `coef_` and "
                 "`intercept_`."
