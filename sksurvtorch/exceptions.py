@@ -3,6 +3,7 @@
 __all__ = [
     "IgnoredWeightWarning",
     "ModelFileError",
+    "NearlyTiedTimesWarning",
     "NoEventError",
     "NonFiniteLossError",
     "NonFiniteLossWarning",
@@ -27,6 +28,10 @@ class ModelFileError(ValueError):
 
 class SurvivalWarning(UserWarning):
     """Base class of the warnings of this package."""
+
+
+class NearlyTiedTimesWarning(SurvivalWarning):
+    """Times that are equal but for rounding count as different times in a Cox model."""
 
 
 class NonFiniteLossWarning(SurvivalWarning):

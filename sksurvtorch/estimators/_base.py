@@ -23,6 +23,7 @@ from sksurvtorch.estimators import _inputs as inputs
 from sksurvtorch.estimators._checks import check_parameters, check_resumes, made_with
 from sksurvtorch.estimators._momentum import Identities
 from sksurvtorch.estimators._net import make_net, make_training
+from sksurvtorch.estimators._optimum import warn_unless_optimal
 from sksurvtorch.estimators._parameters import PrefixedParameters
 from sksurvtorch.estimators._settings import Settings
 from sksurvtorch.exceptions import NoEventError, NonFiniteLossError
@@ -203,7 +204,9 @@ class SurvivalNetEstimator(SurvivalAnalysisMixin, RegressorMixin, PrefixedParame
             dataset = self._make_dataset(rows, columns)
             self._train(dataset, settings)
             self.unique_times_ = np.unique(columns["time"].numpy())
-            self._fit_baseline(dataset, self._finite_output(dataset.rows))
+            output = self._finite_output(dataset.rows)
+            self._fit_baseline(dataset, output)
+            warn_unless_optimal(self, dataset, output, settings)
         return self
 
     @contextmanager
@@ -319,7 +322,9 @@ class SurvivalNetEstimator(SurvivalAnalysisMixin, RegressorMixin, PrefixedParame
     def _trained(self) -> Any:
         """The network that predicts: with momentum the average."""
         module = self.net_.module_
-        return module.target if isinstance(module, MomentumNetwork) else module
+        if isinstance(module, MomentumNetwork):
+            return module.target
+        return getattr(module, "_orig_mod", module)  # without what torch.compile has put around it
 
     def _output(self, X: Any) -> Tensor:
         """Return the output of the network for new samples, in float64."""

@@ -100,6 +100,25 @@ def _check_callbacks(p: SurvivalNetEstimator) -> None:
                 f"{watched!r}, got False. There is no validation loss without it; or monitor "
                 f"{watched.replace('valid', 'train')!r}."
             )
+        if hasattr(made, "scoring") and _compares_numbers(made):
+            raise ValueError(
+                f"`scoring` of {type(made).__name__} must be a function of net, X and y, got "
+                f"{made.scoring!r}. Metrics of scikit-learn compare numbers, and y has event and "
+                "time."
+            )
+        scores_held_out = hasattr(made, "scoring") and not getattr(made, "on_train", True)
+        if scores_held_out and not p.early_stopping:
+            raise ValueError(
+                f"`early_stopping` must be True beside {type(made).__name__} of held-out rows, got "
+                "False. No rows are held out without it; or set on_train=True."
+            )
+
+
+def _compares_numbers(callback: Any) -> bool:
+    """Whether a callback cannot score event and time."""
+    from sksurvtorch.nets.scoring import compares_numbers
+
+    return compares_numbers(callback)
 
 
 def _check_optimizer(optimizer: Any) -> None:

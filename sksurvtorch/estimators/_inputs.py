@@ -13,13 +13,16 @@ from sklearn.utils.validation import _check_sample_weight, validate_data
 from sksurvtorch import _validation as validation
 from sksurvtorch._processes import Group
 from sksurvtorch.estimators._settings import is_linear, resolve_dtype
-from sksurvtorch.exceptions import PrecisionWarning
+from sksurvtorch.exceptions import NearlyTiedTimesWarning, PrecisionWarning
 from sksurvtorch.nets.moments import column_ranges
 from sksurvtorch.nets.rows import Rows, as_rows, find_stored
 from sksurvtorch.nets.target import Columns
 
 if TYPE_CHECKING:
     from sksurvtorch.estimators._base import SurvivalNetEstimator
+
+# Relative difference that sums of some thousand steps can come to by rounding.
+_ROUNDING = {np.float64: 1e-12, np.float32: 1e-6}
 
 
 def check_X(estimator: SurvivalNetEstimator, X: Any, *, reset: bool) -> Rows:
@@ -100,3 +103,31 @@ def _warn_of_lost_precision(lost: np.ndarray, dtype: torch.dtype) -> None:
             PrecisionWarning,
             stacklevel=2,
         )
+
+
+def warn_of_nearly_tied_times(columns: Columns) -> None:
+    """Warn of times, and of entries, that would be equal if they were not rounded."""
+    time = columns["time"].numpy()
+    if time.dtype.kind != "f":
+        return
+    every = [time] if "entry" not in columns else [time, columns["entry"].double().numpy()]
+    values = np.unique(np.concatenate(every))
+    values = values[np.isfinite(values)]
+    # Numbers that came in float32 are all found there.
+    with np.errstate(over="ignore"):
+        precision = np.float32 if (values == values.astype(np.float32)).all() else np.float64
+    difference = np.diff(values) / np.maximum(np.abs(values[1:]), np.abs(values[:-1]))
+    rounding = _ROUNDING[precision]
+    whole = values == np.floor(values)
+    near = (difference < rounding) & ~(whole[1:] & whole[:-1])
+    # Of many times some come as close by chance, and then many more not much farther away.
+    if 10 * near.sum() <= (difference < 100 * rounding).sum():
+        return
+    first = int(near.argmax())
+    warnings.warn(
+        f"{near.sum()} of {len(values)} distinct times differ from the time before by no more than "
+        f"rounding, such as {values[first + 1]!s} from {values[first]!s}: they are not tied. Round "
+        "the times, for instance by numpy.round(time, 6), if they should be.",
+        NearlyTiedTimesWarning,
+        stacklevel=2,
+    )

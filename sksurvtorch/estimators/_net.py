@@ -9,7 +9,7 @@ import numpy as np
 from torch import nn
 
 from sksurvtorch.estimators import _accelerate as accelerate
-from sksurvtorch.estimators._linear_start import start_from_linear
+from sksurvtorch.estimators._linear import start_from_linear
 from sksurvtorch.estimators._module import check_output, make_module
 from sksurvtorch.estimators._momentum import wrap
 from sksurvtorch.estimators._settings import (
@@ -157,9 +157,16 @@ def _make_callbacks(estimator: SurvivalNetEstimator, settings: Settings, n_steps
     added = copy.deepcopy(list(given.items() if isinstance(given, dict) else given))
     if "lr_schedule" in dict(made):
         _check_one_schedule(added)
-    made += added
+    # Scores come first, so that the epoch that ends a training has them too.
+    made = [item for item in added if _scores(item)] + made
+    made += [item for item in added if not _scores(item)]
     _check_named(estimator._prefixed("callbacks__"), made)
     return made
+
+
+def _scores(item: Any) -> bool:
+    """Whether a callback, perhaps with its name, is one of those that score."""
+    return hasattr(item[1] if isinstance(item, tuple) else item, "scoring")
 
 
 def _check_one_schedule(added: list[Any]) -> None:

@@ -14,6 +14,7 @@ from sksurvtorch.estimators import _accelerate as accelerate
 from sksurvtorch.estimators._base import SurvivalNetEstimator
 from sksurvtorch.estimators._baseline import Baseline, find_strata
 from sksurvtorch.estimators._functions import BaselineStepFunction, check_times
+from sksurvtorch.estimators._inputs import warn_of_nearly_tied_times
 from sksurvtorch.estimators._settings import asked_batch_size, is_linear, uses_bank
 from sksurvtorch.losses import CoxPHLoss
 from sksurvtorch.nets import stratum_codes
@@ -455,6 +456,7 @@ class CoxNNRegressor(SurvivalNetEstimator):
 
     def _make_dataset(self, rows: Rows, columns: Columns) -> SurvivalDataset:
         """Return the rows in order of time, so that batches need no sort."""
+        warn_of_nearly_tied_times(columns)
         target = cox_target(columns, self.ties, lay_out=rows.can_be_sorted)
         return SurvivalDataset(rows, target).sorted()
 

@@ -27,7 +27,7 @@ from sksurvtorch.losses import WeibullAFTLoss
 from sksurvtorch.nets import SharedShape
 from sksurvtorch.nets.dataset import SurvivalDataset
 from sksurvtorch.nets.rows import Rows
-from sksurvtorch.nets.target import Columns, PlainTarget
+from sksurvtorch.nets.target import Columns, ScaledTarget
 
 SHAPES = ("shared", "per_sample")
 # Largest distance of a log time from their mean, in the scale that the network is trained on.
@@ -484,7 +484,8 @@ class WeibullAFTRegressor(SurvivalNetEstimator):
             # Rounding may not make an entry that is just before the time equal to it.
             before = torch.nextafter(columns["time"], torch.zeros(()).double())
             columns["entry"] = torch.where(positive, torch.minimum(scaled, before), 0.0)
-        return SurvivalDataset(rows, PlainTarget(columns))
+        unit = self.log_time_center_, self.log_time_spread_
+        return SurvivalDataset(rows, ScaledTarget(columns, *unit))
 
     def _scaled(self, time: Tensor) -> Tensor:
         """Return times with log times of mean 0 and standard deviation 1."""

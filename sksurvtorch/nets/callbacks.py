@@ -130,9 +130,11 @@ class Converged(Callback):
         """Forget the last fit."""
         self.before_ = math.inf
         self.ended_ = False
+        self.n_epochs_ = 0
 
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
         """Compare the loss with that of the epoch before."""
+        self.n_epochs_ += 1
         before, self.before_ = self.before_, net.history[-1, "train_loss"]
         if before - self.before_ <= self.tol * max(1.0, abs(self.before_)):
             self.ended_ = True

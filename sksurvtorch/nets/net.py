@@ -24,6 +24,7 @@ from sksurvtorch.nets.loader import BatchLoader
 from sksurvtorch.nets.modules import SquaredWeights, keeps_input
 from sksurvtorch.nets.random import RandomStream
 from sksurvtorch.nets.rows import as_rows, pool
+from sksurvtorch.nets.scoring import give_outcome, method_of
 from sksurvtorch.nets.target import PlainTarget, Target, target_of
 from sksurvtorch.nets.training import Training
 
@@ -98,12 +99,19 @@ class SurvivalNet(NeuralNet):
         for method in self._listeners(method_name):
             method(self, **cb_kwargs)
 
+    def initialize_callbacks(self) -> Any:
+        """Make the callbacks; those that score get event and time as scikit-survival has them."""
+        super().initialize_callbacks()
+        for _, callback in self.callbacks_:
+            give_outcome(callback)
+        return self
+
     def _listeners(self, method_name: str) -> list[Callable[..., None]]:
         """Return the methods of callbacks that do something, looked up once a training."""
         known: dict[Any, list[Callable[..., None]]] = vars(self).get("_listeners_of_training", {})
         key = method_name, *(id(callback) for _, callback in self.callbacks_)
         if key not in known:
-            methods = [getattr(callback, method_name) for _, callback in self.callbacks_]
+            methods = [method_of(callback, method_name) for _, callback in self.callbacks_]
             idle = getattr(Callback, method_name, None)
             known[key] = [m for m in methods if getattr(m, "__func__", None) is not idle]
         return known[key]

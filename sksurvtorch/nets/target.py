@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -64,6 +65,13 @@ class Target(Mapping[str, Tensor], ABC):
         """Rows in the order of their risk sets; None if they lie so, or have none."""
         return None
 
+    def outcome(self) -> np.ndarray:
+        """Return event and time, as a user passes them, of the rows that this process holds."""
+        event, time = (self[name].cpu().numpy() for name in ("event", "time"))
+        y = np.empty(len(event), dtype=[("event", bool), ("time", float)])
+        y["event"], y["time"] = event, time
+        return y
+
     @property
     def n_rows(self) -> int:
         """Number of rows, summed over the processes."""
@@ -106,6 +114,32 @@ class PlainTarget(Target):
             return criterion(output, self)  # type: ignore[no-any-return]
         columns = {name: torch.as_tensor(x, device=device) for name, x in self.items()}
         return criterion(_first(output), columns)
+
+
+class ScaledTarget(PlainTarget):
+    """Columns whose times have log times that were centred and scaled.
+
+    Parameters
+    ----------
+    columns : dict of tensors of shape (n_samples,)
+        The columns, with such times.
+    center, spread : float
+        What the log times were centred by, and then divided by.
+    """
+
+    def __init__(self, columns: Columns, center: float, spread: float) -> None:
+        super().__init__(columns)
+        self.center, self.spread = center, spread
+
+    def take(self, rows: Tensor) -> ScaledTarget:
+        """Return the target of some rows."""
+        return ScaledTarget(super().take(rows).columns, self.center, self.spread)
+
+    def outcome(self) -> np.ndarray:
+        """Return event and time, in the unit of the user to rounding."""
+        y = super().outcome()
+        y["time"] = np.exp(self.center + self.spread * np.log(y["time"]))
+        return y
 
 
 class RiskSetTarget(Target):
@@ -253,6 +287,14 @@ class SpreadTarget(Target):
         spread = self.spread
         spread = Spread.of(spread.place[rows], spread.counts, spread.group)
         return SpreadTarget(self.target.take(rows), spread)
+
+    def outcome(self) -> np.ndarray:
+        """Return event and time of the rows that this process holds, as its output has them."""
+        rank, counts = self.spread.group.rank, self.spread.counts
+        start = sum(counts[:rank])
+        held = self.spread.place.argsort()[start : start + counts[rank]]
+        outcome: np.ndarray = self.target.outcome()[held.numpy()]
+        return outcome
 
     def loss(self, criterion: Criterion, output: Output, device: Device) -> Tensor:
         """Return the loss of all rows, given the output for the rows held."""

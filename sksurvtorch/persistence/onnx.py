@@ -94,8 +94,7 @@ def export_onnx(
 
 def _outputs(estimator: CoxNNRegressor | WeibullAFTRegressor) -> _CoxOutput | _WeibullOutputs:
     """Return the network that predicts, on the CPU, with outputs in the units of the data."""
-    network = estimator._trained
-    network = deepcopy(getattr(network, "_orig_mod", network)).cpu().eval()
+    network = deepcopy(estimator._trained).cpu().eval()
     if isinstance(estimator, CoxNNRegressor):
         return _CoxOutput(network)
     return _WeibullOutputs(network, estimator.log_time_center_, estimator.log_time_spread_)

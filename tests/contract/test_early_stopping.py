@@ -74,7 +74,6 @@ def mean_square(net, X, y):
 @pytest.mark.parametrize(
     "scoring",
     [
-        # skorch's cache of an epoch takes no target of several columns, in a plain net neither.
         EpochScoring(mean_square, name="squares", use_caching=False),
         BatchScoring(mean_square, name="squares"),
         BatchScoring(mean_square, name="squares", use_caching=False),

@@ -13,7 +13,7 @@ from torch import nn
 from torch.utils.data import Dataset
 
 from sksurvtorch import CoxNNRegressor
-from sksurvtorch.estimators import _linear_start
+from sksurvtorch.estimators import _linear
 from sksurvtorch.exceptions import SkippedBatchWarning
 from sksurvtorch.nets.dataset import SurvivalDataset
 from sksurvtorch.nets.loader import BatchLoader
@@ -249,18 +249,18 @@ def test_early_stopping_reads_neighbouring_rows_together(kind):
 
 
 @both
-def test_the_linear_start_is_that_of_a_window_of_the_size_asked_for(kind, monkeypatch):
+def test_the_linear_is_that_of_a_window_of_the_size_asked_for(kind, monkeypatch):
     X, y = wide()
     y["event"] = True
-    monkeypatch.setattr(_linear_start, "_AT_ONCE", 32)
+    monkeypatch.setattr(_linear, "_AT_ONCE", 32)
     started_with = []
-    sample = _linear_start._sample
+    sample = _linear._sample
 
     def spy(*args):
         started_with.append(len(rows := sample(*args)))
         return rows
 
-    monkeypatch.setattr(_linear_start, "_sample", spy)
+    monkeypatch.setattr(_linear, "_sample", spy)
     for window in ({"iterator_train__window_bytes": 2 * MIB}, {}):
         options = {"hidden_layer_sizes": (2,), "dtype": "float32", "max_epochs": 1}
         kind(**options, **window, random_state=0).fit(Rows(X), y)

@@ -44,7 +44,15 @@ ACTS = {
     *("print", "fit", "partial_fit", "set_params", "save", "export_onnx", "dump", "append"),
     *("manual_seed", "zero_grad", "backward", "step", "eval", "from_estimator", "set", "close"),
     *("write_table", "savefig", "__init__", "set_fit_request", "optimize"),
-    *("setLevel", "addHandler", "set_tracking_uri", "log_params", "log_metric", "info"),
+    *(
+        "setLevel",
+        "addHandler",
+        "simplefilter",
+        "set_tracking_uri",
+        "log_params",
+        "log_metric",
+        "info",
+    ),
 }
 # Pages with a pipeline that encodes categories.
 ENCODED = {

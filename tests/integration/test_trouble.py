@@ -31,6 +31,9 @@ def new(**options):
     return CoxNNRegressor(**{"max_epochs": 2, "random_state": 0} | options)
 
 
+LINEAR = {"hidden_layer_sizes": (), "optimizer": "lbfgs"}
+
+
 class PoisonWeight(Callback):
     """Puts NaN into a weight at the start of an epoch."""
 
@@ -92,7 +95,10 @@ CASES = [
     lambda: new(callbacks=[PoisonWeight(1)]).fit(X, y),
     lambda: new(batch_size=2).fit(X, y),
     lambda: new().fit(X.assign(date=1.7e9 + X["age"]), y),
-    lambda: new(callbacks=[EpochScoring(lambda *_: 0.0, on_train=True)]).fit(X, y),
+    lambda: new().fit(X, Surv.from_arrays(y["fstat"], 0.1 * y["lenfol"] + 1e-14 * X["gender"])),
+    lambda: new(**LINEAR).fit(X.assign(never=(X["age"] < 40) & ~y["fstat"]), y),
+    lambda: new(**LINEAR, max_epochs=1).fit(X, y),
+    lambda: new(callbacks=[EpochScoring("r2", on_train=True)]).fit(X, y),
     lambda: GridSearchCV(make_pipeline(new()), {"alpha": [1]}, cv=3).fit(X, y),
     lambda: new(callbacks=[LRScheduler()]).fit(X, y),
     lambda: new(callbacks=[EarlyStopping()]).fit(X, y),

@@ -10,6 +10,8 @@ from sksurvtorch import CoxNNRegressor, WeibullAFTRegressor
 from tests.property.small_fits import LINEAR, both, fit_small, risk_and_survival, simulate, small
 
 
+# 500 features separate 100 rows, and five epochs may be few.
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 @both
 @pytest.mark.parametrize("hidden_layer_sizes", [(), (64, 64)])
 @pytest.mark.parametrize("optimizer", ["adam", "lbfgs"])

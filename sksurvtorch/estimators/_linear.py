@@ -1,8 +1,9 @@
-"""The start of a training: the linear part of the network at the optimum of the linear model."""
+"""The linear part of the network at the optimum of the linear model, where trainings start."""
 
 from __future__ import annotations
 
 import copy
+import dataclasses
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -35,33 +36,49 @@ def start_from_linear(
     The small steps of a short training could not bring it there, and the hidden layers would learn
     what a linear model knows.
     """
-    from sksurvtorch.nets import SurvivalNet, callbacks
-
-    rows = _sample(estimator, train)
-    converged = callbacks.Converged(1e-6)
-    training = Training(_N_EPOCHS, len(rows), [("converged", converged)], l2=l2)
-    mlp = next(part for part in module.modules() if isinstance(part, MLP))
-    with mlp.linear_only():
-        net = SurvivalNet(
-            module,
-            criterion=estimator._criterion(),
-            optimizer=torch.optim.LBFGS,
-            verbose=0,
-            device=estimator.device_,
-            callbacks__finite_loss=None,
-            **{f"optimizer__{name}": value for name, value in LBFGS_OPTIONS.items()},
-        ).initialize()
+    rows = sample(estimator, train)
+    with mlp_of(module).linear_only():
         start = copy.deepcopy(module.state_dict())
-        net.train(rows, None, training, settings.accelerator)
-        if len(net.history) < _N_EPOCHS and not converged.ended_:
-            # That of the user, which skorch takes for the end of this training.
-            raise KeyboardInterrupt
+        minimise(estimator, module, rows, Training(_N_EPOCHS, len(rows), [], l2), 1e-6, settings)
         if not all(weight.isfinite().all() for weight in module.parameters()):
             # No optimum, as when all times are equal: train from where training always starts.
             module.load_state_dict(start)
 
 
-def _sample(estimator: SurvivalNetEstimator, train: SurvivalDataset) -> SurvivalDataset:
+def minimise(
+    estimator: SurvivalNetEstimator,
+    module: nn.Module,
+    rows: SurvivalDataset,
+    training: Training,
+    tol: float,
+    settings: Settings,
+) -> None:
+    """Take the linear model in a network to its optimum."""
+    from sksurvtorch.nets import SurvivalNet, callbacks
+
+    converged = callbacks.Converged(tol)
+    training = dataclasses.replace(training, callbacks=[("converged", converged)])
+    net = SurvivalNet(
+        module,
+        criterion=estimator._criterion(),
+        optimizer=torch.optim.LBFGS,
+        verbose=0,
+        device=next(module.parameters()).device,
+        callbacks__finite_loss=None,
+        **{f"optimizer__{name}": value for name, value in LBFGS_OPTIONS.items()},
+    ).initialize()
+    net.train(rows, None, training, settings.accelerator)
+    if len(net.history) < training.n_epochs and not converged.ended_:
+        # That of the user, which skorch takes for the end of this training.
+        raise KeyboardInterrupt
+
+
+def mlp_of(module: nn.Module) -> MLP:
+    """Return the built-in network within what is around it."""
+    return next(part for part in module.modules() if isinstance(part, MLP))
+
+
+def sample(estimator: SurvivalNetEstimator, train: SurvivalDataset) -> SurvivalDataset:
     """Return rows in memory to fit the linear model to: all rows, or the rows of a window."""
     given = estimator._prefixed("iterator_train__")
     options = {name: given[name] for name in ("window_bytes", "block_bytes") if name in given}
