@@ -112,7 +112,7 @@ for unit, length in rounding.items():
 # earlier ages, at which nobody in the data can have died.
 
 age = data["age"].to_numpy(dtype=float)
-y = Surv.from_arrays(event, age + years)
+y = Surv.from_arrays(event, (age + years).round(6))  # or sums of the same value may not be tied
 of_age = X.drop(columns="age, decades")
 print(f"\n{'time scale':34}" + "".join(f"{name:>18}" for name in of_age))
 by_years = fit_linear(X, Surv.from_arrays(event, years))

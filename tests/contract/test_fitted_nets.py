@@ -44,6 +44,8 @@ def same_weights(net, other):
     )
 
 
+# L-BFGS is cut short here.
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 @both
 @pytest.mark.parametrize("name", OPTIONS)
 def test_a_clone_has_the_network_and_can_be_trained(kind, name, whas500):

@@ -214,6 +214,8 @@ class Halving(nn.Module):
         return self.linear(X.mul_(0.5) if self.in_place else X * 0.5)
 
 
+# L-BFGS is cut short here.
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 @both
 @pytest.mark.parametrize(
     "options", [{"batch_size": 40}, {"batch_size": None}, {"optimizer": "lbfgs", "max_epochs": 2}]

@@ -249,18 +249,18 @@ def test_early_stopping_reads_neighbouring_rows_together(kind):
 
 
 @both
-def test_the_linear_is_that_of_a_window_of_the_size_asked_for(kind, monkeypatch):
+def test_the_linear_start_is_that_of_a_window_of_the_size_asked_for(kind, monkeypatch):
     X, y = wide()
     y["event"] = True
     monkeypatch.setattr(_linear, "_AT_ONCE", 32)
     started_with = []
-    sample = _linear._sample
+    sample = _linear.sample
 
     def spy(*args):
         started_with.append(len(rows := sample(*args)))
         return rows
 
-    monkeypatch.setattr(_linear, "_sample", spy)
+    monkeypatch.setattr(_linear, "sample", spy)
     for window in ({"iterator_train__window_bytes": 2 * MIB}, {}):
         options = {"hidden_layer_sizes": (2,), "dtype": "float32", "max_epochs": 1}
         kind(**options, **window, random_state=0).fit(Rows(X), y)
