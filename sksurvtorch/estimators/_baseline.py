@@ -21,6 +21,7 @@ import numpy as np
 
 from sksurvtorch.estimators._functions import pieces
 from sksurvtorch.functional import BreslowBaseline
+from sksurvtorch.nets.columns import stratum_labels
 
 # Pieces of samples that share a table: where strata are few, making it costs little then.
 _SHARED = 16
@@ -154,9 +155,7 @@ def find_strata(stratum: Any, labels: np.ndarray | None, n_samples: int) -> np.n
         raise ValueError(f"`stratum` must {rule}, got {got}.")
     if labels is None:
         return np.zeros(n_samples, dtype=int)
-    stratum = np.asarray(stratum)
-    if stratum.shape != (n_samples,):
-        raise ValueError(f"`stratum` must have shape ({n_samples},), got {stratum.shape}.")
+    stratum = stratum_labels(stratum, n_samples)
     unknown = ~np.isin(stratum, labels)
     if unknown.any():
         raise ValueError(

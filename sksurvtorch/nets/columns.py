@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,8 +25,9 @@ def survival_target(
     entry : array-like of shape (n_samples,), optional
         Time of delayed entry, in the unit of the time.
     stratum : array-like of shape (n_samples,), optional
-        Labels of the strata, of any type. Integers are kept, others replaced by codes: where a net
-        sees the data part by part, or several processes hold parts, give integers.
+        Labels of the strata: numbers, bools, text or dates. Integers are kept, others replaced by
+        codes: where a net sees the data part by part, or several processes hold parts, give
+        integers.
     weight : array-like of shape (n_samples,), optional
         Weight of each row.
     index : array-like of int of shape (n_samples,), optional
@@ -56,7 +58,6 @@ def survival_target(
     columns = {"entry": entry, "weight": weight, "index": index}
     if stratum is not None:
         labels, codes = stratum_codes(stratum, len(time))
-        labels = np.array(labels.tolist())  # integers may have come as objects
         integers = labels.dtype.kind in "iu"
         columns["stratum"] = labels[codes].astype(np.int64) if integers else codes
     given = {
@@ -69,15 +70,53 @@ def survival_target(
 
 def stratum_codes(stratum: Any, n_samples: int) -> tuple[np.ndarray, np.ndarray]:
     """Return the labels of the strata, ascending, and the code of each row."""
-    values = np.asarray(stratum)
+    labels, codes = np.unique(stratum_labels(stratum, n_samples), return_inverse=True)
+    return labels, codes
+
+
+def stratum_labels(stratum: Any, n_samples: int) -> np.ndarray:
+    """Return the label of each row, in a dtype of numbers, bools, text or dates."""
+    # numpy makes text of the numbers in a list that has both.
+    values = np.asarray(stratum, dtype=object if isinstance(stratum, list | tuple) else None)
     if values.shape != (n_samples,):
         raise ValueError(f"`stratum` must have shape ({n_samples},), got {values.shape}.")
-    missing = [value is None or value != value for value in values.tolist()]
-    if any(missing):
-        first = values[missing].tolist()[0]
+    _check_none_missing(values)
+    if values.dtype.kind != "O":
+        return values
+    kinds = sorted({_kind_of_label(value) for value in values})
+    if len(kinds) > 1 or kinds[0] not in _LABELS:
+        raise TypeError(
+            f"`stratum` must be numbers, bools, text or dates, all of one kind, got "
+            f"{' and '.join(kinds)}. Convert the labels, for instance to text."
+        )
+    return np.array(values.tolist(), dtype=_LABELS[kinds[0]])
+
+
+#: Dtypes of labels that come as objects.
+_LABELS = {"number": None, "bool": bool, "str": str, "date": "datetime64"}
+
+
+def _kind_of_label(value: Any) -> str:
+    """Return what kind of label an object is, or else its type."""
+    if isinstance(value, bool | np.bool_):
+        return "bool"
+    if isinstance(value, int | float | np.integer | np.floating):
+        return "number"
+    if isinstance(value, date | np.datetime64):
+        return "date"
+    return "str" if isinstance(value, str) else type(value).__name__
+
+
+def _check_none_missing(values: np.ndarray) -> None:
+    """Raise if a label is None, NaN, NaT or the NA of pandas."""
+    if values.dtype.kind == "O":
+        # The NA of pandas is neither equal to anything nor different from it.
+        missing = np.array([v is None or type(v).__name__ == "NAType" or v != v for v in values])
+    else:
+        missing = values != values
+    if missing.any():
+        first, n_missing = values[missing].tolist()[0], missing.sum()
         raise ValueError(
-            f"`stratum` must not be missing, got {first!r} ({sum(missing)} of {n_samples} rows). "
+            f"`stratum` must not be missing, got {first!r} ({n_missing} of {len(values)} rows). "
             "Give such rows a stratum of their own."
         )
-    labels, codes = np.unique(values, return_inverse=True)
-    return labels, codes
