@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -12,6 +10,7 @@ from skorch.callbacks import Callback
 from torch import Tensor
 
 from sksurvtorch import _validation as validation
+from sksurvtorch._files import as_path, is_there, replaced
 from sksurvtorch.nets.dataset import SurvivalDataset
 
 if TYPE_CHECKING:
@@ -116,20 +115,15 @@ class TrainingCheckpoint(Callback):
             self._write(state)
 
     def _write(self, state: dict[str, Any]) -> None:
-        path = Path(self.path)
-        unfinished = path.with_name(path.name + ".unfinished")
-        with open(unfinished, "wb") as file:
+        with replaced(self.path) as file:
             torch.save(state, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(unfinished, path)
 
     def _read(self, net: SurvivalNet) -> dict[str, Any] | None:
         """Return what the file of the first process has, or None without one."""
         state: dict[str, Any] | None = None
         with net.group.all_or_none():
-            if net.group.rank == 0 and Path(self.path).exists():
-                state = torch.load(self.path, map_location="cpu", weights_only=True)
+            if net.group.rank == 0 and is_there(self.path):
+                state = torch.load(as_path(self.path), map_location="cpu", weights_only=True)
                 self._check(state["kind"])
         state = net.group.exchange(state)[0]
         return state

@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import fields
-from pathlib import Path
 from typing import Any
 
 import torch
 from sklearn.utils.validation import check_is_fitted
 
 from sksurvtorch import _validation as validation
+from sksurvtorch._files import PathLike, as_path
 from sksurvtorch.estimators import CoxNNRegressor, WeibullAFTRegressor
 from sksurvtorch.estimators._parameters import PREFIXES
 from sksurvtorch.estimators._state import Fitted, from_state, get_state, is_learned
 from sksurvtorch.exceptions import ModelFileError
 from sksurvtorch.persistence import _container as container
 from sksurvtorch.persistence._encoding import Unknown, Unsaveable, decode, encode
+from sksurvtorch.persistence._learned import check_learned, is_finite, is_whole
 from sksurvtorch.persistence._versions import upgrade
 
 KINDS = {kind.__name__: kind for kind in (CoxNNRegressor, WeibullAFTRegressor)}
 Estimator = CoxNNRegressor | WeibullAFTRegressor
-PathLike = str | os.PathLike[str]
 
 # Weights stand apart from what else is a tensor.
 _WEIGHTS = "weights."
@@ -71,8 +70,7 @@ def save(estimator: Estimator, path: PathLike) -> None:
 
     Examples
     --------
-    >>> from pathlib import Path
-    >>> from tempfile import TemporaryDirectory
+    >>>     >>> from tempfile import TemporaryDirectory
     >>> from sksurv.datasets import load_whas500
     >>> from sksurvtorch import CoxNNRegressor, load, save
     >>> X, y = load_whas500()
@@ -105,7 +103,7 @@ def save(estimator: Estimator, path: PathLike) -> None:
                 f"{type(weight).__name__} for {name!r}."
             )
         tensors[_WEIGHTS + name] = weight
-    container.write(Path(path), document, tensors)
+    container.write(as_path(path), document, tensors)
 
 
 def load(path: PathLike, *, device: Any = None, **parameters: Any) -> Estimator:
@@ -133,41 +131,46 @@ def load(path: PathLike, *, device: Any = None, **parameters: Any) -> Estimator:
     Raises
     ------
     ModelFileError
-        If the file is cut short, altered, of a later version or not one of `save`.
+        If the file is cut short, altered, of a later version or not one of `save`, or if the
+        weights do not fit `module`.
     TypeError
         If a parameter is missing or is in the file.
-    ValueError
-        If the weights do not fit `module`.
 
     Warnings
     --------
-    The checksum of a file tells accidents, not forgeries. A forged file cannot run code, but can
-    predict anything.
+    The checksum of a file tells accidents, not forgeries. A forged file cannot run code, nor have
+    more memory taken than a small multiple of its size, but it can predict anything.
 
     See Also
     --------
     save : Write the file, with an example.
     """
-    path = Path(path)
+    path = as_path(path)
     document, tensors = container.read(path)
     try:
         _check_document(document)
         _check_given(document["absent"], parameters)
         kind, state = _state(document, tensors, parameters)
-    except (Unknown, RuntimeError) as error:
+    except (Unknown, RecursionError) as error:
         raise ModelFileError(
             f"`path` must name a file that `sksurvtorch.save` has written, got {str(path)!r} with "
-            f"{error}."
+            f"{str(error)[:200]}."
         ) from error
     state.device = _device(state.device, device)
     if device is not None:
         state.parameters["device"] = state.made_with["device"] = device
     try:
         return from_state(kind, state)
-    except RuntimeError as error:
-        if "state_dict" not in str(error):
-            raise
-        raise ValueError(f"`module` must be the network that was saved. {error}") from error
+    except (ImportError, MemoryError):
+        raise
+    except Exception as error:
+        # Whatever it is: what comes from the file has not made a network.
+        rule = "`path` must name a file that `sksurvtorch.save` has written"
+        if state.made_with.get("module") is not None:
+            rule = "`module` must be the network that was saved"
+        raise ModelFileError(
+            f"{rule}. {type(error).__name__} for {str(path)!r}: {error}"
+        ) from error
 
 
 def _encoded(name: str, value: Any, tensors: dict[str, torch.Tensor]) -> Any:
@@ -218,6 +221,15 @@ def _check_document(document: dict[str, Any]) -> None:
     for part in ("absent", "parameters", "made_with"):
         if not isinstance(document[part], dict):
             raise Unknown(f"{document[part]!r:.80} for {part}")
+    missing = {
+        name
+        for part in ("parameters", "made_with")
+        for name, value in document[part].items()
+        if value == _ABSENT
+    }
+    absent = document["absent"]
+    if missing != absent.keys() or not all(isinstance(what, str) for what in absent.values()):
+        raise Unknown(f"{absent!r:.80} for absent")
 
 
 def _state(
@@ -231,16 +243,20 @@ def _state(
         for name, value in document[part].items():
             if name not in known and not name.startswith(PREFIXES):
                 raise Unknown(f"a parameter {name!r}")
-            again = value == _ABSENT and name in document["absent"]
-            values[name] = given[name] if again else decode(value, tensors)
+            values[name] = given[name] if value == _ABSENT else decode(value, tensors)
     for part, expected in _DECODED.items():
         parts[part] = decode(document[part], tensors)
         if not isinstance(parts[part], expected):
             raise Unknown(f"{document[part]!r:.80} for {part}")
+    if not (is_whole(parts["batch_size"], 1) and is_finite(parts["l2"], 0.0)):
+        raise Unknown(f"a batch size of {parts['batch_size']!r:.80} and {parts['l2']!r:.80} as l2")
     parts["learned"] = upgrade(parts["learned"])
     if not is_learned(kind, set(parts["learned"])):
         raise Unknown(f"the attributes {', '.join(sorted(parts['learned']))}")
-    if not all(isinstance(epoch, dict) for epoch in parts["history"]):
+    check_learned(parts["learned"])
+    if ("n_features_in_" in parts["learned"]) != (parts["made_with"].get("module") is None):
+        raise Unknown("samples of another shape than the network takes")
+    if not all(isinstance(epoch, dict) and "batches" not in epoch for epoch in parts["history"]):
         raise Unknown(f"the history {parts['history']!r:.80}")
     weights = {k.removeprefix(_WEIGHTS): v for k, v in tensors.items() if k.startswith(_WEIGHTS)}
     return kind, Fitted(**parts, weights=weights)
