@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
@@ -19,7 +20,7 @@ from sksurvtorch.estimators import _accelerate as accelerate
 from sksurvtorch.estimators import _inputs as inputs
 from sksurvtorch.estimators._checks import check_parameters, check_resumes, made_with
 from sksurvtorch.estimators._momentum import Identities
-from sksurvtorch.estimators._net import make_net, make_training
+from sksurvtorch.estimators._net import checkpoints, describe, make_net, make_training
 from sksurvtorch.estimators._parameters import PrefixedParameters
 from sksurvtorch.estimators._settings import Settings
 from sksurvtorch.exceptions import NoEventError, NonFiniteLossError
@@ -197,7 +198,7 @@ class SurvivalNetEstimator(SurvivalAnalysisMixin, RegressorMixin, PrefixedParame
         if not settings.resume:
             self._begin(columns, settings.group)
         dataset = self._make_dataset(rows, columns)
-        self._train(dataset, settings)
+        self._train(dataset, settings, describe(self, rows, columns, settings))
         self.unique_times_ = np.unique(columns["time"].numpy())
         self._fit_baseline(dataset, self._finite_output(dataset.rows))
         return self
@@ -239,16 +240,29 @@ class SurvivalNetEstimator(SurvivalAnalysisMixin, RegressorMixin, PrefixedParame
     def _begin(self, columns: Columns, group: Group) -> None:
         """Forget an earlier fit, and learn what a new one begins with."""
         self.__dict__.pop("net_", None)  # a fit that fails leaves no old network behind
-        self._seed = int(group.of_first(torch.tensor(_draw_seed(self.random_state))))
+        self._seed = int(group.of_first(torch.tensor(self._draw_seed())))
         self._identities = Identities()
         self._learn_time_scale(columns)
 
-    def _train(self, dataset: SurvivalDataset, settings: Settings) -> None:
+    def _draw_seed(self) -> int:
+        """Return a seed; without a random state that of a training which is to be resumed."""
+        if self.random_state is None:
+            for path in checkpoints(self):
+                from sksurvtorch.nets.checkpoint import stored_seed
+
+                seed = stored_seed(path)
+                if seed is not None:
+                    return seed
+        return _draw_seed(self.random_state)
+
+    def _train(
+        self, dataset: SurvivalDataset, settings: Settings, description: Mapping[str, str] | None
+    ) -> None:
         """Train the net, which is made if there is none to resume the training of."""
         train, valid = dataset, None
         if self.early_stopping:
             train, valid = dataset.split(self.validation_fraction, self._seed)
-        training = make_training(self, train, settings)
+        training = make_training(self, train, settings, description)
         if settings.resume:
             net = self.net_
         else:

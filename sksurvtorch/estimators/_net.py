@@ -32,6 +32,8 @@ from sksurvtorch.nets.dataset import SurvivalDataset
 from sksurvtorch.nets.modules import MLP
 from sksurvtorch.nets.moments import Moments
 from sksurvtorch.nets.random import RandomStream
+from sksurvtorch.nets.rows import Rows
+from sksurvtorch.nets.target import Columns
 from sksurvtorch.nets.training import Training
 
 if TYPE_CHECKING:
@@ -45,12 +47,20 @@ _CHUNK = 8_192
 _SAMPLE_BYTES = 2**26
 # A number that an option of a network may be, whatever the number of weights.
 _FEW = 4_096
+#: Parameters that do not shape a training, or are told in another way.
+_FREE = {
+    *("accelerator", "callbacks", "compile", "device", "max_epochs", "verbose", "warm_start"),
+    *("iterator_train__batch_size", "iterator_train__generator", "iterator_train__num_workers"),
+}
 #: Callbacks that each net has.
 _ALWAYS = ("epoch_timer", "train_loss", "valid_loss", "finite_loss", "print_log")
 
 
 def make_training(
-    estimator: SurvivalNetEstimator, train: SurvivalDataset, settings: Settings
+    estimator: SurvivalNetEstimator,
+    train: SurvivalDataset,
+    settings: Settings,
+    description: Mapping[str, str] | None,
 ) -> Training:
     """Return what the net is told for a training with these rows."""
     assert train.y is not None
@@ -69,7 +79,53 @@ def make_training(
         lr=float(_optimizer_options(p)["lr"]),
         mean_information=information / n_batches if weighted else None,
         bank_size=bank,
+        description=description,
     )
+
+
+def describe(
+    estimator: SurvivalNetEstimator, rows: Rows, columns: Columns, settings: Settings
+) -> dict[str, str] | None:
+    """Return what tells a training from others; None if there is no checkpoint that asks."""
+    if not checkpoints(estimator):
+        return None
+    from sksurvtorch.nets.fingerprint import described, of_data
+
+    p = estimator
+    known = p.get_params(deep=False)
+    told = {
+        name: described(known[name])
+        for name in sorted(known)
+        if name not in _FREE and not name.startswith("callbacks__")
+    }
+    asked = None if is_lbfgs(p) else asked_batch_size(p)
+    told |= {
+        "hidden_layer_sizes": str(layer_sizes(p)),
+        "alpha": str(penalty(p)),
+        "dtype": str(resolve_dtype(p)),
+        "batch_size": str(None if asked is None else asked * settings.group.size),
+        "random_state": str(p._seed),
+    }
+    if p.lr_schedule == "cosine" and not (is_lbfgs(p) or settings.partial):
+        told["max_epochs"] = str(n_epochs(p))  # the length of the schedule
+    return told | of_data(rows, columns, settings.group)
+
+
+def checkpoints(estimator: SurvivalNetEstimator) -> list[Any]:
+    """Return the paths of the checkpoints among the callbacks."""
+    given = estimator.callbacks or []
+    if not given:
+        return []
+    from sksurvtorch.nets import TrainingCheckpoint
+
+    options, paths = estimator._prefixed("callbacks__"), []
+    for item in given.items() if isinstance(given, dict) else given:
+        name, callback = item if isinstance(item, tuple) else (None, item)
+        kind = callback if isinstance(callback, type) else type(callback)
+        if issubclass(kind, TrainingCheckpoint):
+            asked = f"{name or kind.__name__}__path"
+            paths.append(options.get(asked, getattr(callback, "path", None)))
+    return paths
 
 
 def make_net(

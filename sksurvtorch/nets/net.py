@@ -28,7 +28,13 @@ from sksurvtorch.nets.target import PlainTarget, Target, target_of
 from sksurvtorch.nets.training import Training
 
 #: What the net has while it is trained: batches with their rows; weights and callbacks looked up.
-_OF_TRAINING = ("train_batches_", "_squared_weights", "_listeners_of_training")
+_OF_TRAINING = (
+    "train_batches_",
+    "_squared_weights",
+    "_listeners_of_training",
+    "_description",
+    "_n_skipped",
+)
 
 
 class SurvivalNet(NeuralNet):
@@ -145,6 +151,7 @@ class SurvivalNet(NeuralNet):
             from sksurvtorch.nets.accelerated import AcceleratedSurvivalNet
 
             trainer = AcceleratedSurvivalNet.around(self, accelerator)
+        trainer._description = training.description
         trainer._train(dataset, validation)
         self.callbacks_ = trainer.callbacks_
 
@@ -173,9 +180,20 @@ class SurvivalNet(NeuralNet):
             self.criterion__bank_size = training.bank_size
             self.criterion_.bank.resize(training.bank_size)
 
+    @property
+    def description(self) -> Mapping[str, str] | None:
+        """What tells the training under way from others; None if no estimator has said it."""
+        told: Mapping[str, str] | None = vars(self).get("_description")
+        return told
+
     def skip_epochs(self, n_epochs: int) -> None:
         """Train for so many epochs less, which were trained before."""
-        self.max_epochs -= n_epochs
+        self._n_skipped = n_epochs
+
+    def fit_loop(self, X: Any, y: Any = None, epochs: int | None = None, **kwargs: Any) -> Any:
+        """Train for some epochs, less those that were trained before."""
+        epochs = self.max_epochs if epochs is None else epochs
+        return super().fit_loop(X, y, epochs - vars(self).get("_n_skipped", 0), **kwargs)
 
     def partial_fit(self, X: Any, y: Any = None, *args: Any, **kwargs: Any) -> Any:
         """Train on, as `skorch.NeuralNet` does, and keep no training data."""
