@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
@@ -33,6 +35,7 @@ from sksurvtorch.nets.target import Columns
 if TYPE_CHECKING:
     from sksurvtorch.estimators._state import Fitted
     from sksurvtorch.nets import SurvivalNet
+    from sksurvtorch.nets.interruption import TrainingInterrupted
 
 
 class SurvivalNetEstimator(SurvivalAnalysisMixin, RegressorMixin, PrefixedParameters, ABC):
@@ -193,15 +196,46 @@ class SurvivalNetEstimator(SurvivalAnalysisMixin, RegressorMixin, PrefixedParame
 
     def _fit(self, X: Any, y: Any, *, partial: bool = False, **given: Any) -> Self:
         """Train a new net, or resume the training of the one there is; one epoch if partial."""
+        with self._as_before_if_it_fails(partial=partial):
+            interrupted = self._fit_whole(X, y, partial=partial, **given)
+        if interrupted is not None:
+            raise interrupted
+        return self
+
+    @contextmanager
+    def _as_before_if_it_fails(self, *, partial: bool) -> Iterator[None]:
+        """Keep what an earlier training has left until the one that resumes it has succeeded."""
+        if not (hasattr(self, "net_") and (partial or self.warm_start)):
+            yield
+            return
+        before = dict(vars(self), _identities=copy.deepcopy(self._identities))
+        try:
+            with self.net_.undone_if_failed():
+                yield
+        except BaseException:
+            self.__dict__.clear()
+            self.__dict__.update(before)
+            raise
+
+    def _fit_whole(
+        self, X: Any, y: Any, *, partial: bool, **given: Any
+    ) -> TrainingInterrupted | None:
+        """Fit all that a model is; return the Ctrl-C that has ended the training, if any."""
         settings = self._settle(partial=partial)
         rows, columns = self._take_data(X, y, given, settings)
         if not settings.resume:
             self._begin(columns, settings.group)
         dataset = self._make_dataset(rows, columns)
-        self._train(dataset, settings, describe(self, rows, columns, settings))
+        description = describe(self, rows, columns, settings)
+        interrupted = self._train(dataset, settings, description)
         self.unique_times_ = np.unique(columns["time"].numpy())
-        self._fit_baseline(dataset, self._finite_output(dataset.rows))
-        return self
+        try:
+            self._fit_baseline(dataset, self._finite_output(dataset.rows))
+        except NonFiniteLossError as error:
+            if interrupted is None:
+                raise
+            raise KeyboardInterrupt("The fit was interrupted, and leaves no model.") from error
+        return interrupted
 
     def _settle(self, *, partial: bool) -> Settings:
         """Return the settings of a fit, if the parameters are valid."""
@@ -257,8 +291,15 @@ class SurvivalNetEstimator(SurvivalAnalysisMixin, RegressorMixin, PrefixedParame
 
     def _train(
         self, dataset: SurvivalDataset, settings: Settings, description: Mapping[str, str] | None
-    ) -> None:
-        """Train the net, which is made if there is none to resume the training of."""
+    ) -> TrainingInterrupted | None:
+        """Train the net, which is made if there is none to resume the training of.
+
+        Ctrl-C leaves a network that can be used, and is returned, to be raised when all of the
+        model is there.
+        """
+        from sksurvtorch.nets.interruption import TrainingInterrupted
+
+        interrupted = None
         train, valid = dataset, None
         if self.early_stopping:
             train, valid = dataset.split(self.validation_fraction, self._seed)
@@ -272,9 +313,13 @@ class SurvivalNetEstimator(SurvivalAnalysisMixin, RegressorMixin, PrefixedParame
         several = len(train) > training.batch_size or settings.partial
         if several and training.bank_size is not None:
             train = self._number_rows(train)
-        net.train(train, valid, training, settings.accelerator)
+        try:
+            net.train(train, valid, training, settings.accelerator)
+        except TrainingInterrupted as ctrl_c:
+            interrupted = ctrl_c
         self.net_ = net
         self.n_iter_ = len(net.history)
+        return interrupted
 
     def _finite_output(self, rows: Rows) -> Tensor:
         """Return the output for all training rows, or raise if training has ruined it."""

@@ -38,8 +38,8 @@ def start_from_linear(
     from sksurvtorch.nets import SurvivalNet, callbacks
 
     rows = _sample(estimator, train)
-    converged = callbacks.Converged(1e-6)
-    training = Training(_N_EPOCHS, len(rows), [("converged", converged)], l2=l2)
+    converged = ("converged", callbacks.Converged(1e-6))
+    training = Training(_N_EPOCHS, len(rows), [converged], l2=l2)
     mlp = next(part for part in module.modules() if isinstance(part, MLP))
     with mlp.linear_only():
         net = SurvivalNet(
@@ -53,9 +53,6 @@ def start_from_linear(
         ).initialize()
         start = copy.deepcopy(module.state_dict())
         net.train(rows, None, training, settings.accelerator)
-        if len(net.history) < _N_EPOCHS and not converged.ended_:
-            # That of the user, which skorch takes for the end of this training.
-            raise KeyboardInterrupt
         if not all(weight.isfinite().all() for weight in module.parameters()):
             # No optimum, as when all times are equal: train from where training always starts.
             module.load_state_dict(start)

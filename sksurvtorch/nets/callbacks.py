@@ -129,13 +129,11 @@ class Converged(Callback):
     def on_train_begin(self, net: Any, **kwargs: Any) -> None:
         """Forget the last fit."""
         self.before_ = math.inf
-        self.ended_ = False
 
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
         """Compare the loss with that of the epoch before."""
         before, self.before_ = self.before_, net.history[-1, "train_loss"]
         if before - self.before_ <= self.tol * max(1.0, abs(self.before_)):
-            self.ended_ = True
             raise KeyboardInterrupt
 
 

@@ -89,13 +89,14 @@ def _of_own_net(net: SurvivalNet) -> dict[str, str]:
     for name in sorted(options.keys() - {"generator", "num_workers"}):
         kind[f"iterator_train__{name}"] = described(options[name])
     if isinstance(net.train_split, ValidSplit):
-        kind["train_split"] = _without_addresses(net.train_split)
+        kind["train_split"] = described(vars(net.train_split))
     return kind
 
 
 def _of_optimizer(net: SurvivalNet) -> str:
     """Return the class of an optimizer and its options."""
-    optimizer = getattr(net.optimizer_, "optimizer", net.optimizer_)  # of accelerate
+    optimizer: Any = net.optimizer_
+    optimizer = getattr(optimizer, "optimizer", optimizer)  # of accelerate
     groups = [
         {name: value for name, value in group.items() if name not in _NO_OPTION}
         for group in optimizer.param_groups
