@@ -18,18 +18,22 @@ from sksurvtorch.exceptions import ModelFileError
 
 FORMAT = "sksurvtorch"
 VERSION = "2"
-_READABLE = ("1", VERSION)
+#: Of a file that holds the steps of a pipeline too, which version 2 would not know.
+PIPELINE_VERSION = "3"
+_READABLE = ("1", VERSION, PIPELINE_VERSION)
 _FIELDS = {"format", "version", "document", "sha256"}
 
 
-def write(path: Path, document: dict[str, Any], tensors: dict[str, Tensor]) -> None:
+def write(
+    path: Path, document: dict[str, Any], tensors: dict[str, Tensor], version: str = VERSION
+) -> None:
     """Write a file, which is there as a whole or not at all."""
     text = json.dumps(document, allow_nan=False)
     # Tensors that share their memory, as tied weights do, are written one by one.
     own = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
     metadata = {
         "format": FORMAT,
-        "version": VERSION,
+        "version": version,
         "document": text,
         "sha256": _checksum(text, own),
     }
@@ -74,7 +78,7 @@ def _check_format(path: Path, metadata: dict[str, str]) -> None:
     version = metadata.get("version")
     if version not in _READABLE:
         raise ModelFileError(
-            f"`path` must name a file of version {' or '.join(_READABLE)}, got {str(path)!r} of "
+            f"`path` must name a file of version {', '.join(_READABLE)}, got {str(path)!r} of "
             f"version {version}. Load it with the sksurvtorch that has written it, or save it anew."
         )
 
