@@ -262,6 +262,7 @@ class SurvivalNetEstimator(SurvivalAnalysisMixin, RegressorMixin, PrefixedParame
             rows, columns = inputs.check_data(self, rows, y, given, group)
         accelerate.check_alike(self, columns, settings)
         rows, columns = pool(rows, self._merge_strata(columns, group), group)
+        inputs.check_total_weight(self, columns)
         n_samples = sum(group.exchange(len(y)))
         if n_samples < 2:
             raise ValueError(f"X must have at least 2 samples to fit, got n_samples = {n_samples}.")

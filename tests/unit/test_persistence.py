@@ -18,6 +18,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sksurv.datasets import load_veterans_lung_cancer
+from sksurv.util import Surv
 from torch import nn
 
 from sksurvtorch import CoxNNRegressor, WeibullAFTRegressor, load, save
@@ -131,6 +132,7 @@ def test_a_new_process_predicts_the_same(saved, fitted, data):
     code = f"""
 import numpy as np
 from sksurv.datasets import load_veterans_lung_cancer
+from sksurv.util import Surv
 from sksurvtorch import load
 X, _ = load_veterans_lung_cancer()
 print(load({str(saved)!r}).predict(X[{list(data[0].columns)!r}]).tobytes().hex())
@@ -370,3 +372,17 @@ def test_what_cannot_be_kept_is_named(fitted, data, path):
     model.net_.history.record("extra", object())
     with pytest.raises(TypeError, match=r"^`history` must be numbers, text or arrays .*object"):
         save(model, path)
+
+
+def test_many_strata_take_the_room_of_their_steps(path):
+    """A table of 2 000 strata at 20 000 times would take 305 MiB."""
+    rng = np.random.default_rng(0)
+    n_rows = 20_000
+    X = rng.standard_normal((n_rows, 1)).astype(np.float32)
+    y = Surv.from_arrays(rng.random(n_rows) < 0.7, rng.exponential(size=n_rows))
+    model = CoxNNRegressor(hidden_layer_sizes=(), optimizer="lbfgs", max_epochs=1)
+    model.fit(X, y, stratum=rng.integers(0, 2_000, n_rows))
+    save(model, path)
+    assert path.stat().st_size < 2**20
+    assert len(pickle.dumps(model)) < 2**20
+    assert sum(part.nbytes for part in model._baseline_steps.values()) < 2**19
