@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -22,7 +23,7 @@ from sksurvtorch.estimators import _accelerate as accelerate
 from sksurvtorch.estimators import _inputs as inputs
 from sksurvtorch.estimators._checks import check_parameters, check_resumes, made_with
 from sksurvtorch.estimators._momentum import Identities
-from sksurvtorch.estimators._net import make_net, make_training
+from sksurvtorch.estimators._net import checkpoints, describe, make_net, make_training
 from sksurvtorch.estimators._optimum import warn_unless_optimal
 from sksurvtorch.estimators._parameters import PrefixedParameters
 from sksurvtorch.estimators._settings import Settings
@@ -36,6 +37,7 @@ from sksurvtorch.nets.target import Columns
 if TYPE_CHECKING:
     from sksurvtorch.estimators._state import Fitted
     from sksurvtorch.nets import SurvivalNet
+    from sksurvtorch.nets.interruption import TrainingInterrupted
 
 
 class SurvivalNetEstimator(SurvivalAnalysisMixin, RegressorMixin, PrefixedParameters, ABC):
@@ -196,29 +198,50 @@ class SurvivalNetEstimator(SurvivalAnalysisMixin, RegressorMixin, PrefixedParame
 
     def _fit(self, X: Any, y: Any, *, partial: bool = False, **given: Any) -> Self:
         """Train a new net, or resume the training of the one there is; one epoch if partial."""
-        with self._as_before_on_error():
-            settings = self._settle(partial=partial)
-            rows, columns = self._take_data(X, y, given, settings)
-            if not settings.resume:
-                self._begin(columns, settings.group)
-            dataset = self._make_dataset(rows, columns)
-            self._train(dataset, settings)
-            self.unique_times_ = np.unique(columns["time"].numpy())
-            output = self._finite_output(dataset.rows)
-            self._fit_baseline(dataset, output)
-            warn_unless_optimal(self, dataset, output, settings)
+        with self._as_before_if_it_fails(partial=partial):
+            interrupted = self._fit_whole(X, y, partial=partial, **given)
+        if interrupted is not None:
+            raise interrupted
         return self
 
     @contextmanager
-    def _as_before_on_error(self) -> Iterator[None]:
-        """Have the attributes of before, all of them, where a fit fails."""
+    def _as_before_if_it_fails(self, *, partial: bool) -> Iterator[None]:
+        """Keep what an earlier fit has left until this one has succeeded."""
         before = dict(vars(self))
+        undone: AbstractContextManager[None] = nullcontext()
+        if hasattr(self, "net_") and (partial or self.warm_start):
+            before["_identities"] = copy.deepcopy(self._identities)
+            undone = self.net_.undone_if_failed()
         try:
-            yield
+            with undone:
+                yield
         except BaseException:
             self.__dict__.clear()
             self.__dict__.update(before)
             raise
+
+    def _fit_whole(
+        self, X: Any, y: Any, *, partial: bool, **given: Any
+    ) -> TrainingInterrupted | None:
+        """Fit all that a model is; return the Ctrl-C that has ended the training, if any."""
+        settings = self._settle(partial=partial)
+        rows, columns = self._take_data(X, y, given, settings)
+        if not settings.resume:
+            self._begin(columns, settings.group)
+        dataset = self._make_dataset(rows, columns)
+        description = describe(self, rows, columns, settings)
+        interrupted = self._train(dataset, settings, description)
+        self.unique_times_ = np.unique(columns["time"].numpy())
+        try:
+            output = self._finite_output(dataset.rows)
+        except NonFiniteLossError as error:
+            if interrupted is None:
+                raise
+            raise KeyboardInterrupt("The fit was interrupted, and leaves no model.") from error
+        self._fit_baseline(dataset, output)
+        if interrupted is None:
+            warn_unless_optimal(self, dataset, output, settings)
+        return interrupted
 
     def _settle(self, *, partial: bool) -> Settings:
         """Return the settings of a fit, if the parameters are valid."""
@@ -245,6 +268,7 @@ class SurvivalNetEstimator(SurvivalAnalysisMixin, RegressorMixin, PrefixedParame
             rows, columns = inputs.check_data(self, rows, y, given, group)
         accelerate.check_alike(self, columns, settings)
         rows, columns = pool(rows, self._merge_strata(columns, group), group)
+        inputs.check_total_weight(self, columns)
         n_samples = sum(group.exchange(len(y)))
         if n_samples < 2:
             raise ValueError(f"X must have at least 2 samples to fit, got n_samples = {n_samples}.")
@@ -256,16 +280,36 @@ class SurvivalNetEstimator(SurvivalAnalysisMixin, RegressorMixin, PrefixedParame
 
     def _begin(self, columns: Columns, group: Group) -> None:
         """Learn what a new fit begins with."""
-        self._seed = int(group.of_first(torch.tensor(_draw_seed(self.random_state))))
+        self._seed = int(group.of_first(torch.tensor(self._draw_seed())))
         self._identities = Identities()
         self._learn_time_scale(columns)
 
-    def _train(self, dataset: SurvivalDataset, settings: Settings) -> None:
-        """Train the net, which is made if there is none to resume the training of."""
+    def _draw_seed(self) -> int:
+        """Return a seed; without a random state that of a training which is to be resumed."""
+        if self.random_state is None:
+            for path in checkpoints(self):
+                from sksurvtorch.nets.checkpoint import stored_seed
+
+                seed = stored_seed(path)
+                if seed is not None:
+                    return seed
+        return _draw_seed(self.random_state)
+
+    def _train(
+        self, dataset: SurvivalDataset, settings: Settings, description: Mapping[str, str] | None
+    ) -> TrainingInterrupted | None:
+        """Train the net, which is made if there is none to resume the training of.
+
+        Ctrl-C leaves a network that can be used, and is returned, to be raised when all of the
+        model is there.
+        """
+        from sksurvtorch.nets.interruption import TrainingInterrupted
+
+        interrupted = None
         train, valid = dataset, None
         if self.early_stopping:
             train, valid = dataset.split(self.validation_fraction, self._seed)
-        training = make_training(self, train, settings)
+        training = make_training(self, train, settings, description)
         if settings.resume:
             net = self.net_
         else:
@@ -275,9 +319,13 @@ class SurvivalNetEstimator(SurvivalAnalysisMixin, RegressorMixin, PrefixedParame
         several = len(train) > training.batch_size or settings.partial
         if several and training.bank_size is not None:
             train = self._number_rows(train)
-        net.train(train, valid, training, settings.accelerator)
+        try:
+            net.train(train, valid, training, settings.accelerator)
+        except TrainingInterrupted as ctrl_c:
+            interrupted = ctrl_c
         self.net_ = net
         self.n_iter_ = len(net.history)
+        return interrupted
 
     def _finite_output(self, rows: Rows) -> Tensor:
         """Return the output for all training rows, or raise if training has ruined it."""

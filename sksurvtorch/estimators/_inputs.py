@@ -12,7 +12,7 @@ from sklearn.utils.validation import _check_sample_weight, validate_data
 
 from sksurvtorch import _validation as validation
 from sksurvtorch._processes import Group
-from sksurvtorch.estimators._settings import is_linear, resolve_dtype
+from sksurvtorch.estimators._settings import is_linear, penalty, resolve_dtype
 from sksurvtorch.exceptions import NearlyTiedTimesWarning, PrecisionWarning
 from sksurvtorch.nets.moments import column_ranges
 from sksurvtorch.nets.rows import Rows, as_rows, find_stored
@@ -21,6 +21,10 @@ from sksurvtorch.nets.target import Columns
 if TYPE_CHECKING:
     from sksurvtorch.estimators._base import SurvivalNetEstimator
 
+# Beyond it a loss, or its gradient, is infinite in float32.
+_MOST_WEIGHT = 1e30
+# Of a unit of weight: the square of its gradient, which Adam takes, is finite in float32.
+_MOST_PENALTY = 1e15
 # Relative difference that sums of some thousand steps can come to by rounding.
 _ROUNDING = {np.float64: 1e-12, np.float32: 1e-6}
 
@@ -73,6 +77,24 @@ def check_data(
         rows = rows.select(counts.nonzero().squeeze(1))
         columns = {name: column[counts] for name, column in columns.items()}
     return rows, columns
+
+
+def check_total_weight(estimator: SurvivalNetEstimator, columns: Columns) -> None:
+    """Raise if weights are so large or so small that losses would overflow."""
+    if "weight" not in columns:
+        return
+    total, strength = float(columns["weight"].double().sum()), penalty(estimator)
+    if total > _MOST_WEIGHT:
+        raise ValueError(
+            f"`sample_weight` must have a sum of at most {_MOST_WEIGHT:.0e}, got {total:.3g}. "
+            "Divide the weights by their mean."
+        )
+    if total < strength / _MOST_PENALTY:
+        raise ValueError(
+            f"`sample_weight` must have a sum of at least {strength / _MOST_PENALTY:.0e} beside "
+            f"`alpha`, a penalty of {strength:g}, got {total:.3g}. Divide the weights by their "
+            "mean, or set `alpha` to 0."
+        )
 
 
 def _nearly_constant(rows: Rows, dtype: torch.dtype) -> np.ndarray:

@@ -68,9 +68,6 @@ def minimise(
         **{f"optimizer__{name}": value for name, value in LBFGS_OPTIONS.items()},
     ).initialize()
     net.train(rows, None, training, settings.accelerator)
-    if len(net.history) < training.n_epochs and not converged.ended_:
-        # That of the user, which skorch takes for the end of this training.
-        raise KeyboardInterrupt
 
 
 def mlp_of(module: nn.Module) -> MLP:

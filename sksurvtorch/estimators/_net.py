@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import copy
+import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from sksurvtorch.estimators import _accelerate as accelerate
 from sksurvtorch.estimators._linear import start_from_linear
@@ -20,6 +23,7 @@ from sksurvtorch.estimators._settings import (
     bank_size,
     is_lbfgs,
     is_linear,
+    layer_sizes,
     n_epochs,
     penalty,
     resolve_dtype,
@@ -28,6 +32,8 @@ from sksurvtorch.nets.dataset import SurvivalDataset
 from sksurvtorch.nets.modules import MLP
 from sksurvtorch.nets.moments import Moments
 from sksurvtorch.nets.random import RandomStream
+from sksurvtorch.nets.rows import Rows
+from sksurvtorch.nets.target import Columns
 from sksurvtorch.nets.training import Training
 
 if TYPE_CHECKING:
@@ -37,12 +43,24 @@ if TYPE_CHECKING:
 # Rows that the built-in network takes at once where nothing is trained: few enough for the
 # processor's cache, and enough for a GPU.
 _CHUNK = 8_192
+# Samples that a network of the user's is called with before its weights are loaded.
+_SAMPLE_BYTES = 2**26
+# A number that an option of a network may be, whatever the number of weights.
+_FEW = 4_096
+#: Parameters that do not shape a training, or are told in another way.
+_FREE = {
+    *("accelerator", "callbacks", "compile", "device", "max_epochs", "verbose", "warm_start"),
+    *("iterator_train__batch_size", "iterator_train__generator", "iterator_train__num_workers"),
+}
 #: Callbacks that each net has.
 _ALWAYS = ("epoch_timer", "train_loss", "valid_loss", "finite_loss", "print_log")
 
 
 def make_training(
-    estimator: SurvivalNetEstimator, train: SurvivalDataset, settings: Settings
+    estimator: SurvivalNetEstimator,
+    train: SurvivalDataset,
+    settings: Settings,
+    description: Mapping[str, str] | None,
 ) -> Training:
     """Return what the net is told for a training with these rows."""
     assert train.y is not None
@@ -61,20 +79,65 @@ def make_training(
         lr=float(_optimizer_options(p)["lr"]),
         mean_information=information / n_batches if weighted else None,
         bank_size=bank,
+        description=description,
     )
+
+
+def describe(
+    estimator: SurvivalNetEstimator, rows: Rows, columns: Columns, settings: Settings
+) -> dict[str, str] | None:
+    """Return what tells a training from others; None if there is no checkpoint that asks."""
+    if not checkpoints(estimator):
+        return None
+    from sksurvtorch.nets.fingerprint import described, of_data
+
+    p = estimator
+    known = p.get_params(deep=False)
+    told = {
+        name: described(known[name])
+        for name in sorted(known)
+        if name not in _FREE and not name.startswith("callbacks__")
+    }
+    asked = None if is_lbfgs(p) else asked_batch_size(p)
+    told |= {
+        "hidden_layer_sizes": str(layer_sizes(p)),
+        "alpha": str(penalty(p)),
+        "dtype": str(resolve_dtype(p)),
+        "batch_size": str(None if asked is None else asked * settings.group.size),
+        "random_state": str(p._seed),
+    }
+    if p.lr_schedule == "cosine" and not (is_lbfgs(p) or settings.partial):
+        told["max_epochs"] = str(n_epochs(p))  # the length of the schedule
+    return told | of_data(rows, columns, settings.group)
+
+
+def checkpoints(estimator: SurvivalNetEstimator) -> list[Any]:
+    """Return the paths of the checkpoints among the callbacks."""
+    given = estimator.callbacks or []
+    if not given:
+        return []
+    from sksurvtorch.nets import TrainingCheckpoint
+
+    options, paths = estimator._prefixed("callbacks__"), []
+    for item in given.items() if isinstance(given, dict) else given:
+        name, callback = item if isinstance(item, tuple) else (None, item)
+        kind = callback if isinstance(callback, type) else type(callback)
+        if issubclass(kind, TrainingCheckpoint):
+            asked = f"{name or kind.__name__}__path"
+            paths.append(options.get(asked, getattr(callback, "path", None)))
+    return paths
 
 
 def make_net(
     estimator: SurvivalNetEstimator, training: Training, settings: Settings, train: SurvivalDataset
 ) -> SurvivalNet:
-    """Return a net that can be trained with these rows, or loaded if they have no target."""
+    """Return a net that can be trained with these rows."""
     group, device, dtype = settings.group, estimator.device_, resolve_dtype(estimator)
-    learns = estimator.module is None and train.y is not None
     stream = RandomStream(estimator._seed, device)
     with stream:
         with group.all_or_none():
             module = make_module(estimator, train.rows.shape[1:])
-        if learns and isinstance(module, MLP):
+        if estimator.module is None and isinstance(module, MLP):
             moments = Moments.of(train.rows, train.weight, group)
             module.standardise(moments.mean, moments.deviation)
         module.to(device, dtype)
@@ -85,10 +148,65 @@ def make_net(
         accelerate.check_network(module, group)
         module = accelerate.synchronised(module, device)
     module = estimator._wrap_network(module).to(device, dtype)
-    if learns and not (is_linear(estimator) and is_lbfgs(estimator)):
+    if estimator.module is None and not (is_linear(estimator) and is_lbfgs(estimator)):
         start_from_linear(estimator, module, train, training.l2, settings)
     if group.rank > 0:  # dropout of its own
         stream = RandomStream(estimator._seed + group.rank, device)
+    return _net_around(estimator, module, training, stream)
+
+
+def fits_on_paper(estimator: SurvivalNetEstimator, weights: Mapping[str, Tensor]) -> bool | None:
+    """Whether the network of an estimator has weights of these names and shapes.
+
+    Nothing is allocated: the network is made on torch's device without memory. None if it cannot be
+    made there, as a network of the user's may not.
+    """
+    if estimator.module is None and len(layer_sizes(estimator)) > len(weights):
+        return False
+    if estimator.module is not None and not _is_small(estimator, weights):
+        return False
+    try:
+        with torch.device("meta"):
+            module = make_module(estimator, estimator._sample_shape).to("meta")
+            samples = torch.empty((2, *estimator._sample_shape), dtype=resolve_dtype(estimator))
+            check_output(module.to(samples.dtype), samples, estimator._n_outputs)
+            module = estimator._wrap_network(module)
+            if estimator.momentum:
+                module, _ = wrap(estimator, module, 1)
+        made = {name: x.shape for name, x in module.state_dict().items() if isinstance(x, Tensor)}
+    except Exception:
+        return None if estimator.module is not None else False
+    return made == {name: weight.shape for name, weight in weights.items()}
+
+
+def _is_small(estimator: SurvivalNetEstimator, weights: Mapping[str, Tensor]) -> bool:
+    """Whether no option of a network of torch's own counts more than there are weights."""
+    options = estimator._prefixed("module__").values()
+    own = getattr(estimator.module, "__module__", "").startswith("torch.nn.")
+    most = max(_FEW, sum(weight.numel() for weight in weights.values()))
+    return not own or all(not isinstance(n, int) or n <= most for n in options)
+
+
+def make_net_to_load(
+    estimator: SurvivalNetEstimator, training: Training, *, is_known: bool
+) -> SurvivalNet:
+    """Return a net whose weights are to be loaded.
+
+    A network of the user's that makes weights in its first call is called, unless its shapes are
+    known and the samples large: torch makes lazy weights when they are loaded, too.
+    """
+    device, dtype = estimator.device_, resolve_dtype(estimator)
+    stream = RandomStream(estimator._seed, device)
+    with stream:
+        module = make_module(estimator, estimator._sample_shape).to(device, dtype)
+        if estimator.module is not None:
+            n_bytes = 2 * math.prod(estimator._sample_shape) * dtype.itemsize
+            if n_bytes <= _SAMPLE_BYTES:
+                samples = torch.zeros((2, *estimator._sample_shape), device=device, dtype=dtype)
+                check_output(module, samples, estimator._n_outputs)
+            elif not is_known:
+                raise ValueError(f"A sample is of shape {estimator._sample_shape}.")
+    module = estimator._wrap_network(module).to(device, dtype)
     return _net_around(estimator, module, training, stream)
 
 

@@ -6,12 +6,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
-from sksurvtorch.estimators._net import make_net
-from sksurvtorch.estimators._settings import Settings, resolve_dtype
-from sksurvtorch.nets.dataset import SurvivalDataset
-from sksurvtorch.nets.rows import as_rows
+from sksurvtorch.estimators._checks import check_parameters
+from sksurvtorch.estimators._net import fits_on_paper, make_net_to_load
 from sksurvtorch.nets.training import Training
 
 if TYPE_CHECKING:
@@ -85,16 +84,39 @@ def is_learned(kind: type[SurvivalNetEstimator], names: set[str]) -> bool:
 
 def from_state(kind: type[SurvivalNetEstimator], state: Fitted) -> SurvivalNetEstimator:
     """Return an estimator in a state that `get_state` has returned."""
-    # What made the network may have changed since, to be used by the next fit.
-    stale = [k for k in state.parameters if k.startswith(("module__", "optimizer__"))]
-    kept = {name: value for name, value in state.parameters.items() if name not in stale}
-    maker = kind(**kept | state.made_with)
+    maker = _maker(kind, state)
     maker._restore(state)
+    weights = {name.replace("_orig_mod.", ""): weight for name, weight in state.weights.items()}
+    fits = fits_on_paper(maker, weights)
+    if fits is False:
+        raise ValueError("The network that the parameters make has no such weights.")
     training = Training(0, state.batch_size, [], l2=state.l2)
-    samples = torch.zeros((2, *maker._sample_shape), dtype=resolve_dtype(maker))
-    net = make_net(maker, training, Settings(), SurvivalDataset(as_rows(samples)))
+    net = make_net_to_load(maker, training, is_known=bool(fits))
+    _check_dtypes(net.module_, state.weights)
     net.module_.load_state_dict(state.weights)
     net.history.extend({"batches": [], **epoch} for epoch in state.history)
     estimator = kind(**state.parameters)
     estimator._restore(state, net)
     return estimator
+
+
+def _maker(kind: type[SurvivalNetEstimator], state: Fitted) -> SurvivalNetEstimator:
+    """Return an estimator with the parameters that made the network, if they are valid."""
+    # The others may have changed since, to be used by the next fit.
+    kept = {k: v for k, v in state.parameters.items() if k.startswith(("iterator_", "callbacks__"))}
+    kept.pop("iterator_train__batch_size", None)
+    verbose = state.parameters.get("verbose")
+    if isinstance(verbose, int) and verbose >= 0:
+        kept["verbose"] = verbose
+    maker = kind(**kept | state.made_with)
+    check_parameters(maker)
+    maker._check_own_parameters()
+    return maker
+
+
+def _check_dtypes(module: nn.Module, weights: dict[str, Tensor]) -> None:
+    """Raise unless weights are of the dtypes that a network has, where it has them already."""
+    for name, own in module.state_dict().items():
+        theirs = weights.get(name)
+        if theirs is not None and not is_lazy(own) and theirs.dtype != own.dtype:
+            raise ValueError(f"{name} is of {theirs.dtype} rather than {own.dtype}.")

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
-from pathlib import Path
+import zipfile
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -12,12 +11,28 @@ from skorch.callbacks import Callback
 from torch import Tensor
 
 from sksurvtorch import _validation as validation
-from sksurvtorch.nets.dataset import SurvivalDataset
+from sksurvtorch._files import as_path, is_there, replaced
+from sksurvtorch.exceptions import ModelFileError
+from sksurvtorch.nets.fingerprint import fingerprint
 
 if TYPE_CHECKING:
     from sksurvtorch.nets.net import SurvivalNet
 
+FORMAT = "sksurvtorch training 2"
+_DIGITS = 16  # of a digest, which says nothing to a reader
 _PLAIN = (bool, int, float, str, type(None), Tensor)
+#: The parts of a file, and the type of each.
+_PARTS: dict[str, type | tuple[type, ...]] = {
+    "format": str,
+    "kind": dict,
+    "weights": dict,
+    "criterion": dict,
+    "optimizer": dict,
+    "history": list,
+    "callbacks": dict,
+    "generator": (dict, type(None)),
+    "streams": list,
+}
 
 
 class TrainingCheckpoint(Callback):
@@ -40,14 +55,27 @@ class TrainingCheckpoint(Callback):
     ------
     ValueError
         In `fit`, if the file is of a training with other parameters, another network or other data.
+    ModelFileError
+        In `fit`, if the file is cut short, altered, or none of this class.
+    OSError
+        In `fit`, if the file cannot be written, as on a full disk. The file of before is kept.
 
     Notes
     -----
     The file has the weights, the state of the optimizer, of the memory bank, of the learning rate,
     of early stopping and of the random numbers; of your own callbacks those attributes that end in
-    an underscore and are numbers, strings or tensors. Data are known again by their targets and by
-    the first rows of X. With momentum the bank has targets of the training data, and they are in
-    the file.
+    an underscore and are numbers, strings or tensors. With momentum the bank has targets of the
+    training data, and they are in the file.
+
+    A fit resumes only with the parameters that shaped its training; those that do not may change:
+    `device`, `verbose`, `compile`, callbacks of your own, and `max_epochs` unless the learning rate
+    falls along a cosine of that length. ``random_state=None`` takes the seed that is in the file;
+    an instance of RandomState draws another one in each fit, and so cannot resume. Nobody knows the
+    seed of a `SurvivalNet` of your own, or what a callback of your own does: they are not compared.
+
+    Data are known again by digests of X, event, time, entry, strata and weights. For that, rows in
+    memory or in a memory map are read once. Of a torch dataset 256 rows are read twice; if they
+    differ, as augmented images do, X is not compared.
 
     Examples
     --------
@@ -78,15 +106,18 @@ class TrainingCheckpoint(Callback):
                 f"The net of `TrainingCheckpoint` must be a SurvivalNet, got {type(net).__name__}. "
                 "Use skorch.callbacks.Checkpoint and LoadInitState."
             )
-        self._kind = _fingerprint(net, X)
+        self._kind = fingerprint(net, X)
         self._before = len(net.history)
         self._callbacks: dict[str, Any] | None = None
         state = self._read(net)
         if state is None:
             return
-        _restore(net, state)
-        self._callbacks = state["callbacks"]
-        _restore_callbacks(net, self._callbacks)
+        try:
+            _restore(net, state)
+            self._callbacks = state["callbacks"]
+            _restore_callbacks(net, self._callbacks)
+        except Exception as error:
+            raise _broken(self.path, f"it does not fit this training ({error})") from error
         net.skip_epochs(len(state["history"]))
 
     def on_epoch_begin(self, net: SurvivalNet, **kwargs: Any) -> None:
@@ -98,11 +129,12 @@ class TrainingCheckpoint(Callback):
     def on_epoch_end(self, net: SurvivalNet, **kwargs: Any) -> None:
         """Write the file."""
         n_epochs = len(net.history) - self._before
-        if n_epochs % self.every and n_epochs < self._kind["max_epochs"]:
+        if n_epochs % self.every and n_epochs < net.max_epochs:
             return
         streams = None if net.random_stream is None else net.random_stream.get_states()
         order = _generator(net)
         state = {
+            "format": FORMAT,
             "kind": self._kind,
             "weights": net._network.state_dict(),
             "criterion": net.criterion_.state_dict(),
@@ -112,66 +144,88 @@ class TrainingCheckpoint(Callback):
             "generator": None if order is None else order.bit_generator.state,
             "streams": net.group.exchange(streams),
         }
-        if net.group.rank == 0:
-            self._write(state)
-
-    def _write(self, state: dict[str, Any]) -> None:
-        path = Path(self.path)
-        unfinished = path.with_name(path.name + ".unfinished")
-        with open(unfinished, "wb") as file:
-            torch.save(state, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(unfinished, path)
+        with net.group.all_or_none():
+            if net.group.rank == 0:
+                with replaced(self.path) as file:
+                    torch.save(state, file)
 
     def _read(self, net: SurvivalNet) -> dict[str, Any] | None:
         """Return what the file of the first process has, or None without one."""
         state: dict[str, Any] | None = None
         with net.group.all_or_none():
-            if net.group.rank == 0 and Path(self.path).exists():
-                state = torch.load(self.path, map_location="cpu", weights_only=True)
-                self._check(state["kind"])
+            if net.group.rank == 0 and is_there(self.path):
+                state = _load(self.path)
+                self._check(state, net.max_epochs)
         state = net.group.exchange(state)[0]
         return state
 
-    def _check(self, kind: dict[str, Any]) -> None:
-        for name, ours in self._kind.items():
-            if kind.get(name) != ours:
-                raise ValueError(
-                    f"`path` must be of this training, got {str(self.path)!r} of one whose {name} "
-                    f"was {kind.get(name)!r} rather than {ours!r}. Remove the file, or give "
-                    "another path."
-                )
+    def _check(self, state: dict[str, Any], max_epochs: int) -> None:
+        """Raise unless a file is of this training, and not of more epochs."""
+        theirs, ours = state["kind"], self._kind
+        names = [*ours, *(theirs.keys() - ours.keys())]
+        differ = [name for name in names if theirs.get(name) != ours.get(name)]
+        if differ:
+            what = ", ".join(_difference(name, theirs.get(name), ours.get(name)) for name in differ)
+            raise ValueError(
+                f"`path` must be of this training, got {str(self.path)!r} of one that differs in "
+                f"{what}. Remove the file to train from the start, give another path, or use what "
+                "was used before."
+            )
+        n_epochs = len(state["history"])
+        if n_epochs > max_epochs:
+            raise ValueError(
+                f"`max_epochs` must be at least {n_epochs}, the number of epochs that the training "
+                f"in {str(self.path)!r} has had, got {max_epochs}. Remove the file to train from "
+                "the start."
+            )
 
 
-def _fingerprint(net: SurvivalNet, X: Any) -> dict[str, Any]:
-    """Return what tells this training from others."""
-    kind: dict[str, Any] = {}
-    if isinstance(X, SurvivalDataset) and X.y is not None:
-        kind["number of rows"] = len(X)
-        kind["digest of the targets"] = _digest(*(column for _, column in sorted(X.y.items())))
-        kind["digest of the first rows"] = _digest(X.rows.head().contiguous())
-    weights = {name: tuple(x.shape) for name, x in net._network.named_parameters()}
-    return kind | {
-        "network": str(weights),
-        "optimizer": type(getattr(net.optimizer_, "optimizer", net.optimizer_)).__name__,
-        "lr": [group["lr"] for group in net.optimizer_.param_groups],
-        "criterion": repr(net.criterion_),
-        "l2": net.l2,
-        "max_epochs": net.max_epochs,
-        "batch_size": net.batch_size,
-        "epochs before": len(net.history),
-    }
+def stored_seed(path: Any) -> int | None:
+    """Return the seed of the training in a file, or None without such a file."""
+    try:
+        return int(_load(path)["kind"]["random_state"]) if is_there(path) else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None  # the training begins with the same file, and says what is wrong with it
 
 
-def _digest(*tensors: Tensor) -> str:
-    digest = hashlib.blake2b(digest_size=8)
-    for tensor in tensors:
-        digest.update(tensor.cpu().numpy().data)
-    return digest.hexdigest()
+def _load(path: Any) -> dict[str, Any]:
+    """Return what a file holds if it is whole and one of `TrainingCheckpoint`."""
+    with open(as_path(path), "rb") as file:
+        try:
+            with zipfile.ZipFile(file) as archive:
+                # A compressed part could be far larger than the file.
+                stored = {part.compress_type for part in archive.infolist()} == {zipfile.ZIP_STORED}
+                whole = stored and archive.testzip() is None  # torch compares no checksum
+            file.seek(0)
+            state = torch.load(file, map_location="cpu", weights_only=True) if whole else None
+        except Exception as error:
+            raise _broken(path, f"it cannot be read ({type(error).__name__})") from error
+    if state is None:
+        raise _broken(path, "its content does not have the checksum it was written with")
+    if not isinstance(state, dict) or state.get("format") != FORMAT:
+        old = isinstance(state, dict) and "kind" in state and "format" not in state
+        raise _broken(path, "it is of version 0.1.0" if old else "it is of another program")
+    wrong = [name for name, kind in _PARTS.items() if not isinstance(state.get(name), kind)]
+    if wrong or not all(isinstance(epoch, dict) for epoch in state["history"]):
+        raise _broken(path, f"its parts {', '.join(wrong) or 'history'} are not of the right kind")
+    return state
 
 
-def _restore(net: SurvivalNet, state: dict[str, Any]) -> None:
+def _broken(path: Any, reason: str) -> ModelFileError:
+    return ModelFileError(
+        f"`path` must name a whole file of `TrainingCheckpoint`, got {str(path)!r}: {reason}. "
+        "Remove it to train from the start, or give another path."
+    )
+
+
+def _difference(name: str, before: Any, now: Any) -> str:
+    """Return what differs: the values too, if they can be read."""
+    values = f"{before} before, {now} now"
+    hidden = before is None or now is None or name == "random_state" or len(values) > 80
+    return name if hidden or len({len(before), len(now), _DIGITS}) == 1 else f"{name} ({values})"
+
+
+def _restore(net: SurvivalNet, state: Mapping[str, Any]) -> None:
     """Set the parts of a net back."""
     net._network.load_state_dict(state["weights"])
     net.criterion_.load_state_dict(state["criterion"])
@@ -196,7 +250,7 @@ def _state_of(callback: Any) -> dict[str, Any]:
     return state if scheduler is None else state | {"lr_scheduler_": scheduler.state_dict()}
 
 
-def _restore_callbacks(net: SurvivalNet, states: dict[str, Any]) -> None:
+def _restore_callbacks(net: SurvivalNet, states: Mapping[str, Any]) -> None:
     """Set the callbacks back."""
     for name, callback in net.callbacks_:
         for attribute, value in states.get(name, {}).items():

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from sksurvtorch.losses import CoxPHLoss, MomentumNetwork
 from sksurvtorch.nets.callbacks import FiniteLoss, PrintedLog, printed
 from sksurvtorch.nets.columns import survival_target
 from sksurvtorch.nets.dataset import SurvivalDataset
+from sksurvtorch.nets.interruption import Interruption, OthersWait, TrainingInterrupted
 from sksurvtorch.nets.loader import BatchLoader
 from sksurvtorch.nets.modules import SquaredWeights, keeps_input
 from sksurvtorch.nets.random import RandomStream
@@ -27,9 +29,17 @@ from sksurvtorch.nets.rows import as_rows, pool
 from sksurvtorch.nets.scoring import give_outcome, method_of
 from sksurvtorch.nets.target import PlainTarget, Target, target_of
 from sksurvtorch.nets.training import Training
+from sksurvtorch.nets.undo import NetState
 
 #: What the net has while it is trained: batches with their rows; weights and callbacks looked up.
-_OF_TRAINING = ("train_batches_", "_squared_weights", "_listeners_of_training")
+_OF_TRAINING = (
+    "train_batches_",
+    "_squared_weights",
+    "_listeners_of_training",
+    "_description",
+    "_n_skipped",
+    "_interruption",
+)
 
 
 class SurvivalNet(NeuralNet):
@@ -96,8 +106,13 @@ class SurvivalNet(NeuralNet):
     def notify(self, method_name: str, **cb_kwargs: Any) -> None:
         """Call a method of the net and of those callbacks that have one of their own."""
         getattr(self, method_name)(self, **cb_kwargs)
-        for method in self._listeners(method_name):
-            method(self, **cb_kwargs)
+        try:
+            for method in self._listeners(method_name):
+                method(self, **cb_kwargs)
+        except KeyboardInterrupt:
+            if "_interruption" in vars(self):
+                self._interruption.of_callback = True
+            raise
 
     def initialize_callbacks(self) -> Any:
         """Make the callbacks; those that score get event and time as scikit-survival has them."""
@@ -153,8 +168,11 @@ class SurvivalNet(NeuralNet):
             from sksurvtorch.nets.accelerated import AcceleratedSurvivalNet
 
             trainer = AcceleratedSurvivalNet.around(self, accelerator)
-        trainer._train(dataset, validation)
-        self.callbacks_ = trainer.callbacks_
+        trainer._description = training.description
+        try:
+            trainer._train(dataset, validation)
+        finally:
+            self.callbacks_ = getattr(trainer, "callbacks_", self.callbacks_)
 
     def _train(self, dataset: SurvivalDataset, validation: SurvivalDataset | None) -> None:
         """Train as set up."""
@@ -181,17 +199,59 @@ class SurvivalNet(NeuralNet):
             self.criterion__bank_size = training.bank_size
             self.criterion_.bank.resize(training.bank_size)
 
+    @property
+    def description(self) -> Mapping[str, str] | None:
+        """What tells the training under way from others; None if no estimator has said it."""
+        told: Mapping[str, str] | None = vars(self).get("_description")
+        return told
+
     def skip_epochs(self, n_epochs: int) -> None:
         """Train for so many epochs less, which were trained before."""
-        self.max_epochs -= n_epochs
+        self._n_skipped = n_epochs
+
+    def fit_loop(self, X: Any, y: Any = None, epochs: int | None = None, **kwargs: Any) -> Any:
+        """Train for some epochs, less those that were trained before."""
+        epochs = self.max_epochs if epochs is None else epochs
+        try:
+            return super().fit_loop(X, y, epochs - vars(self).get("_n_skipped", 0), **kwargs)
+        except KeyboardInterrupt:
+            interruption = vars(self).get("_interruption", Interruption())
+            interruption.happened = interruption.is_real
+            if interruption.happened and self.group.size > 1:
+                raise OthersWait from None  # what follows needs all processes
+            raise
 
     def partial_fit(self, X: Any, y: Any = None, *args: Any, **kwargs: Any) -> Any:
-        """Train on, as `skorch.NeuralNet` does, and keep no training data."""
+        """Train on, as `skorch.NeuralNet` does, and keep no training data.
+
+        Ctrl-C ends the training, and is raised when the net can be used; a callback ends it by
+        KeyboardInterrupt, which is not.
+        """
+        self._interruption = interruption = Interruption()
         try:
-            return super().partial_fit(X, y, *args, **kwargs)
+            with interruption.watched():
+                super().partial_fit(X, y, *args, **kwargs)
+        except OthersWait:
+            raise KeyboardInterrupt from None
         finally:
             for name in _OF_TRAINING:
                 self.__dict__.pop(name, None)
+        if interruption.happened:
+            raise TrainingInterrupted(
+                f"The training was interrupted in epoch {len(self.history)}. The network has the "
+                "weights that it had then."
+            )
+        return self
+
+    @contextmanager
+    def undone_if_failed(self) -> Iterator[None]:
+        """Set the net back to the state of now if what is done within this context fails."""
+        before = NetState(self)
+        try:
+            yield
+        except BaseException:
+            before.restore(self)
+            raise
 
     def torch_compile(self, module: Any, name: str) -> Any:
         """Compile networks, but no criterion: it decides by the data what to do."""

@@ -33,8 +33,12 @@ class RandomStream:
         return [state.clone() for state in self._states]
 
     def set_states(self, states: list[Tensor]) -> None:
-        """Go to a place that `get_states` has returned."""
-        self._states = [state.clone() for state in states]
+        """Go to a place that `get_states` has returned, as far as devices are the same."""
+        own = self._states
+        for state, there in zip(states, own, strict=False):
+            if state.dtype != there.dtype or state.shape != there.shape:
+                raise ValueError(f"a state of {state.dtype} and shape {tuple(state.shape)}")
+        self._states = [state.clone() for state in states[: len(own)]] + own[len(states) :]
 
     def _devices(self) -> list[torch.device]:
         cpu = torch.device("cpu")

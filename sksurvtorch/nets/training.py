@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +27,8 @@ class Training:
         Mean over the batches of `Target.information`, where rows have weights.
     bank_size : int or None
         Largest number of rows in the bank of a `MomentumLoss`; None without a bank.
+    description : mapping of str to str, or None
+        What tells this training from others, where a `TrainingCheckpoint` has to know.
     """
 
     n_epochs: int
@@ -36,3 +38,4 @@ class Training:
     lr: float | None = None
     mean_information: float | None = None
     bank_size: int | None = None
+    description: Mapping[str, str] | None = None

@@ -4,59 +4,57 @@ from __future__ import annotations
 
 import hashlib
 import json
-import secrets
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
+from safetensors.torch import load as deserialise
 from safetensors.torch import save as serialise
 from torch import Tensor
 
+from sksurvtorch._files import replaced
 from sksurvtorch.exceptions import ModelFileError
 
 FORMAT = "sksurvtorch"
 VERSION = "2"
-_READABLE = ("1", VERSION)
+#: Of a file that holds the steps of a pipeline too, which version 2 would not know.
+PIPELINE_VERSION = "3"
+_READABLE = ("1", VERSION, PIPELINE_VERSION)
 _FIELDS = {"format", "version", "document", "sha256"}
 
 
-def write(path: Path, document: dict[str, Any], tensors: dict[str, Tensor]) -> None:
+def write(
+    path: Path, document: dict[str, Any], tensors: dict[str, Tensor], version: str = VERSION
+) -> None:
     """Write a file, which is there as a whole or not at all."""
     text = json.dumps(document, allow_nan=False)
     # Tensors that share their memory, as tied weights do, are written one by one.
     own = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
     metadata = {
         "format": FORMAT,
-        "version": VERSION,
+        "version": version,
         "document": text,
         "sha256": _checksum(text, own),
     }
-    folder = path.parent
-    if not folder.is_dir():
-        raise FileNotFoundError(f"`path` must lie in a folder that exists, got {str(path)!r}.")
-    part = path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")
-    try:
-        # `save_file` would give the file to its owner alone.
-        part.write_bytes(serialise(own, metadata))
-        part.replace(path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
+    with replaced(path) as file:
+        file.write(serialise(own, metadata))
 
 
 def read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Return document and tensors of a file that is whole, unaltered and of a known version."""
     if not path.is_file():
         raise FileNotFoundError(f"`path` must name a file, got {str(path)!r}.")
+    content = path.read_bytes()
     try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            _check_format(path, metadata)
-            # Copies: a tensor would be a map of the file, which may change.
-            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
+        tensors: dict[str, Tensor] = deserialise(content)
     except SafetensorError as error:
         raise _broken(path, f"the safetensors library says: {error}") from error
+    except Exception as error:  # of a dtype or a shape that the library knows and torch does not
+        raise _broken(path, f"a tensor cannot be read: {error!r}") from error
+    length = int.from_bytes(content[:8], "little")
+    metadata = json.loads(content[8 : 8 + length]).get("__metadata__") or {}
+    _check_format(path, metadata)
     if metadata.keys() != _FIELDS:
         raise _broken(path, f"its metadata are {', '.join(sorted(metadata))}")
     if _checksum(metadata["document"], tensors) != metadata["sha256"]:
@@ -80,7 +78,7 @@ def _check_format(path: Path, metadata: dict[str, str]) -> None:
     version = metadata.get("version")
     if version not in _READABLE:
         raise ModelFileError(
-            f"`path` must name a file of version {' or '.join(_READABLE)}, got {str(path)!r} of "
+            f"`path` must name a file of version {', '.join(_READABLE)}, got {str(path)!r} of "
             f"version {version}. Load it with the sksurvtorch that has written it, or save it anew."
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,18 @@ _NAMED: dict[str, tuple[Any, type]] = {
     "torch.optim": (torch.optim, torch.optim.Optimizer),
     "torch.nn": (nn, nn.Module),
 }
+
+
+#: Dtypes of arrays, which numpy has too.
+_NUMBERS = {
+    getattr(torch, name)
+    for name in (
+        *("bool", "uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64"),
+        *("float16", "float32", "float64"),
+    )
+}
+# How many times the size of its text an array of text may take.
+_PADDED = 64
 
 
 class Unsaveable(TypeError):
@@ -72,7 +85,7 @@ def decode(value: Any, tensors: dict[str, Tensor]) -> Any:
     if kind == "dict" and isinstance(content, dict):
         return {key: decode(item, tensors) for key, item in content.items()}
     if kind in ("text", "object"):
-        return np.array(decode(content, {}), dtype=str if kind == "text" else object)
+        return _decode_array(kind, decode(content, {}))
     if isinstance(content, str):
         found = _decode_name(kind, content, tensors)
         if found is not None:
@@ -80,14 +93,34 @@ def decode(value: Any, tensors: dict[str, Tensor]) -> Any:
     raise Unknown(f"{value!r:.80}")
 
 
+def _decode_array(kind: str, items: Any) -> np.ndarray:
+    """Return an array of what is no number, which has one axis."""
+    if not isinstance(items, list):
+        raise Unknown(f"{items!r:.80} for an array")
+    if kind == "text":
+        if not all(isinstance(item, str) for item in items):
+            raise Unknown(f"{items!r:.80} for an array of text")
+        # Padded to the length of the longest one, they could take a thousand times the file.
+        lengths = [len(item) for item in items]
+        if max(lengths, default=0) * len(items) <= _PADDED * (sum(lengths) + len(items)):
+            return np.array(items, dtype=str)
+    array = np.empty(len(items), dtype=object)
+    for place, item in enumerate(items):  # numpy would take lists among them for further axes
+        array[place] = item
+    return array
+
+
 def _decode_name(kind: str, content: str, tensors: dict[str, Tensor]) -> Any:
     """Return what a name stands for, or None."""
     if kind == "float" and content in ("nan", "inf", "-inf"):
         return float(content)
     if kind == "array" and content in tensors:
+        if tensors[content].dtype not in _NUMBERS:
+            raise Unknown(f"an array of {tensors[content].dtype}")
         return tensors[content].numpy()
     if kind == "device":
-        return torch.device(content)
+        with suppress(RuntimeError):
+            return torch.device(content)
     if kind == "dtype" and isinstance(getattr(torch, content, None), torch.dtype):
         return getattr(torch, content)
     if kind in _NAMED:

@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-import os
+from collections.abc import Sequence
 from dataclasses import fields
-from pathlib import Path
 from typing import Any
 
 import torch
+from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
 from sksurvtorch import _validation as validation
+from sksurvtorch._files import PathLike, as_path
 from sksurvtorch.estimators import CoxNNRegressor, WeibullAFTRegressor
 from sksurvtorch.estimators._parameters import PREFIXES
 from sksurvtorch.estimators._state import Fitted, from_state, get_state, is_learned
 from sksurvtorch.exceptions import ModelFileError
 from sksurvtorch.persistence import _container as container
+from sksurvtorch.persistence import _steps as steps
 from sksurvtorch.persistence._encoding import Unknown, Unsaveable, decode, encode
+from sksurvtorch.persistence._learned import check_learned, is_finite, is_whole
 from sksurvtorch.persistence._versions import upgrade
 
 KINDS = {kind.__name__: kind for kind in (CoxNNRegressor, WeibullAFTRegressor)}
 Estimator = CoxNNRegressor | WeibullAFTRegressor
-PathLike = str | os.PathLike[str]
 
 # Weights stand apart from what else is a tensor.
 _WEIGHTS = "weights."
@@ -38,8 +40,8 @@ _DECODED: dict[str, type] = {
 _ABSENT = {"absent": True}
 
 
-def save(estimator: Estimator, path: PathLike) -> None:
-    """Write a fitted estimator to a file that holds numbers and no code.
+def save(estimator: Estimator | Pipeline, path: PathLike) -> None:
+    """Write a fitted estimator, or a pipeline that ends with one, to a file that holds no code.
 
     The file has the parameters, the weights of the network, what else the fit has learned, and the
     losses of its epochs; it has neither training data nor what only a further training needs: the
@@ -47,15 +49,21 @@ def save(estimator: Estimator, path: PathLike) -> None:
 
     Parameters
     ----------
-    estimator : CoxNNRegressor or WeibullAFTRegressor
-        Fitted estimator. Of a pipeline save the last step, ``pipeline[-1]``.
-    path : str or path-like
-        File to write, such as ``"model.safetensors"``. One that exists is replaced.
+    estimator : CoxNNRegressor, WeibullAFTRegressor or sklearn.pipeline.Pipeline
+        Fitted estimator, or pipeline whose last step is one; the steps before it need the package
+        skops.
+    path : str, bytes or path-like
+        File to write, such as ``"model.safetensors"``. One that exists is replaced as a whole or
+        not at all, and keeps its permissions; behind a symbolic link it is the link's target.
 
     Raises
     ------
+    ImportError
+        If `estimator` is a pipeline, and skops is missing.
     TypeError
         If `estimator` is of another class, or holds what a file without code cannot.
+    OSError
+        If the file cannot be written, as on a full disk.
     sklearn.exceptions.NotFittedError
         If it is not fitted.
 
@@ -71,8 +79,7 @@ def save(estimator: Estimator, path: PathLike) -> None:
 
     Examples
     --------
-    >>> from pathlib import Path
-    >>> from tempfile import TemporaryDirectory
+    >>>     >>> from tempfile import TemporaryDirectory
     >>> from sksurv.datasets import load_whas500
     >>> from sksurvtorch import CoxNNRegressor, load, save
     >>> X, y = load_whas500()
@@ -83,14 +90,16 @@ def save(estimator: Estimator, path: PathLike) -> None:
     >>> bool((loaded.predict(X) == model.predict(X)).all())
     True
     """
-    kind = KINDS.get(type(estimator).__name__)
-    if kind is None or type(estimator) is not kind:
+    model, pipeline = steps.split(estimator)
+    kind = KINDS.get(type(model).__name__)
+    if kind is None or type(model) is not kind:
+        ends = "a Pipeline that ends with " if pipeline is not None else ""
         raise TypeError(
-            f"`estimator` must be a {' or '.join(KINDS)}, got {type(estimator).__name__}. Of a "
-            "pipeline save the last step, pipeline[-1]."
+            f"`estimator` must be a {' or '.join(KINDS)}, or a Pipeline that ends with one, got "
+            f"{ends}{type(model).__name__}."
         )
-    check_is_fitted(estimator, "net_")
-    state = get_state(estimator)
+    check_is_fitted(model, "net_")
+    state = get_state(model)
     tensors: dict[str, torch.Tensor] = {}
     absent: dict[str, str] = {}
     document: dict[str, Any] = {"class": kind.__name__, "absent": absent}
@@ -105,11 +114,17 @@ def save(estimator: Estimator, path: PathLike) -> None:
                 f"{type(weight).__name__} for {name!r}."
             )
         tensors[_WEIGHTS + name] = weight
-    container.write(Path(path), document, tensors)
+    version = container.VERSION
+    if pipeline is not None:
+        tensors[steps.STEPS], document["name"] = steps.dump(pipeline)
+        version = container.PIPELINE_VERSION
+    container.write(as_path(path), document, tensors, version)
 
 
-def load(path: PathLike, *, device: Any = None, **parameters: Any) -> Estimator:
-    """Read a fitted estimator that `save` has written.
+def load(
+    path: PathLike, *, device: Any = None, trusted: Sequence[Any] | None = None, **parameters: Any
+) -> Any:
+    """Read a fitted estimator or pipeline that `save` has written.
 
     Nothing in the file is run. It predicts what the saved one did: the same to the bit on the same
     kind of machine, to rounding on another device.
@@ -121,53 +136,76 @@ def load(path: PathLike, *, device: Any = None, **parameters: Any) -> Estimator:
     device : str or torch.device, optional
         Where to compute from now on. If left out, it is the device of the fit where there is such a
         one, and the CPU elsewhere; the parameter `device` then stays what it was.
+    trusted : sequence of str or type, optional
+        Types in the steps of a pipeline that are to be loaded beside those that skops trusts
+        already, such as ``"numpy.dtype"``. An error names those that are missing.
     **parameters
         The parameters that are not in the file, each under its name, such as ``module=`` a class or
         instance of the network that was trained. Its weights come from the file.
 
     Returns
     -------
-    CoxNNRegressor or WeibullAFTRegressor
-        Fitted estimator. Training can go on, with a new optimizer and an empty bank.
+    CoxNNRegressor, WeibullAFTRegressor or sklearn.pipeline.Pipeline
+        Fitted estimator, or pipeline that ends with one. Training can go on, with a new optimizer
+        and an empty bank.
 
     Raises
     ------
     ModelFileError
-        If the file is cut short, altered, of a later version or not one of `save`.
+        If the file is cut short, altered, of a later version or not one of `save`, or if the
+        weights do not fit `module`.
+    ImportError
+        If it is a pipeline, and skops is missing.
     TypeError
-        If a parameter is missing or is in the file.
-    ValueError
-        If the weights do not fit `module`.
+        If a parameter is missing or is in the file, or a type is not trusted.
 
     Warnings
     --------
-    The checksum of a file tells accidents, not forgeries. A forged file cannot run code, but can
-    predict anything.
+    The checksum of a file tells accidents, not forgeries. A forged file cannot run code, nor have
+    more memory taken than a small multiple of its size, but it can predict anything.
 
     See Also
     --------
     save : Write the file, with an example.
     """
-    path = Path(path)
+    path = as_path(path)
     document, tensors = container.read(path)
+    before = tensors.pop(steps.STEPS, None)
+    name = None if before is None else document.pop("name", None)
     try:
         _check_document(document)
         _check_given(document["absent"], parameters)
         kind, state = _state(document, tensors, parameters)
-    except (Unknown, RuntimeError) as error:
-        raise ModelFileError(
-            f"`path` must name a file that `sksurvtorch.save` has written, got {str(path)!r} with "
-            f"{error}."
-        ) from error
+    except (Unknown, RecursionError) as error:
+        raise _foreign(path, error) from error
     state.device = _device(state.device, device)
     if device is not None:
         state.parameters["device"] = state.made_with["device"] = device
     try:
-        return from_state(kind, state)
-    except RuntimeError as error:
-        if "state_dict" not in str(error):
-            raise
-        raise ValueError(f"`module` must be the network that was saved. {error}") from error
+        model = from_state(kind, state)
+    except (ImportError, MemoryError):
+        raise
+    except Exception as error:
+        # Whatever it is: what comes from the file has not made a network.
+        rule = "`path` must name a file that `sksurvtorch.save` has written"
+        if state.made_with.get("module") is not None:
+            rule = "`module` must be the network that was saved"
+        raise ModelFileError(
+            f"{rule}. {type(error).__name__} for {str(path)!r}: {error}"
+        ) from error
+    if before is None:
+        return model
+    try:
+        return steps.load(before, name, model, trusted)
+    except Unknown as error:
+        raise _foreign(path, error) from error
+
+
+def _foreign(path: Any, error: Exception) -> ModelFileError:
+    return ModelFileError(
+        f"`path` must name a file that `sksurvtorch.save` has written, got {str(path)!r} with "
+        f"{str(error)[:200]}."
+    )
 
 
 def _encoded(name: str, value: Any, tensors: dict[str, torch.Tensor]) -> Any:
@@ -218,6 +256,15 @@ def _check_document(document: dict[str, Any]) -> None:
     for part in ("absent", "parameters", "made_with"):
         if not isinstance(document[part], dict):
             raise Unknown(f"{document[part]!r:.80} for {part}")
+    missing = {
+        name
+        for part in ("parameters", "made_with")
+        for name, value in document[part].items()
+        if value == _ABSENT
+    }
+    absent = document["absent"]
+    if missing != absent.keys() or not all(isinstance(what, str) for what in absent.values()):
+        raise Unknown(f"{absent!r:.80} for absent")
 
 
 def _state(
@@ -231,16 +278,20 @@ def _state(
         for name, value in document[part].items():
             if name not in known and not name.startswith(PREFIXES):
                 raise Unknown(f"a parameter {name!r}")
-            again = value == _ABSENT and name in document["absent"]
-            values[name] = given[name] if again else decode(value, tensors)
+            values[name] = given[name] if value == _ABSENT else decode(value, tensors)
     for part, expected in _DECODED.items():
         parts[part] = decode(document[part], tensors)
         if not isinstance(parts[part], expected):
             raise Unknown(f"{document[part]!r:.80} for {part}")
+    if not (is_whole(parts["batch_size"], 1) and is_finite(parts["l2"], 0.0)):
+        raise Unknown(f"a batch size of {parts['batch_size']!r:.80} and {parts['l2']!r:.80} as l2")
     parts["learned"] = upgrade(parts["learned"])
     if not is_learned(kind, set(parts["learned"])):
         raise Unknown(f"the attributes {', '.join(sorted(parts['learned']))}")
-    if not all(isinstance(epoch, dict) for epoch in parts["history"]):
+    check_learned(parts["learned"])
+    if ("n_features_in_" in parts["learned"]) != (parts["made_with"].get("module") is None):
+        raise Unknown("samples of another shape than the network takes")
+    if not all(isinstance(epoch, dict) and "batches" not in epoch for epoch in parts["history"]):
         raise Unknown(f"the history {parts['history']!r:.80}")
     weights = {k.removeprefix(_WEIGHTS): v for k, v in tensors.items() if k.startswith(_WEIGHTS)}
     return kind, Fitted(**parts, weights=weights)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,14 +14,13 @@ import torch
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
+from sksurvtorch._files import PathLike, is_there, replaced
 from sksurvtorch.estimators import CoxNNRegressor, WeibullAFTRegressor
 
 _NEEDS = ("onnx", "onnxscript")
 
 
-def export_onnx(
-    estimator: CoxNNRegressor | WeibullAFTRegressor, path: str | os.PathLike[str]
-) -> None:
+def export_onnx(estimator: CoxNNRegressor | WeibullAFTRegressor, path: PathLike) -> None:
     r"""Write the network of a fitted estimator as an ONNX file.
 
     Its input ``X`` has the shape (n_samples, n_features), or that of the samples of the fit, and
@@ -67,6 +65,7 @@ def export_onnx(
             f"`export_onnx` needs {' and '.join(missing)}. Install them by "
             'pip install "sksurvtorch[onnx]".'
         )
+    is_there(path)  # before what takes seconds
     outputs = _outputs(estimator).eval()
     dtype = next((w.dtype for w in outputs.network.parameters() if w.is_floating_point()), None)
     # One sample or two could be taken for a fixed number of them.
@@ -89,7 +88,8 @@ def export_onnx(
             f"{len(example)} when it is called with so many. Use X.shape[0] in place of len(X), "
             "and no branch on it."
         )
-    program.save(os.fspath(path), external_data=False)
+    with replaced(path) as file:
+        file.write(program.model_proto.SerializeToString())
 
 
 def _outputs(estimator: CoxNNRegressor | WeibullAFTRegressor) -> _CoxOutput | _WeibullOutputs:

@@ -130,7 +130,7 @@ class CountEvents(Callback):
 
 
 class StopAfter(Callback):
-    """Presses Ctrl-C at the end of an epoch."""
+    """Ends the training with an epoch."""
 
     def __init__(self, epoch):
         self.epoch = epoch

@@ -120,47 +120,6 @@ def test_callbacks_that_come_later_are_set_back(patients, path):
     assert torch.equal(weights(whole), weights(resumed.fit(*patients)))
 
 
-@pytest.mark.parametrize(
-    ("options", "name"),
-    [
-        ({"batch_size": 32}, "batch_size"),
-        ({"max_epochs": 9}, "max_epochs"),
-        ({"lr": 0.1}, "lr"),
-        ({"alpha": 1.0}, "l2"),
-        ({"ties": "breslow"}, "criterion"),
-        ({"hidden_layer_sizes": (9,)}, "network"),
-        ({"optimizer": "sgd"}, "optimizer"),
-    ],
-    ids=str,
-)
-def test_a_file_of_other_parameters_is_refused(options, name, patients, path):
-    cut_off(CoxNNRegressor(**BASE), patients, path, 2)
-    model = CoxNNRegressor(**BASE | options, callbacks=[TrainingCheckpoint(path)])
-    with pytest.raises(ValueError, match=rf"`path` must be of this training.* whose {name} was"):
-        model.fit(*patients)
-
-
-@pytest.mark.parametrize("change", ["rows", "targets", "X"])
-def test_a_file_of_other_data_is_refused(change, patients, path):
-    cut_off(CoxNNRegressor(**BASE), patients, path, 2)
-    X, y = patients[0].copy(), patients[1].copy()
-    if change == "rows":
-        X, y = X[:-1], y[:-1]
-    elif change == "targets":
-        y[y.dtype.names[1]][7] += 1
-    else:
-        X += 1
-    model = CoxNNRegressor(**BASE, callbacks=[TrainingCheckpoint(path)])
-    with pytest.raises(ValueError, match=r"one whose (number of rows|digest)"):
-        model.fit(X, y)
-
-
-def test_a_file_that_is_none_is_refused(patients, path):
-    path.write_bytes(b"no checkpoint")
-    with pytest.raises(Exception, match=r"weights_only|magic|pickle|invalid"):
-        CoxNNRegressor(**BASE, callbacks=[TrainingCheckpoint(path)]).fit(*patients)
-
-
 def test_wrong_use_is_refused(patients, path):
     with pytest.raises(ValueError, match="`every` must be at least 1"):
         CoxNNRegressor(**BASE, callbacks=[TrainingCheckpoint(path, every=0)]).fit(*patients)

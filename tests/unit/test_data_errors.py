@@ -183,3 +183,35 @@ def test_strata_that_are_missing_are_refused_by_fit():
     """Otherwise fit takes what no prediction would."""
     with pytest.raises((ValueError, TypeError), match="`stratum`"):
         CoxNNRegressor(max_epochs=1).fit(X, Y, stratum=np.where(EVENT, np.nan, 1.0))
+
+
+MOST = "`sample_weight` must have a sum of at most 1e+30, got {}. Divide the weights by their mean."
+
+
+@both
+@pytest.mark.parametrize(
+    ("weight", "options", "sentence"),
+    [
+        (1e308, {}, MOST.format("inf")),
+        (1e36, {}, MOST.format("2e+37")),
+        (
+            1e-308,
+            {"alpha": 10},
+            "`sample_weight` must have a sum of at least 1e-14 beside `alpha`, a penalty of 10, "
+            "got 2e-307. Divide the weights by their mean, or set `alpha` to 0.",
+        ),
+    ],
+)
+def test_weights_that_no_loss_can_take_are_named(kind, weight, options, sentence):
+    model = kind(max_epochs=1, **options)
+    refuses(lambda: model.fit(X, Y, sample_weight=np.full(20, weight)), ValueError, sentence)
+
+
+@both
+@pytest.mark.parametrize("weight", [1e28, 1e-308])
+def test_within_them_their_unit_does_not_matter(kind, weight):
+    """Without a penalty, whose strength would be another one."""
+    options = {"hidden_layer_sizes": (), "optimizer": "lbfgs", "alpha": 0.0}
+    model, other = kind(**options).fit(X, Y), kind(**options)
+    other.fit(X, Y, sample_weight=np.full(20, weight))
+    np.testing.assert_allclose(other.predict(X), model.predict(X), atol=1e-5)

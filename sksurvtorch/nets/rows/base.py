@@ -36,6 +36,8 @@ class Rows(ABC):
     in_memory: bool
     #: Whether they can be put in another order at the cost of a copy in memory.
     can_be_sorted = False
+    #: Whether it may take long to read a row, or give another one each time.
+    is_costly = False
 
     @property
     @abstractmethod

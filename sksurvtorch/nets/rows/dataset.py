@@ -27,6 +27,8 @@ class DatasetRows(StoredRows):
         Dtype of the rows that are read; that of the first row if left out.
     """
 
+    is_costly = True
+
     def __init__(self, dataset: Dataset[Any], dtype: torch.dtype | None = None) -> None:
         self.dataset = dataset
         self._n_stored = _n_rows(dataset)

@@ -36,6 +36,7 @@ class SpreadRows(Rows):
         self.counts = counts
         self.group = group
         self.in_memory = in_memory
+        self.is_costly = here.is_costly
         self.dtype = here.dtype
         self._start = sum(counts[: group.rank])
         #: Places among the rows of all processes, if these are not all of them.

@@ -72,6 +72,11 @@ def killed(share):
     return ended(share, lambda share: os.kill(os.getpid(), signal.SIGKILL))
 
 
+def interrupted(share):
+    """Ctrl-C in one of the processes, which then ends as a program does."""
+    return ended(share, lambda share: os.kill(os.getpid(), signal.SIGINT))
+
+
 def busy(share):
     """So much is exchanged that torch is not done with it when the process ends."""
     for _ in range(20):

@@ -96,6 +96,17 @@ def test_a_process_that_dies_ends_the_run(tmp_path):
     assert told["error"] == "RuntimeError", told
 
 
+def test_ctrl_c_in_one_process_ends_both(tmp_path):
+    started = time.monotonic()
+    status, said = launch(2, "a process that is interrupted", tmp_path)
+    assert time.monotonic() - started < PATIENCE / 2, said
+    assert status not in (0, None)
+    assert "KeyboardInterrupt" in said
+    told = written(tmp_path, 0).get("interrupted", {"error": "RuntimeError", "seconds": 0.0})
+    assert told["error"] == "RuntimeError", told
+    assert told["seconds"] < 30
+
+
 @pytest.mark.usefixtures("fresh_accelerate")
 def test_half_precision_and_a_process_that_stops(tmp_path):
     """In one launch, since nothing can be asked of processes after one of them has stopped."""

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import torch
 
-from tests.contract.data_parallel.ends import busy, half, killed, stopped
+from tests.contract.data_parallel.ends import busy, half, interrupted, killed, stopped
 from tests.contract.data_parallel.fits import (
     EQUAL,
     alone,
@@ -95,6 +95,7 @@ SUITES = {
     "4": {name: ALL_CASES[name] for name in OF_FOUR},
     "half precision and a process that stops": {"half": half, "stopped": stopped},
     "a process that dies": {"killed": killed},
+    "a process that is interrupted": {"interrupted": interrupted},
 }
 
 

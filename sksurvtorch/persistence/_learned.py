@@ -1,0 +1,107 @@
+"""Whether what a file says that a fit has learned can have been learned by one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from sksurvtorch.persistence._encoding import Unknown
+
+_STEPS = ("offsets", "times", "log_cumulative_hazard")
+
+
+def check_learned(learned: dict[str, Any]) -> None:
+    """Raise unless each attribute is of the kind that a fit sets, and all fit each other."""
+    for name, value in learned.items():
+        if not _CHECKS[name](value):
+            raise Unknown(f"{value!r:.80} for {name}")
+    names = learned.get("feature_names_in_")
+    shape = learned.get("input_shape_") or (learned.get("n_features_in_"),)
+    if names is not None and shape != (len(names),):
+        raise Unknown(f"{len(names)} names of features and samples of shape {shape}")
+    if "_baseline_steps" in learned:
+        strata = learned["strata_"]
+        n_strata = len(learned["_baseline_steps"]["offsets"]) - 1
+        if n_strata != (1 if strata is None else len(strata)):
+            raise Unknown(f"a baseline hazard of {n_strata} strata")
+
+
+def is_whole(value: Any, least: int, most: float = 2**63 - 1) -> bool:
+    """Whether this is a whole number in a range."""
+    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
+
+
+def is_finite(value: Any, least: float = -np.inf) -> bool:
+    """Whether this is a finite number, not below `least`."""
+    number = isinstance(value, float) or is_whole(value, -(2**53), 2**53)
+    return number and bool(np.isfinite(value)) and value >= least
+
+
+def _is_shape(value: Any) -> bool:
+    return isinstance(value, tuple) and all(is_whole(length, 0) for length in value)
+
+
+def _is_vector(value: Any, kinds: str) -> bool:
+    return isinstance(value, np.ndarray) and value.ndim == 1 and value.dtype.kind in kinds
+
+
+def _are_names(value: Any) -> bool:
+    return _is_vector(value, "OU") and all(isinstance(name, str) for name in value.tolist())
+
+
+def _are_times(value: Any) -> bool:
+    vector = _is_vector(value, "iufb") and len(value) > 0 and bool(np.isfinite(value).all())
+    return vector and bool((value[1:] > value[:-1]).all())
+
+
+def _are_strata(value: Any) -> bool:
+    """Whether these are no strata, or labels that ascend."""
+    if value is None:
+        return True
+    if not (_is_vector(value, "biufUO") and len(value) > 0):
+        return False
+    try:
+        return bool((value[1:] > value[:-1]).all())
+    except TypeError:  # labels that have no order
+        return False
+
+
+def _are_steps(value: Any) -> bool:
+    """Whether these are the arrays of a `Baseline`."""
+    if not isinstance(value, dict) or value.keys() != {*_STEPS}:
+        return False
+    offsets, times, hazard = (value[name] for name in _STEPS)
+    if not (_is_vector(offsets, "i") and _is_vector(times, "iufb") and _is_vector(hazard, "f")):
+        return False
+    if (
+        len(offsets) < 2
+        or (offsets[0], offsets[-1]) != (0, len(times))
+        or len(hazard) != len(times)
+    ):
+        return False
+    # Within a stratum times ascend, and the hazard does not fall; between strata both may.
+    inside = np.ones(max(0, len(times) - 1), dtype=bool)
+    inside[[end - 1 for end in offsets[1:-1].tolist() if 0 < end < len(times)]] = False
+    return bool(
+        (np.diff(offsets) >= 0).all()
+        and np.isfinite(times).all()
+        and not np.isnan(hazard).any()
+        and (times[1:] > times[:-1])[inside].all()
+        and (hazard[1:] >= hazard[:-1])[inside].all()
+    )
+
+
+_CHECKS: dict[str, Callable[[Any], bool]] = {
+    "n_iter_": lambda value: is_whole(value, 0),
+    "_seed": lambda value: is_whole(value, 0, 2**32),
+    "n_features_in_": lambda value: is_whole(value, 1),
+    "input_shape_": _is_shape,
+    "feature_names_in_": _are_names,
+    "unique_times_": _are_times,
+    "strata_": _are_strata,
+    "_baseline_steps": _are_steps,
+    "log_time_center_": is_finite,
+    "log_time_spread_": lambda value: is_finite(value, np.finfo(float).tiny),
+}
