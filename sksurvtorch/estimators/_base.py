@@ -198,7 +198,8 @@ class SurvivalNetEstimator(SurvivalAnalysisMixin, RegressorMixin, PrefixedParame
 
     def _fit(self, X: Any, y: Any, *, partial: bool = False, **given: Any) -> Self:
         """Train a new net, or resume the training of the one there is; one epoch if partial."""
-        with self._as_before_if_it_fails(partial=partial):
+        # Within inference mode nothing can be trained.
+        with torch.inference_mode(False), self._as_before_if_it_fails(partial=partial):
             interrupted = self._fit_whole(X, y, partial=partial, **given)
         if interrupted is not None:
             raise interrupted

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -39,13 +40,36 @@ def check_X(estimator: SurvivalNetEstimator, X: Any, *, reset: bool) -> Rows:
         dtypes.append(torch.float32)  # which the linear model widens piece by piece
     shape: dict[str, Any] = {"reset": reset, "ensure_2d": not own, "allow_nd": own}
     names = [str(dtype).removeprefix("torch.") for dtype in dtypes]
-    check = partial(validate_data, estimator, dtype=names, order="C", **shape)
+    if isinstance(X, torch.Tensor) and X.dtype == torch.bfloat16:
+        X = X.float()  # which numpy does not have
+    check = _in_words(partial(validate_data, estimator, dtype=names, order="C", **shape), own)
     rows = as_rows(X, dtypes, check)
     if reset and not own:
         near = _nearly_constant(rows, dtype)
         if len(near):
             _warn_of_lost_precision(near[_range_as_given(X, near) > 0], dtype)
     return rows
+
+
+def _in_words(check: Callable[[Any], np.ndarray], own: bool) -> Callable[[Any], np.ndarray]:
+    """Return a check of X whose errors say what X has to be, where numpy's do not."""
+
+    def checked(X: Any) -> np.ndarray:
+        try:
+            return check(X)
+        except ValueError as error:
+            if "inhomogeneous" in str(error):
+                raise ValueError(
+                    "`X` must have samples of one shape, got some of different lengths. Pad or cut "
+                    "them."
+                ) from error
+            if "Found array with dim" in str(error) and not own:
+                raise ValueError(
+                    f"{error} Give a `module` that takes samples of several axes, such as images."
+                ) from error
+            raise
+
+    return checked
 
 
 def check_data(

@@ -60,8 +60,10 @@ def check_output(module: nn.Module, X: Tensor, width: int) -> None:
         try:
             output = module(X.clone())  # it may write to its input
         except Exception as error:
-            error.add_note(f"`module` was called with X of shape {tuple(X.shape)} and {X.dtype}.")
-            raise
+            raise ValueError(
+                f"`module` must take X of shape {tuple(X.shape)} and {X.dtype}, got "
+                f"{type(error).__name__}: {error}"
+            ) from error
     shape = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
     if shape != (len(X), width) and not (width == 1 and shape == (len(X),)):
         raise ValueError(

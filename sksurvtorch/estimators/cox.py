@@ -105,7 +105,8 @@ class CoxNNRegressor(SurvivalNetEstimator):
         Further callbacks, or pairs of a name and a callback, whose options are given as
         ``callbacks__name__option``. Copies of them are used.
     verbose : int, default=0
-        1 shows a bar with the losses and the time left, 2 a line for each epoch.
+        1 shows a bar with the losses and the time left, or some lines where the output is no
+        terminal; 2 a line for each epoch, with the penalty in a column of its own.
     warm_start : bool, default=False
         Whether `fit` resumes the training of the last call rather than make a new network.
     random_state : int, RandomState instance or None, default=None

@@ -142,20 +142,32 @@ class Converged(Callback):
 
 
 class TrainingBar(Callback):
-    """One bar over all epochs with the losses and the time left; silent where it is no terminal."""
+    """One bar over all epochs with the losses and the time left; plain lines where none can be.
+
+    A file, or Jupyter without ipywidgets, gets a line for about each tenth of the epochs.
+    """
 
     def on_train_begin(self, net: Any, **kwargs: Any) -> None:
         """Draw the bar."""
-        from tqdm.auto import tqdm
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "IProgress not found")
+            from tqdm.auto import tqdm
 
-        self.bar_ = tqdm(total=net.max_epochs, unit="epoch", disable=None)
+            self.bar_ = tqdm(total=net.max_epochs, unit="epoch", disable=None)
+        self.n_seen_ = 0
 
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
-        """Move the bar."""
+        """Move the bar, or print a line."""
+        self.n_seen_ += 1
         epoch = net.history[-1]
         names = [name for name in ("train_loss", "valid_loss") if name in epoch]
-        self.bar_.set_postfix({name: f"{epoch[name]:.4f}" for name in names}, refresh=False)
-        self.bar_.update()
+        losses = {name: f"{epoch[name]:.4f}" for name in names}
+        if not self.bar_.disable:
+            self.bar_.set_postfix(losses, refresh=False)
+            self.bar_.update()
+        elif self.n_seen_ % max(1, net.max_epochs // 10) == 0 or self.n_seen_ == net.max_epochs:
+            said = ", ".join(f"{name} {loss}" for name, loss in losses.items())
+            printed(f"epoch {self.n_seen_} of {net.max_epochs}: {said}")
 
     def on_train_end(self, net: Any, **kwargs: Any) -> None:
         """Close the bar."""

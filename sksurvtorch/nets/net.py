@@ -36,6 +36,7 @@ _OF_TRAINING = (
     "train_batches_",
     "_squared_weights",
     "_listeners_of_training",
+    "_penalty",
     "_description",
     "_n_skipped",
     "_interruption",
@@ -67,6 +68,8 @@ class SurvivalNet(NeuralNet):
 
     module: Any
     callbacks_: list[tuple[str, Any]]
+    #: Of the step under way, for the history.
+    _penalty: Tensor | None
 
     def __init__(
         self,
@@ -311,7 +314,10 @@ class SurvivalNet(NeuralNet):
         if training and self.l2 > 0:
             # Outside a training, as in a single `train_step`, it has not been looked up.
             squared_weights = vars(self).get("_squared_weights") or self._find_weights()
-            loss = loss + 0.5 * self.l2 * squared_weights()
+            penalty = 0.5 * self.l2 * squared_weights()
+            if vars(self).get("_penalty", penalty) is None:  # the first of a step, as its loss
+                self._penalty = penalty.detach()
+            loss = loss + penalty
         return loss
 
     def _find_weights(self) -> SquaredWeights:
@@ -335,6 +341,7 @@ class SurvivalNet(NeuralNet):
             return
         batches = iterator if training else [(iterator.dataset.X, iterator.dataset.target)]
         losses: list[Any] = []
+        penalties: list[Any] = []
         # A callback may write to a batch, but not to the data, which all rows in one batch are.
         whole = isinstance(iterator, BatchLoader) and (len(iterator) == 1 or not training)
         to_copy = whole and self._listeners("on_batch_begin")
@@ -343,7 +350,10 @@ class SurvivalNet(NeuralNet):
                 batch = batch[0].clone(), *batch[1:]
             self.notify("on_batch_begin", batch=batch, training=training)
             if training:
+                self._penalty = None
                 step = step_fn(batch, **fit_params)
+                if self._penalty is not None:
+                    penalties.append(self._penalty)
             else:
                 step = self._validate(iterator, **fit_params)
             self.history.record_batch(prefix + "_batch_size", _n_rows(batch))
@@ -358,6 +368,9 @@ class SurvivalNet(NeuralNet):
         for row, value in zip(rows, self.group.of_first(values).tolist(), strict=True):
             row[prefix + "_loss"] = value
         self.history.record(prefix + "_batch_count", len(losses))
+        if penalties:
+            mean = np.average(torch.stack(penalties).tolist(), weights=_sizes(rows, prefix))
+            self.history.record("train_penalty", float(mean))
 
     def _validate(self, iterator: Any, **fit_params: Any) -> dict[str, Tensor]:
         """Return the loss over the whole validation set, predicted batch by batch."""
@@ -402,6 +415,11 @@ class SurvivalNet(NeuralNet):
                 SkippedBatchWarning,
                 stacklevel=2,
             )
+
+
+def _sizes(batches: Any, prefix: str) -> list[int]:
+    """Return the numbers of rows of batches in the history."""
+    return [batch[f"{prefix}_batch_size"] for batch in batches]
 
 
 def _n_rows(batch: Any) -> int:

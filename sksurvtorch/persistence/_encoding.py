@@ -27,6 +27,8 @@ _NUMBERS = {
 }
 # How many times the size of its text an array of text may take.
 _PADDED = 64
+#: Dtypes of dates, which are kept as numbers of their unit.
+_DATES = {f"datetime64[{unit}]" for unit in ["Y", "M", "W", "D", "h", "m", "s", "ms", "us", "ns"]}
 
 
 class Unsaveable(TypeError):
@@ -67,6 +69,9 @@ def _encode_array(value: np.ndarray, name: str, tensors: dict[str, Tensor]) -> A
     if value.dtype.kind in "biuf" and value.dtype.itemsize <= 8:
         tensors[name] = torch.from_numpy(np.ascontiguousarray(value))
         return {"array": name}
+    if str(value.dtype) in _DATES:
+        tensors[name] = torch.from_numpy(np.ascontiguousarray(value).view(np.int64))
+        return {str(value.dtype): name}
     if value.dtype.kind in "UO" and value.ndim == 1:
         return {"object" if value.dtype.kind == "O" else "text": encode(value.tolist(), name, {})}
     raise Unsaveable(f"array of {value.dtype}")
@@ -118,6 +123,8 @@ def _decode_name(kind: str, content: str, tensors: dict[str, Tensor]) -> Any:
         if tensors[content].dtype not in _NUMBERS:
             raise Unknown(f"an array of {tensors[content].dtype}")
         return tensors[content].numpy()
+    if kind in _DATES and content in tensors and tensors[content].dtype == torch.int64:
+        return tensors[content].numpy().view(kind)
     if kind == "device":
         with suppress(RuntimeError):
             return torch.device(content)

@@ -60,7 +60,7 @@ def _are_strata(value: Any) -> bool:
     """Whether these are no strata, or labels that ascend."""
     if value is None:
         return True
-    if not (_is_vector(value, "biufUO") and len(value) > 0):
+    if not (_is_vector(value, "biufUOM") and len(value) > 0):
         return False
     try:
         return bool((value[1:] > value[:-1]).all())

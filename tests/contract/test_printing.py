@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import builtins
 import pickle
+import sys
+import types
 import warnings
 
 import numpy as np
 import pytest
 
+from sksurvtorch import CoxNNRegressor
+from sksurvtorch.nets.modules import SquaredWeights
 from tests.contract.small_models import both, fitted
 
 
@@ -28,6 +32,57 @@ def test_verbose_prints_the_losses(kind, whas500, capsys):
     out = capsys.readouterr().out
     assert "train_loss" in out
     assert "valid_loss" in out
+
+
+@both
+@pytest.mark.parametrize(
+    ("n_epochs", "shown"), [(2, [1, 2]), (25, range(2, 25, 2)), (4, range(1, 5))]
+)
+def test_a_log_gets_a_plain_line_now_and_then(kind, n_epochs, shown, whas500, capsys):
+    options = {"early_stopping": True, "n_iter_no_change": 99}
+    model = fitted(kind, whas500, verbose=1, max_epochs=n_epochs, **options)
+    out, err = capsys.readouterr()
+    losses = model.net_.history[:, ("train_loss", "valid_loss")]
+    shown = sorted({*shown, n_epochs})
+    assert out.splitlines() == [
+        f"epoch {k} of {n_epochs}: train_loss {losses[k - 1][0]:.4f}, valid_loss "
+        f"{losses[k - 1][1]:.4f}"
+        for k in shown
+    ]
+    assert err == ""
+
+
+class Widgetless:
+    """IPython's kernel, as tqdm asks for it."""
+
+    def __init__(self):
+        self.config = {"IPKernelApp": {}}
+
+
+def test_jupyter_without_widgets_gets_plain_lines_and_no_warning(whas500, capsys, monkeypatch):
+    for name in ("tqdm.auto", "tqdm.autonotebook", "tqdm.notebook"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    monkeypatch.setitem(sys.modules, "ipywidgets", None)
+    monkeypatch.setitem(sys.modules, "IPython.html.widgets", None)
+    shell = types.ModuleType("IPython")
+    shell.get_ipython = Widgetless
+    monkeypatch.setitem(sys.modules, "IPython", shell)
+    fitted(CoxNNRegressor, whas500, verbose=1, max_epochs=2)
+    assert capsys.readouterr().out.startswith("epoch 1 of 2: train_loss ")
+
+
+@both
+@pytest.mark.parametrize("options", [{"batch_size": 50}, {"batch_size": None}, {"momentum": True}])
+def test_the_penalty_has_a_column_of_its_own(kind, options, whas500, capsys):
+    still = {"lr": 1e-12, "lr_schedule": "constant"}
+    model = fitted(kind, whas500, verbose=2, max_epochs=1, **still | options)
+    assert "train_penalty" in capsys.readouterr().out
+    (epoch,) = model.net_.history
+    plain = kind(**model.get_params() | {"alpha": 0.0, "verbose": 0})
+    weights = SquaredWeights(model._trained)().detach()
+    assert epoch["train_penalty"] == pytest.approx(0.5 * model.net_.l2 * float(weights), rel=1e-4)
+    assert 0 < epoch["train_penalty"] < epoch["train_loss"]
+    assert "train_penalty" not in plain.fit(*whas500).net_.history[0]
 
 
 @both

@@ -11,13 +11,14 @@ import torch
 from sklearn.model_selection import GridSearchCV, StratifiedKFold, train_test_split
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
+from skorch import NeuralNet
 from skorch.callbacks import Callback, EarlyStopping, EpochScoring, LRScheduler
 from sksurv.datasets import load_gbsg2, load_whas500
 from sksurv.metrics import concordance_index_ipcw, integrated_brier_score
 from sksurv.util import Surv
 from torch import nn
 
-from sksurvtorch import CoxNNRegressor, WeibullAFTRegressor, displays, load
+from sksurvtorch import CoxNNRegressor, CoxPHLoss, WeibullAFTRegressor, displays, load
 from sksurvtorch._processes import Alone, Group
 from sksurvtorch.nets import TrainingCheckpoint
 
@@ -25,6 +26,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "guide" / "trouble.md"
 QUOTED = re.compile(r"^\| ``(\w+): (.+?) ?`` \|", re.MULTILINE)
 X, y = load_whas500()
 X = X.astype(float)
+ROWS = X.to_numpy(dtype=np.float32)
 
 
 def new(**options):
@@ -85,6 +87,7 @@ CASES = [
     lambda: new().fit(X, y.astype([("event", int), ("time", float)])),
     lambda: new().fit(X, Surv.from_arrays(np.zeros(len(X), dtype=bool), y["lenfol"])),
     lambda: WeibullAFTRegressor().fit(X, Surv.from_arrays(y["fstat"], y["lenfol"] - 1)),
+    lambda: NeuralNet(nn.Linear(14, 1), CoxPHLoss, train_split=None).fit(ROWS, y),
     lambda: new().fit(load_gbsg2()[0], load_gbsg2()[1]),
     lambda: new().fit(X.mask(X > 100), y),
     lambda: OneHotEncoder().fit([["a"], ["b"]]).transform([["c"]]),

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import date
+
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from sksurv.util import Surv
 
-from sksurvtorch import CoxNNRegressor, WeibullAFTRegressor
+from sksurvtorch import CoxNNRegressor, WeibullAFTRegressor, load, save
 from sksurvtorch.exceptions import NoEventError
 from tests.unit.refusals import AT_RISK, EVENT, MAKE_Y, NOT_Y, POSITIVE, TIME, X, Y, both, refuses
 
@@ -215,3 +218,101 @@ def test_within_them_their_unit_does_not_matter(kind, weight):
     model, other = kind(**options).fit(X, Y), kind(**options)
     other.fit(X, Y, sample_weight=np.full(20, weight))
     np.testing.assert_allclose(other.predict(X), model.predict(X), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("stratum", "got"),
+    [
+        (["a", 1] * 10, "number and str"),
+        (np.array(["a", 1] * 10, dtype=object), "number and str"),
+        ([True, "a"] * 10, "bool and str"),
+        (pd.period_range("2020", periods=20, freq="M"), "Period"),
+        ([date(2020, 1, 1), 1] * 10, "date and number"),
+        ([1 + 2j] * 20, "complex"),
+    ],
+    ids=["list", "objects", "bools", "periods", "dates", "complex"],
+)
+def test_labels_of_strata_that_cannot_be_compared_or_saved(stratum, got):
+    refuses(
+        lambda: CoxNNRegressor(max_epochs=1).fit(X, Y, stratum=stratum),
+        TypeError,
+        "`stratum` must be numbers, bools, text or dates, all of one kind, got "
+        f"{got}. Convert the labels, for instance to text.",
+    )
+
+
+@pytest.mark.parametrize("dtype", [object, "string", "category"])
+@pytest.mark.parametrize("missing", [pd.NA, None, np.nan])
+def test_labels_of_strata_that_are_missing(dtype, missing):
+    stratum = pd.Series(["a", missing] * 10, dtype=dtype)
+    with pytest.raises(ValueError, match=r"^`stratum` must not be missing, got .* \(10 of 20 rows"):
+        CoxNNRegressor(max_epochs=1).fit(X, Y, stratum=stratum)
+
+
+@pytest.mark.parametrize(
+    "stratum",
+    [
+        ["a", "b"] * 10,
+        pd.Series(["a", "b"] * 10, dtype="category"),
+        pd.Series([1, 2] * 10, dtype="Int64"),
+        [1, 2.5] * 10,
+        np.array([True, False] * 10, dtype=object),
+        pd.Series(pd.to_datetime(["2020-01-01", "2021-06-01"] * 10)),
+        [date(2020, 1, 1), date(2021, 6, 1)] * 10,
+        np.array(["2020", "2021"] * 10, dtype="datetime64[Y]"),
+    ],
+    ids=["text", "category", "Int64", "numbers", "bools", "timestamps", "dates", "years"],
+)
+def test_labels_of_strata_of_all_kinds_are_known_again_and_saved(stratum, tmp_path):
+    model = CoxNNRegressor(max_epochs=1).fit(X, Y, stratum=stratum)
+    coded = CoxNNRegressor(max_epochs=1, random_state=0).fit(X, Y, stratum=np.arange(20) % 2)
+    again = CoxNNRegressor(max_epochs=1, random_state=0).fit(X, Y, stratum=stratum)
+    np.testing.assert_array_equal(coded.predict(X), again.predict(X))
+    save(model, tmp_path / "model.safetensors")
+    loaded = load(tmp_path / "model.safetensors")
+    assert loaded.strata_.dtype == model.strata_.dtype
+    np.testing.assert_array_equal(loaded.strata_, model.strata_)
+    wanted = model.predict_survival_function(X, return_array=True, stratum=stratum)
+    found = loaded.predict_survival_function(X, return_array=True, stratum=stratum)
+    np.testing.assert_array_equal(found, wanted)
+
+
+@both
+def test_samples_of_different_lengths(kind):
+    refuses(
+        lambda: kind(max_epochs=1).fit([[1.0, 2.0], [1.0]] * 10, Y),
+        ValueError,
+        "`X` must have samples of one shape, got some of different lengths. Pad or cut them.",
+    )
+
+
+@both
+@pytest.mark.parametrize("make", [np.asarray, torch.from_numpy], ids=["array", "tensor"])
+def test_images_without_a_module(kind, make):
+    refuses(
+        lambda: kind(max_epochs=1).fit(make(np.zeros((20, 1, 4, 4), dtype=np.float32)), Y),
+        ValueError,
+        f"Found array with dim 4, while dim <= 2 is required by {kind.__name__}. Give a `module` "
+        "that takes samples of several axes, such as images.",
+    )
+
+
+@both
+def test_bfloat16_features_have_their_values(kind):
+    rows = torch.tensor(X).bfloat16()
+    fits = [kind(max_epochs=1, random_state=0).fit(x, Y) for x in (rows, rows.float().numpy())]
+    np.testing.assert_array_equal(*(model.predict(rows) for model in fits))
+
+
+@both
+@pytest.mark.parametrize("options", [{}, {"momentum": True}, {"optimizer": "lbfgs"}])
+def test_a_fit_in_inference_mode_is_that_outside(kind, options):
+    outside = kind(max_epochs=200, random_state=0, **options).fit(X, Y)
+    with torch.inference_mode():
+        inside = kind(max_epochs=200, random_state=0, **options).fit(torch.tensor(X), Y)
+        inside_risk = inside.predict(X)
+    np.testing.assert_array_equal(inside_risk, outside.predict(X))
+    np.testing.assert_array_equal(
+        inside.set_params(max_epochs=1).partial_fit(X, Y).predict(X),
+        outside.set_params(max_epochs=1).partial_fit(X, Y).predict(X),
+    )
