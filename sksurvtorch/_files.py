@@ -33,12 +33,10 @@ def is_there(path: PathLike) -> bool:
 
 @contextmanager
 def replaced(path: PathLike) -> Iterator[Any]:
-    """Open a file that takes the place of the one at `path` if all has been written.
-
-    What is written stands in another file of the folder until then. A symbolic link stays, and its
-    target is replaced; permissions of an existing file stay. A part that a killed process has left
-    is removed by the next one that writes to the same path.
-    """
+    """Open a file that takes the place of the one at `path` once all has been written."""
+    # What is written stands in another file of the folder until then. A symbolic link stays, and
+    # its target is replaced; permissions of an existing file stay. A part that a killed process has
+    # left is removed by the next one that writes to the same path.
     given = as_path(path)
     target = _target(given)
     try:

@@ -156,11 +156,8 @@ def make_net(
 
 
 def fits_on_paper(estimator: SurvivalNetEstimator, weights: Mapping[str, Tensor]) -> bool | None:
-    """Whether the network of an estimator has weights of these names and shapes.
-
-    Nothing is allocated: the network is made on torch's device without memory. None if it cannot be
-    made there, as a network of the user's may not.
-    """
+    """Whether its network has weights of these names and shapes; None where nobody can tell."""
+    # Nothing is allocated: it is made on torch's device without memory, if it can be made there.
     if estimator.module is None and len(layer_sizes(estimator)) > len(weights):
         return False
     if estimator.module is not None and not _is_small(estimator, weights):
@@ -190,11 +187,9 @@ def _is_small(estimator: SurvivalNetEstimator, weights: Mapping[str, Tensor]) ->
 def make_net_to_load(
     estimator: SurvivalNetEstimator, training: Training, *, is_known: bool
 ) -> SurvivalNet:
-    """Return a net whose weights are to be loaded.
-
-    A network of the user's that makes weights in its first call is called, unless its shapes are
-    known and the samples large: torch makes lazy weights when they are loaded, too.
-    """
+    """Return a net whose weights are to be loaded; it `is_known` that they fit."""
+    # A network of the user's may make weights in its first call, so it is called, unless samples
+    # are large: torch makes lazy weights when they are loaded, too.
     device, dtype = estimator.device_, resolve_dtype(estimator)
     stream = RandomStream(estimator._seed, device)
     with stream:

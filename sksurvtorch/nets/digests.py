@@ -27,11 +27,9 @@ def digest_of(*tensors: Tensor) -> str:
 
 
 def digest_of_rows(rows: Rows, group: Group) -> str:
-    """Return a digest of rows, which does not depend on where they lie or who holds them.
-
-    All are read, piece by piece; of a dataset, whose rows may be expensive, 256 that are evenly
-    spaced. If these change from one reading to the next, as augmented images do, there is none.
-    """
+    """Return a digest of rows, which does not depend on where they lie or who holds them."""
+    # All are read, piece by piece; of a dataset, whose rows may be expensive, some that are evenly
+    # spaced. If these change from one reading to the next, as augmented images do, there is none.
     numbers = np.arange(len(rows))
     if rows.is_costly and len(rows):
         numbers = np.unique(np.linspace(0, len(rows) - 1, _N_SAMPLED).astype(int))

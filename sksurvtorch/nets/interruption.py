@@ -47,6 +47,7 @@ class Interruption:
             return
 
         def handle(number: int, frame: FrameType | None) -> None:
+            """Do what is done without this context, and look at it."""
             try:
                 before(number, frame)
             except KeyboardInterrupt:

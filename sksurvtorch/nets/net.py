@@ -37,7 +37,7 @@ _OF_TRAINING = (
     "_squared_weights",
     "_listeners_of_training",
     "_penalty",
-    "_description",
+    "_kind_of_training",
     "_n_skipped",
     "_interruption",
 )
@@ -171,14 +171,19 @@ class SurvivalNet(NeuralNet):
             from sksurvtorch.nets.accelerated import AcceleratedSurvivalNet
 
             trainer = AcceleratedSurvivalNet.around(self, accelerator)
-        trainer._description = training.description
         try:
-            trainer._train(dataset, validation)
+            trainer._train(dataset, validation, training.description)
         finally:
             self.callbacks_ = getattr(trainer, "callbacks_", self.callbacks_)
 
-    def _train(self, dataset: SurvivalDataset, validation: SurvivalDataset | None) -> None:
+    def _train(
+        self,
+        dataset: SurvivalDataset,
+        validation: SurvivalDataset | None,
+        description: Mapping[str, str] | None,
+    ) -> None:
         """Train as set up."""
+        self._kind_of_training = description
         # Once, rather than batch by batch.
         dataset = dataset.to(self.device)
         if validation is not None:
@@ -205,7 +210,7 @@ class SurvivalNet(NeuralNet):
     @property
     def description(self) -> Mapping[str, str] | None:
         """What tells the training under way from others; None if no estimator has said it."""
-        told: Mapping[str, str] | None = vars(self).get("_description")
+        told: Mapping[str, str] | None = vars(self).get("_kind_of_training")
         return told
 
     def skip_epochs(self, n_epochs: int) -> None:
@@ -225,11 +230,7 @@ class SurvivalNet(NeuralNet):
             raise
 
     def partial_fit(self, X: Any, y: Any = None, *args: Any, **kwargs: Any) -> Any:
-        """Train on, as `skorch.NeuralNet` does, and keep no training data.
-
-        Ctrl-C ends the training, and is raised when the net can be used; a callback ends it by
-        KeyboardInterrupt, which is not.
-        """
+        """Train on, as `skorch.NeuralNet` does; Ctrl-C is raised when the net can be used."""
         self._interruption = interruption = Interruption()
         try:
             with interruption.watched():
