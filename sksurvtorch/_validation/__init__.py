@@ -41,6 +41,7 @@ from sksurvtorch._validation.survival import (
     check_vector,
     check_weight,
     comparable,
+    to_tensor,
     unpack_target,
 )
 
@@ -76,6 +77,7 @@ __all__ = [
     "comparable",
     "describe",
     "resolve_device",
+    "to_tensor",
     "unpack_dense_target",
     "unpack_target",
 ]

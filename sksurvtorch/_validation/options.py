@@ -80,7 +80,7 @@ def resolve_device(device: Any) -> torch.device:
         return torch.device("cpu") if accelerator is None else accelerator
     try:
         resolved = torch.device(device)
-        torch.zeros(1, device=resolved).item()  # "meta" holds no numbers
+        torch.zeros(1, dtype=torch.float32, device=resolved).item()  # "meta" holds no numbers
     except (RuntimeError, AssertionError, TypeError, ValueError, NotImplementedError) as error:
         reason = str(error).partition("\n")[0]
         raise ValueError(

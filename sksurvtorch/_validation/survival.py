@@ -28,6 +28,17 @@ def check_prediction(name: str, value: Tensor, widths: Sequence[int]) -> Tensor:
     return value
 
 
+def to_tensor(value: Any) -> Tensor:
+    """Return a tensor as it is and anything else on the CPU, numbers of Python in float64."""
+    # torch's default device and dtype do not count, not even for a tensor that is on the CPU.
+    if isinstance(value, Tensor):
+        return value
+    tensor = torch.as_tensor(value, device="cpu")
+    if hasattr(value, "__array__") or not tensor.is_floating_point():
+        return tensor
+    return torch.as_tensor(value, dtype=torch.float64, device="cpu")
+
+
 def check_vector(name: str, value: Any, n_samples: int | None = None) -> Tensor:
     """Return `value` as a tensor of shape (n_samples,), numeric and without gradient."""
     if value is None:
@@ -37,7 +48,7 @@ def check_vector(name: str, value: Any, n_samples: int | None = None) -> Tensor:
         value = value.__array__()
         value = value.astype(value.dtype.newbyteorder("="), order="C", copy=True)
     try:
-        tensor = torch.as_tensor(value).detach()
+        tensor = to_tensor(value).detach()
         if tensor.dtype in (torch.uint16, torch.uint32, torch.uint64):
             tensor = tensor.to(torch.int64)  # torch can hardly compute with these
     except (TypeError, ValueError, RuntimeError) as error:
@@ -151,7 +162,7 @@ def check_columns(
 
 def check_grid(times: Any, n_samples: int) -> Tensor:
     """Return `times` of shape (n_times,) or (n_samples, n_times), at least 0."""
-    value = torch.as_tensor(times).detach()
+    value = to_tensor(times).detach()
     if value.ndim not in (1, 2) or (value.ndim == 2 and len(value) not in (1, n_samples)):
         raise ValueError(
             f"`times` must have shape (n_times,) or ({n_samples}, n_times), "

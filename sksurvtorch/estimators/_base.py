@@ -239,7 +239,11 @@ class SurvivalNetEstimator(SurvivalAnalysisMixin, RegressorMixin, PrefixedParame
     def _begin(self, columns: Columns, group: Group) -> None:
         """Forget an earlier fit, and learn what a new one begins with."""
         self.__dict__.pop("net_", None)  # a fit that fails leaves no old network behind
-        self._seed = int(group.of_first(torch.tensor(_draw_seed(self.random_state))))
+        self._seed = int(
+            group.of_first(
+                torch.tensor(_draw_seed(self.random_state), dtype=torch.int64, device="cpu")
+            )
+        )
         self._identities = Identities()
         self._learn_time_scale(columns)
 

@@ -25,6 +25,7 @@ from sksurvtorch.estimators._settings import (
     resolve_dtype,
 )
 from sksurvtorch.nets.dataset import SurvivalDataset
+from sksurvtorch.nets.defaults import on_cpu
 from sksurvtorch.nets.modules import MLP
 from sksurvtorch.nets.moments import Moments
 from sksurvtorch.nets.random import RandomStream
@@ -72,7 +73,7 @@ def make_net(
     learns = estimator.module is None and train.y is not None
     stream = RandomStream(estimator._seed, device)
     with stream:
-        with group.all_or_none():
+        with group.all_or_none(), on_cpu():
             module = make_module(estimator, train.rows.shape[1:])
         if learns and isinstance(module, MLP):
             moments = Moments.of(train.rows, train.weight, group)

@@ -91,7 +91,8 @@ def from_state(kind: type[SurvivalNetEstimator], state: Fitted) -> SurvivalNetEs
     maker = kind(**kept | state.made_with)
     maker._restore(state)
     training = Training(0, state.batch_size, [], l2=state.l2)
-    samples = torch.zeros((2, *maker._sample_shape), dtype=resolve_dtype(maker))
+    shape = 2, *maker._sample_shape
+    samples = torch.zeros(shape, dtype=resolve_dtype(maker), device="cpu")
     net = make_net(maker, training, Settings(), SurvivalDataset(as_rows(samples)))
     net.module_.load_state_dict(state.weights)
     net.history.extend({"batches": [], **epoch} for epoch in state.history)

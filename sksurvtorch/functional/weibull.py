@@ -286,7 +286,8 @@ def weibull_median(log_params: Tensor) -> Tensor:
     tensor of shape (n_samples,)
         In the unit of the scale and the dtype of `log_params`.
     """
-    return weibull_quantile(log_params, torch.tensor([0.5], dtype=torch.float64)).squeeze(1)
+    half = torch.tensor([0.5], dtype=torch.float64, device="cpu")
+    return weibull_quantile(log_params, half).squeeze(1)
 
 
 def weibull_mean(log_params: Tensor) -> Tensor:

@@ -245,7 +245,7 @@ def _balanced(output: Tensor, columns: Columns, pooled: Columns, *, summed: bool
     if not (output.requires_grad and n_batch):
         return output
     scale = 1.0 if summed else _n_present(pooled) / n_batch
-    weight = columns.get("weight", torch.ones(n_batch)).double()
+    weight = columns.get("weight", columns["event"].new_ones(n_batch)).double()
     share = weight / weight.sum()
     pull = ((1 - float(share @ share)) * share).to(output, non_blocking=True)
     pull = pull.reshape(-1, *[1] * (output.ndim - 1))
