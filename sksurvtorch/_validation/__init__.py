@@ -11,7 +11,9 @@ from sksurvtorch._validation.options import (
     check_option,
     check_sizes,
     describe,
+    is_readable,
     resolve_device,
+    transforms,
 )
 from sksurvtorch._validation.segmentation import (
     NORMALIZE,
@@ -31,6 +33,7 @@ from sksurvtorch._validation.survival import (
     check_any_event,
     check_codes,
     check_columns,
+    check_constant,
     check_entry,
     check_event,
     check_grid,
@@ -53,6 +56,7 @@ __all__ = [
     "check_any_event",
     "check_codes",
     "check_columns",
+    "check_constant",
     "check_counting_weight",
     "check_dense_prediction",
     "check_dense_target",
@@ -76,8 +80,10 @@ __all__ = [
     "check_weight_sum",
     "comparable",
     "describe",
+    "is_readable",
     "resolve_device",
     "to_tensor",
+    "transforms",
     "unpack_dense_target",
     "unpack_target",
 ]

@@ -73,6 +73,21 @@ def describe(value: Any) -> str:
     return f"{kind} of shape {tuple(shape)}" + ("" if dtype is None else f" and dtype {dtype}")
 
 
+def transforms() -> set[str]:
+    """Return the transforms of torch.func that are active, such as Grad, Vmap and Jvp."""
+    if not torch._C._are_functorch_transforms_active():
+        return set()
+    active = torch._C._functorch.get_interpreter_stack() or []
+    return {str(interpreter.key()).rpartition(".")[2] for interpreter in active}
+
+
+def is_readable(x: torch.Tensor) -> bool:
+    """Whether values can be looked at: on the CPU, and in neither compiled nor batched code."""
+    return (
+        x.device.type == "cpu" and not torch.compiler.is_compiling() and "Vmap" not in transforms()
+    )
+
+
 def resolve_device(device: Any) -> torch.device:
     """Return the device to compute on; "auto" is the first accelerator there is, else the CPU."""
     if device == "auto":

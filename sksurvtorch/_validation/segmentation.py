@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sksurvtorch._validation.options import describe
+from sksurvtorch._validation.options import describe, is_readable
 
 NORMALIZE = ("voxels", "weight")
 WEIGHTINGS = ("linear", "dacapo")
@@ -57,7 +57,7 @@ def _check_real(name: str, value: Any) -> None:
 
 def check_counting_weight(weight: Tensor) -> None:
     """Raise if a weight on the CPU is negative or not finite."""
-    if weight.device.type != "cpu" or torch.compiler.is_compiling():
+    if not is_readable(weight):
         return
     # One pass without a temporary; NaN is in either end.
     low, high = torch.aminmax(weight.detach())
@@ -72,7 +72,7 @@ def check_counting_weight(weight: Tensor) -> None:
 
 def check_weight_sum(total: Tensor, term: str) -> None:
     """Raise if the weights of a term, on the CPU, sum to 0."""
-    if total.device.type != "cpu" or torch.compiler.is_compiling():
+    if not is_readable(total):
         return
     if not float(total.detach()) > 0:
         raise ValueError(
@@ -83,7 +83,7 @@ def check_weight_sum(total: Tensor, term: str) -> None:
 
 def check_finite_target(losses: Sequence[Tensor], target: Tensor, weight: Tensor | None) -> None:
     """Raise if losses on the CPU are not finite because a target that counts is not."""
-    if target.device.type != "cpu" or torch.compiler.is_compiling():
+    if not is_readable(target):
         return
     if all(bool(loss.isfinite().all()) for loss in losses):
         return

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sksurvtorch._validation.options import describe
+from sksurvtorch._validation.options import describe, transforms
 from sksurvtorch.exceptions import NoEventError
 
 TIES = ("efron", "breslow")
@@ -48,7 +48,7 @@ def check_vector(name: str, value: Any, n_samples: int | None = None) -> Tensor:
         value = value.__array__()
         value = value.astype(value.dtype.newbyteorder("="), order="C", copy=True)
     try:
-        tensor = to_tensor(value).detach()
+        tensor = to_tensor(value)
         if tensor.dtype in (torch.uint16, torch.uint32, torch.uint64):
             tensor = tensor.to(torch.int64)  # torch can hardly compute with these
     except (TypeError, ValueError, RuntimeError) as error:
@@ -56,15 +56,25 @@ def check_vector(name: str, value: Any, n_samples: int | None = None) -> Tensor:
         raise TypeError(f"`{name}` must be numeric, got {kind}.") from error
     if tensor.is_complex():
         raise TypeError(f"`{name}` must be real, got {tensor.dtype}.")
+    check_constant(name, tensor)
     if tensor.ndim != 1 or (n_samples is not None and len(tensor) != n_samples):
         wanted = "(n_samples,)" if n_samples is None else f"({n_samples},)"
         raise ValueError(f"`{name}` must have shape {wanted}, got {tuple(tensor.shape)}.")
-    return tensor
+    return tensor.detach()
+
+
+def check_constant(name: str, value: Any) -> None:
+    """Raise if a tensor waits for a gradient, which only predictions get."""
+    if isinstance(value, Tensor) and value.requires_grad and torch.is_grad_enabled():
+        raise ValueError(
+            f"`{name}` must not require a gradient, got a tensor that does: there is a gradient by "
+            f"the prediction alone. Pass {name}.detach()."
+        )
 
 
 def _refuse(name: str, rule: str, bad: Tensor, value: Tensor, hint: str) -> None:
     """Raise if a row is `bad`, with the count of such rows and the first value."""
-    if bad.device.type == "cpu" and bool(bad.any()):
+    if bad.device.type == "cpu" and "Vmap" not in transforms() and bool(bad.any()):
         first = value[bad][0].item()
         raise ValueError(
             f"`{name}` must {rule}, got {first!r} ({int(bad.sum())} of {len(bad)} rows). {hint}"
@@ -162,7 +172,9 @@ def check_columns(
 
 def check_grid(times: Any, n_samples: int) -> Tensor:
     """Return `times` of shape (n_times,) or (n_samples, n_times), at least 0."""
-    value = to_tensor(times).detach()
+    value = to_tensor(times)
+    check_constant("times", value)
+    value = value.detach()
     if value.ndim not in (1, 2) or (value.ndim == 2 and len(value) not in (1, n_samples)):
         raise ValueError(
             f"`times` must have shape (n_times,) or ({n_samples}, n_times), "

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from sksurvtorch._validation import check_any_event, check_columns
 from sksurvtorch.functional._arithmetic import Arithmetic, Linear, Log, widest
+from sksurvtorch.functional._autograd import refuse_transforms
 from sksurvtorch.functional._order import keys, nonzero, sort
 from sksurvtorch.functional._risk_set import RiskSets
 from sksurvtorch.functional._rows import events
@@ -100,6 +101,7 @@ def breslow_baseline(
     >>> breslow_baseline(torch.zeros(3), event, time).log_cumulative_hazard.exp()  # 1/3, 1/3 + 1/2
     tensor([0.3333, 0.8333], dtype=torch.float64)
     """
+    refuse_transforms("breslow_baseline", "It has no gradient: call it before or after.")
     if risk_sets is None:
         columns = check_columns(event, time, entry, stratum, weight)
         if entry is None:

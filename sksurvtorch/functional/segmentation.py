@@ -288,10 +288,10 @@ def _weight_sum(name: str, part: Part, prediction: Tensor, weight: Tensor) -> Te
 def _is_constant(target: Tensor, weight: Tensor | None) -> bool:
     """Whether the gradient by the prediction, which is analytic, is all that can be asked for.
 
-    A compiler makes its own blocks out of the plain expressions.
+    The plain expressions are what a compiler makes its own blocks of, and torch.func transforms.
     """
     moving = target.requires_grad or (weight is not None and weight.requires_grad)
-    return not (moving or torch.compiler.is_compiling())
+    return not (moving or torch.compiler.is_compiling() or validation.transforms())
 
 
 def _analytic(

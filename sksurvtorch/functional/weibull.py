@@ -6,6 +6,7 @@ predictor, and 1 / shape its scale.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -21,9 +22,17 @@ from sksurvtorch._validation import (
     check_probability,
     check_time,
     check_weight,
+    transforms,
 )
 from sksurvtorch.functional._arithmetic import widest
-from sksurvtorch.functional._autograd import refuse_second_derivative
+from sksurvtorch.functional._autograd import (
+    FirstDerivative,
+    by_reverse_mode,
+    refuse_second_derivative,
+)
+
+# What messages call the loss.
+_NAME = "weibull_neg_log_likelihood"
 
 
 def weibull_neg_log_likelihood(
@@ -95,6 +104,10 @@ def weibull_neg_log_likelihood(
     tensor(1.)
     """
     check_option("reduction", reduction, REDUCTIONS)
+    if transforms():
+        columns = {"event": event, "time": time, "entry": entry, "weight": weight}
+        whole = partial(weibull_neg_log_likelihood, reduction=reduction)
+        return by_reverse_mode(_NAME, whole, log_params, columns)
     log_params = check_prediction("log_params", log_params, (1, 2))
     event = check_event(event, len(log_params))
     time = check_time(time, len(log_params), positive=True)
@@ -111,7 +124,7 @@ def weibull_neg_log_likelihood(
     return (loss if reduction == "none" else loss.sum()).to(log_params.dtype)
 
 
-class _WeibullLoss(torch.autograd.Function):
+class _WeibullLoss(FirstDerivative):
     """Loss of each row, with its analytic gradient, both held within +-`largest`."""
 
     @staticmethod
@@ -160,7 +173,7 @@ class _WeibullLoss(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None, None, None]:
-        refuse_second_derivative("weibull_neg_log_likelihood")
+        refuse_second_derivative(_NAME)
         (gradient,) = ctx.saved_tensors
         return (gradient * grad.unsqueeze(1)).to(ctx.dtype), None, None, None, None, None
 

@@ -119,6 +119,8 @@ def _gathered(
 ) -> tuple[Output, dict[str, Tensor]]:
     """Return outputs and targets of the rows of all processes."""
     outputs = output if isinstance(output, tuple) else (output,)
+    for name, column in columns.items():
+        validation.check_constant(name, column)
     columns = {name: validation.to_tensor(column) for name, column in columns.items()}
     n_rows = _check_alike(group, outputs, columns)
     gathered = [group.gather_with_gradient(x, n_rows) for x in outputs]

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from sksurvtorch import _validation as validation
 from sksurvtorch.exceptions import NoEventError, SkippedBatchWarning
 from sksurvtorch.functional import RiskSets
+from sksurvtorch.functional._autograd import refuse_transforms
 from sksurvtorch.losses._bank import Columns, MemoryBank
 from sksurvtorch.losses.survival import CoxPHLoss, Target
 
@@ -151,6 +152,7 @@ class MomentumLoss(nn.Module):
         self, bank: MemoryBank, output: Tensor | tuple[Tensor, Tensor], columns: Columns
     ) -> Tensor:
         """Return the loss over bank and batch, and take the batch into the bank."""
+        refuse_transforms("MomentumLoss", "Take the gradient by backward: its bank keeps tensors.")
         online, target = _pair(output)
         columns = _checked(columns, len(online))
         older, pooled = bank.before(columns)
