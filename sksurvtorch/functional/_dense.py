@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sksurvtorch._validation import is_readable
-from sksurvtorch.functional._arithmetic import widest
+from sksurvtorch.functional._arithmetic import returned_in, widest
 from sksurvtorch.functional._autograd import (
     FirstDerivative,
     refuse_batched_gradient,
@@ -81,11 +81,6 @@ class Part:
     def of(self, volume: Tensor) -> Tensor:
         """Return a view of the channels of this part."""
         return volume if self.start is None else volume[:, self.start : self.stop]
-
-
-def computed_in(prediction: Tensor) -> torch.dtype:
-    """Return the dtype to compute in: half precision is too coarse for sums."""
-    return torch.promote_types(prediction.dtype, torch.float32)
 
 
 def hiding(
@@ -171,7 +166,7 @@ def _blocks(
     part: Part, prediction: Tensor, target: Tensor, weight: Tensor | None, *, hide: bool
 ) -> Iterator[tuple[Any, Tensor, Tensor, Tensor | None]]:
     """Yield where a block of the part is, and its prediction, target and weight."""
-    dtype = computed_in(prediction)
+    dtype = returned_in(prediction)
     if weight is not None:
         weight = part.of(weight.expand(prediction.shape))
     prediction, target = part.of(prediction), part.of(target)

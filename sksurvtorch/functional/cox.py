@@ -16,7 +16,7 @@ from sksurvtorch._validation import (
     check_prediction,
     transforms,
 )
-from sksurvtorch.functional._arithmetic import Arithmetic, Linear, Log, widest
+from sksurvtorch.functional._arithmetic import Arithmetic, Linear, Log, returned_in, widest
 from sksurvtorch.functional._autograd import (
     FirstDerivative,
     by_reverse_mode,
@@ -84,7 +84,7 @@ def cox_neg_partial_log_likelihood(
     Returns
     -------
     tensor of shape (), or (n_samples,) with ``reduction="none"``
-        In the dtype of `log_hazard_ratio`.
+        In the dtype of `log_hazard_ratio`, or in float32 where that is half precision.
 
     Raises
     ------
@@ -136,7 +136,7 @@ def cox_neg_partial_log_likelihood(
     if reduction != "none":
         summed: Tensor = _Loss.apply(eta, risk_sets, reduction)  # type: ignore[no-untyped-call]
         return summed
-    return _loss_by_row(eta, risk_sets).to(eta.dtype)
+    return _loss_by_row(eta, risk_sets).to(returned_in(eta))
 
 
 def check_alone(risk_sets: RiskSets, *others: object) -> None:
@@ -212,14 +212,15 @@ class _Loss(FirstDerivative):
             gradient = gradient if divisor is None else gradient.div_(divisor)
             # Half precision stays wide: `grad` may be a large scale that lifts its smallest.
             ctx.save_for_backward(gradient if eta.itemsize < 4 else gradient.to(eta.dtype))
+            ctx.dtype = eta.dtype
         loss = arithmetic.to_log_(risk) @ layout.denominator_weight - of_events
-        return (loss if divisor is None else loss / divisor).to(eta.dtype)
+        return (loss if divisor is None else loss / divisor).to(returned_in(eta))
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
         refuse_second_derivative(_NAME)
         (gradient,) = ctx.saved_tensors
-        return (grad.to(gradient.dtype) * gradient).to(grad.dtype), None, None
+        return (grad.to(gradient.dtype) * gradient).to(ctx.dtype), None, None
 
 
 def _loss_by_row(eta: Tensor, risk_sets: RiskSets) -> Tensor:

@@ -16,7 +16,7 @@ from torch import Tensor
 from sksurvtorch import _validation as validation
 from sksurvtorch.exceptions import IgnoredWeightWarning
 from sksurvtorch.functional import _dense as dense
-from sksurvtorch.functional._arithmetic import widest
+from sksurvtorch.functional._arithmetic import returned_in, widest
 from sksurvtorch.functional._dense import Kind, Part
 
 KINDS = {
@@ -248,7 +248,7 @@ def _terms(
     if divisors is not None:
         losses = [loss / divisor for loss, divisor in zip(losses, divisors, strict=True)]
     validation.check_finite_target(losses, target, weight)
-    dtype = dense.computed_in(prediction)
+    dtype = returned_in(prediction)
     return {name: loss.to(dtype) for name, loss in zip(parts, losses, strict=True)}
 
 
@@ -318,7 +318,7 @@ def _operands(
     hide: bool,
 ) -> Iterator[tuple[Part, tuple[Tensor, Tensor, Tensor | None]]]:
     """Yield each part with its prediction, target and weight in one shape and dtype."""
-    dtype = dense.computed_in(prediction)
+    dtype = returned_in(prediction)
     # Gradients of the pieces of a split are joined, those of slices padded and added.
     sizes = [part.of(prediction).shape[1:2].numel() for part in parts.values()]
     pieces = prediction.split(sizes, dim=1) if len(parts) > 1 else (prediction,)

@@ -24,7 +24,7 @@ from sksurvtorch._validation import (
     check_weight,
     transforms,
 )
-from sksurvtorch.functional._arithmetic import widest
+from sksurvtorch.functional._arithmetic import returned_in, widest
 from sksurvtorch.functional._autograd import (
     FirstDerivative,
     by_reverse_mode,
@@ -72,7 +72,7 @@ def weibull_neg_log_likelihood(
     Returns
     -------
     tensor of shape (), or (n_samples,) with ``reduction="none"``
-        In the dtype of `log_params`.
+        In the dtype of `log_params`, or in float32 where that is half precision.
 
     Raises
     ------
@@ -114,14 +114,15 @@ def weibull_neg_log_likelihood(
     entry = None if entry is None else check_entry(entry, time)
     weight = None if weight is None else check_weight(weight, len(log_params))
     n_summed = len(log_params) if reduction == "sum" else 1
-    largest = torch.finfo(log_params.dtype).max / max(1, n_summed)
+    dtype = returned_in(log_params)
+    largest = torch.finfo(dtype).max / max(1, n_summed)
     loss: Tensor = _WeibullLoss.apply(  # type: ignore[no-untyped-call]
         log_params, event, time, entry, weight, largest
     )
     if reduction == "mean":
         # Dividing each row first keeps the sum of held rows within the range.
         loss = loss / (len(loss) if weight is None else weight.to(loss.dtype).sum())
-    return (loss if reduction == "none" else loss.sum()).to(log_params.dtype)
+    return (loss if reduction == "none" else loss.sum()).to(dtype)
 
 
 class _WeibullLoss(FirstDerivative):
@@ -175,7 +176,12 @@ class _WeibullLoss(FirstDerivative):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None, None, None]:
         refuse_second_derivative(_NAME)
         (gradient,) = ctx.saved_tensors
-        return (gradient * grad.unsqueeze(1)).to(ctx.dtype), None, None, None, None, None
+        product = gradient * grad.unsqueeze(1)
+        if ctx.dtype.itemsize < 4:
+            # A factor above 1, as of a scaler of gradients, may leave the range: it looks for that.
+            end = torch.finfo(ctx.dtype).max * grad.abs().clamp(min=1).unsqueeze(1)
+            product = torch.minimum(torch.maximum(product, -end), end)
+        return product.to(ctx.dtype), None, None, None, None, None
 
 
 def weibull_log_hazard(log_params: Tensor, times: Tensor) -> Tensor:

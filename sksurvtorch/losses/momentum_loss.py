@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from sksurvtorch import _validation as validation
 from sksurvtorch.exceptions import NoEventError, SkippedBatchWarning
 from sksurvtorch.functional import RiskSets
+from sksurvtorch.functional._arithmetic import returned_in
 from sksurvtorch.functional._autograd import refuse_transforms
 from sksurvtorch.losses._bank import Columns, MemoryBank
 from sksurvtorch.losses.survival import CoxPHLoss, Target
@@ -177,7 +178,9 @@ class MomentumLoss(nn.Module):
                     raise ValueError(f"`loss` must return one number, got {tuple(loss.shape)}.")
         except NoEventError:
             self._warn_of_no_event(bank, len(output))
-            loss = output.sum() * 0.0  # minus the logarithm of an empty product
+            loss = (
+                output.sum(dtype=returned_in(output)) * 0.0
+            )  # minus the logarithm of an empty product
         return loss
 
     def _warn_of_no_event(self, bank: MemoryBank, n_rows: int) -> None:
@@ -249,9 +252,11 @@ def _balanced(output: Tensor, columns: Columns, pooled: Columns, *, summed: bool
     scale = 1.0 if summed else _n_present(pooled) / n_batch
     weight = columns.get("weight", columns["event"].new_ones(n_batch)).double()
     share = weight / weight.sum()
-    pull = ((1 - float(share @ share)) * share).to(output, non_blocking=True)
+    dtype = returned_in(output)
+    pull = ((1 - float(share @ share)) * share).to(output.device, dtype, non_blocking=True)
     pull = pull.reshape(-1, *[1] * (output.ndim - 1))
-    balanced = output.view_as(output)
+    # The gradients nearly cancel, so they are not rounded to half precision before.
+    balanced = output.view_as(output) if output.dtype == dtype else output.to(dtype)
     balanced.register_hook(lambda gradient: scale * (gradient - pull * gradient.sum(0)))
     return balanced
 
