@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from sksurvtorch._validation import check_any_event, check_columns
+from sksurvtorch._validation import check_any_event, check_columns, check_device
 from sksurvtorch.functional._arithmetic import Arithmetic, Linear, Log, widest
 from sksurvtorch.functional._autograd import refuse_transforms
 from sksurvtorch.functional._order import keys, nonzero, sort
@@ -104,6 +104,8 @@ def breslow_baseline(
     refuse_transforms("breslow_baseline", "It has no gradient: call it before or after.")
     if risk_sets is None:
         columns = check_columns(event, time, entry, stratum, weight)
+        if isinstance(log_hazard_ratio, Tensor):
+            check_device("event", columns["event"], log_hazard_ratio.device, "log_hazard_ratio")
         if entry is None:
             return _by_group(log_hazard_ratio, columns)
         risk_sets = RiskSets.of_columns(columns, ties="efron")

@@ -12,6 +12,7 @@ from sksurvtorch._validation import (
     REDUCTIONS,
     TIES,
     check_columns,
+    check_device,
     check_option,
     check_prediction,
     transforms,
@@ -129,6 +130,8 @@ def cox_neg_partial_log_likelihood(
     if risk_sets is None:
         # Of one call alone: nobody changes the columns before it returns, so they need no copy.
         columns = check_columns(event, time, entry, stratum, weight)
+        if isinstance(log_hazard_ratio, Tensor):
+            check_device("event", columns["event"], log_hazard_ratio.device, "log_hazard_ratio")
         risk_sets = RiskSets.of_columns(columns, ties)
     else:
         check_alone(risk_sets, event, time, entry, stratum, weight)

@@ -226,6 +226,8 @@ def _terms(
     """Return the loss of each part."""
     _check(prediction, target, weight, options)
     reduction, normalize, weighting = options
+    target = _for_autograd("target", target)
+    weight = None if weight is None else _for_autograd("weight", weight)
     if drop_weight and weight is not None:
         _warn_of_dropped_weight()
         weight = None
@@ -265,7 +267,15 @@ def _check(
     if weight is not None:
         validation.check_dense_weight(weight, prediction)
         if weighting == "linear":
-            validation.check_counting_weight(weight)
+            weight = validation.signed("weight", weight)
+            dtype = returned_in(prediction)
+            validation.check_counting_weight(weight, dtype, prediction.numel())
+
+
+def _for_autograd(name: str, x: Tensor) -> Tensor:
+    """Return a tensor that autograd can keep; one of torch.inference_mode is copied for it."""
+    x = validation.signed(name, x)
+    return x.clone() if x.is_inference() and not torch.is_inference_mode_enabled() else x
 
 
 def _warn_of_dropped_weight() -> None:

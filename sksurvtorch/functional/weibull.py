@@ -6,6 +6,7 @@ predictor, and 1 / shape its scale.
 
 from __future__ import annotations
 
+import math
 from functools import partial
 from typing import Any
 
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from sksurvtorch._validation import (
     REDUCTIONS,
+    check_device,
     check_entry,
     check_event,
     check_grid,
@@ -33,6 +35,8 @@ from sksurvtorch.functional._autograd import (
 
 # What messages call the loss.
 _NAME = "weibull_neg_log_likelihood"
+# Exponents of 2 of weights that leave room in float32 for a loss and for their number.
+_NEAR = 24
 
 
 def weibull_neg_log_likelihood(
@@ -113,7 +117,12 @@ def weibull_neg_log_likelihood(
     time = check_time(time, len(log_params), positive=True)
     entry = None if entry is None else check_entry(entry, time)
     weight = None if weight is None else check_weight(weight, len(log_params))
+    for name, column in {"event": event, "time": time, "entry": entry, "weight": weight}.items():
+        if column is not None:
+            check_device(name, column, log_params.device, "log_params")
     n_summed = len(log_params) if reduction == "sum" else 1
+    if reduction == "mean" and weight is not None:
+        weight = _near_one(weight)
     dtype = returned_in(log_params)
     largest = torch.finfo(dtype).max / max(1, n_summed)
     loss: Tensor = _WeibullLoss.apply(  # type: ignore[no-untyped-call]
@@ -348,6 +357,14 @@ def weibull_sample(
     log_scale, log_shape = _columns(check_prediction("log_params", log_params, (1, 2)))
     draws = log_params.new_empty(len(log_params), n_draws).exponential_(generator=generator)
     return (log_scale[:, None] + (-log_shape[:, None]).exp() * draws.log()).exp()
+
+
+def _near_one(weight: Tensor) -> Tensor:
+    """Return weights of a mean, by a power of 2 that leaves the products within the range."""
+    if weight.device.type != "cpu":  # looking at them would stop the stream
+        return weight
+    exponent = math.frexp(float(weight.max()))[1] if weight.numel() else 0
+    return weight if abs(exponent) < _NEAR else weight.double() * 2.0**-exponent
 
 
 def _columns(log_params: Tensor) -> tuple[Tensor, Tensor]:

@@ -121,7 +121,10 @@ def _gathered(
     outputs = output if isinstance(output, tuple) else (output,)
     for name, column in columns.items():
         validation.check_constant(name, column)
+        validation.check_unmasked(name, column)
     columns = {name: validation.to_tensor(column) for name, column in columns.items()}
+    for name, x in {**{f"output {i}": x for i, x in enumerate(outputs)}, **columns}.items():
+        validation.check_dense(name, x)
     n_rows = _check_alike(group, outputs, columns)
     gathered = [group.gather_with_gradient(x, n_rows) for x in outputs]
     whole = {name: group.gather(columns[name], n_rows) for name in sorted(columns)}

@@ -209,6 +209,8 @@ def _pair(output: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
             f"{validation.describe(output)}. Wrap the network in a MomentumNetwork."
         )
     online, target = output
+    for part in output:
+        validation.check_floating("output", part)
     if online.shape != target.shape:
         raise ValueError(
             "`output` must be a pair of one shape, got "
@@ -219,8 +221,10 @@ def _pair(output: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
 
 def _checked(target: Mapping[str, Tensor], n_samples: int) -> Columns:
     """Return the columns of a target with valid values, on the CPU."""
+    for name, x in target.items():
+        validation.check_has_numbers(name, x)
     given = {name: x.cpu() if isinstance(x, Tensor) else x for name, x in target.items()}
-    columns = {"event": validation.check_event(given["event"], n_samples)}
+    columns = {"event": validation.check_event(given.get("event"), n_samples)}
     columns["time"] = validation.check_time(given.get("time"), n_samples)
     if "entry" in given:
         columns["entry"] = validation.check_entry(given["entry"], columns["time"])

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sksurvtorch._validation import check_survival_y, check_vector
+from sksurvtorch._validation import check_survival_y, check_vector, for_numpy
 
 if TYPE_CHECKING:
     from skorch.helper import SliceDict
@@ -60,7 +60,7 @@ def survival_target(
         integers = labels.dtype.kind in "iu"
         columns["stratum"] = labels[codes].astype(np.int64) if integers else codes
     given = {
-        name: check_vector(name, np.array(column), len(time)).numpy()
+        name: check_vector(name, np.array(for_numpy(name, column)), len(time)).numpy()
         for name, column in columns.items()
         if column is not None
     }
@@ -69,7 +69,7 @@ def survival_target(
 
 def stratum_codes(stratum: Any, n_samples: int) -> tuple[np.ndarray, np.ndarray]:
     """Return the labels of the strata, ascending, and the code of each row."""
-    values = np.asarray(stratum)
+    values = np.asarray(for_numpy("stratum", stratum))
     if values.shape != (n_samples,):
         raise ValueError(f"`stratum` must have shape ({n_samples},), got {values.shape}.")
     missing = [value is None or value != value for value in values.tolist()]
