@@ -50,6 +50,7 @@ from sksurvtorch._validation.survival import (
 from sksurvtorch._validation.tensors import (
     check_dense,
     check_device,
+    check_devices,
     check_floating,
     check_has_numbers,
     check_unmasked,
@@ -72,6 +73,7 @@ __all__ = [
     "check_dense_target",
     "check_dense_weight",
     "check_device",
+    "check_devices",
     "check_entry",
     "check_even_channels",
     "check_event",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from math import isfinite
 from numbers import Integral, Real
 from typing import Any
@@ -10,6 +10,8 @@ from typing import Any
 import torch
 
 REDUCTIONS = ("mean", "sum", "none")
+_any_transform = torch._C._are_functorch_transforms_active
+_NO_TRANSFORM: Set[str] = frozenset()
 
 
 def check_option(name: str, value: object, options: Sequence[object]) -> None:
@@ -73,10 +75,10 @@ def describe(value: Any) -> str:
     return f"{kind} of shape {tuple(shape)}" + ("" if dtype is None else f" and dtype {dtype}")
 
 
-def transforms() -> set[str]:
+def transforms() -> Set[str]:
     """Return the transforms of torch.func that are active, such as Grad, Vmap and Jvp."""
-    if not torch._C._are_functorch_transforms_active():
-        return set()
+    if not _any_transform():
+        return _NO_TRANSFORM
     active = torch._C._functorch.get_interpreter_stack() or []
     return {str(interpreter.key()).rpartition(".")[2] for interpreter in active}
 

@@ -13,9 +13,11 @@ from sksurvtorch._validation.options import describe, transforms
 from sksurvtorch._validation.tensors import (
     check_dense,
     check_device,
+    check_devices,
     check_floating,
     check_has_numbers,
     check_unmasked,
+    is_plain,
     signed,
 )
 from sksurvtorch.exceptions import NoEventError
@@ -51,6 +53,8 @@ def check_vector(name: str, value: Any, n_samples: int | None = None) -> Tensor:
     """Return `value` as a tensor of shape (n_samples,), numeric and without gradient."""
     if value is None:
         raise TypeError(f"`{name}` must be a tensor of shape (n_samples,), got None.")
+    if is_plain(value):  # nearly always
+        return _check_length(name, value, n_samples)
     check_unmasked(name, value)
     if hasattr(value, "__array__") and not isinstance(value, Tensor):
         # torch has no read-only, reversed, strided by bytes or foreign-endian arrays.
@@ -63,11 +67,15 @@ def check_vector(name: str, value: Any, n_samples: int | None = None) -> Tensor:
         raise TypeError(f"`{name}` must be numeric, got {kind}.") from error
     check_dense(name, tensor)
     check_constant(name, tensor)
-    tensor = signed(name, tensor)
+    return _check_length(name, signed(name, tensor.detach()), n_samples)
+
+
+def _check_length(name: str, tensor: Tensor, n_samples: int | None) -> Tensor:
+    """Return a tensor of shape (n_samples,)."""
     if tensor.ndim != 1 or (n_samples is not None and len(tensor) != n_samples):
         wanted = "(n_samples,)" if n_samples is None else f"({n_samples},)"
         raise ValueError(f"`{name}` must have shape {wanted}, got {tuple(tensor.shape)}.")
-    return tensor.detach()
+    return tensor
 
 
 def check_constant(name: str, value: Any) -> None:
@@ -177,14 +185,6 @@ def check_columns(
     """Return the columns given by name, with valid values of the right dtype."""
     check_has_numbers("event", event)
     event = check_event(event)
-    for name, column in {
-        "time": time,
-        "entry": entry,
-        "stratum": stratum,
-        "weight": weight,
-    }.items():
-        if isinstance(column, Tensor):
-            check_device(name, column, event.device, "event")
     columns = {"event": event, "time": check_time(time, len(event))}
     if entry is not None:
         columns["entry"] = check_entry(entry, columns["time"])
@@ -192,6 +192,7 @@ def check_columns(
         columns["stratum"] = check_codes("stratum", stratum, len(event))
     if weight is not None:
         columns["weight"] = check_weight(weight, len(event))
+    check_devices(columns, event.device, "event")
     return columns
 
 

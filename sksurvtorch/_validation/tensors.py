@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -12,6 +13,18 @@ _FLOATING = {torch.float16, torch.bfloat16, torch.float32, torch.float64}
 _UNSIGNED = {torch.uint16, torch.uint32, torch.uint64}
 _WHOLE = {torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64, *_UNSIGNED}
 _NUMBERS = _FLOATING | _WHOLE
+_SIGNED = _NUMBERS - _UNSIGNED
+_STRIDED = torch.strided
+
+
+def is_plain(value: Any) -> bool:
+    """Whether this is a tensor as columns usually are; it says no of some that are, too."""
+    return (
+        type(value) is Tensor
+        and value.dtype in _SIGNED
+        and value.layout is _STRIDED
+        and not (value.requires_grad or value.is_nested)
+    )
 
 
 def check_floating(name: str, value: Any) -> None:
@@ -29,7 +42,7 @@ def check_dense(name: str, value: Tensor) -> None:
     """Raise unless a tensor has real numbers, of a dtype to compute with, one by one in memory."""
     # The usual kinds first: this stands before every loss.
     plain = type(value) is Tensor or type(value).__name__ != "MaskedTensor"
-    if value.dtype in _NUMBERS and value.layout is torch.strided and plain and not value.is_nested:
+    if plain and value.dtype in _NUMBERS and value.layout is _STRIDED and not value.is_nested:
         return
     if value.is_nested:
         kind, hint = "a nested one", f"Join its parts by torch.cat({name}.unbind())."
@@ -37,7 +50,7 @@ def check_dense(name: str, value: Tensor) -> None:
         kind, hint = "a masked one", "Leave the masked rows out."
     elif value.is_complex():
         kind, hint = str(value.dtype), f"Pass {name}.real or {name}.abs(), whichever is meant."
-    elif value.layout is not torch.strided:
+    elif value.layout is not _STRIDED:
         kind, hint = f"the layout {value.layout}", f"Pass {name}.to_dense()."
     elif value.is_quantized:
         kind, hint = str(value.dtype), f"Pass {name}.dequantize()."
@@ -62,6 +75,13 @@ def check_device(name: str, value: Tensor, device: torch.device, of: str) -> Non
             f"`{name}` must be on the device of `{of}`, {device}, got {value.device}. Pass "
             f"{name}.to({str(device)!r})."
         )
+
+
+def check_devices(columns: Mapping[str, Tensor | None], device: torch.device, of: str) -> None:
+    """Raise unless all tensors are on this device."""
+    for name, column in columns.items():
+        if column is not None and column.device != device:
+            check_device(name, column, device, of)
 
 
 def check_unmasked(name: str, value: Any) -> None:

@@ -20,7 +20,7 @@ def widest(device: torch.device) -> torch.dtype:
 
 def returned_in(prediction: Tensor) -> torch.dtype:
     """Return the dtype of a loss: half precision has too short a range for sums."""
-    return torch.promote_types(prediction.dtype, torch.float32)
+    return torch.float32 if prediction.itemsize < 4 else prediction.dtype
 
 
 def moved(held: Held, device: torch.device) -> Held:

@@ -12,7 +12,6 @@ from sksurvtorch._validation import (
     REDUCTIONS,
     TIES,
     check_columns,
-    check_device,
     check_option,
     check_prediction,
     transforms,
@@ -123,19 +122,19 @@ def cox_neg_partial_log_likelihood(
     check_option("ties", ties, TIES)
     check_option("reduction", reduction, REDUCTIONS)
     if transforms():
-        given: dict[str, Any] = {"event": event, "time": time, "entry": entry, "stratum": stratum}
-        given |= {"weight": weight, "risk_sets": risk_sets}
+        columns: dict[str, Any] = {"event": event, "time": time, "entry": entry, "stratum": stratum}
+        columns |= {"weight": weight, "risk_sets": risk_sets}
         loss = partial(cox_neg_partial_log_likelihood, ties=ties, reduction=reduction)
-        return by_reverse_mode(_NAME, loss, log_hazard_ratio, given)
+        return by_reverse_mode(_NAME, loss, log_hazard_ratio, columns)
+    given = "risk_sets" if event is None else "event"
     if risk_sets is None:
         # Of one call alone: nobody changes the columns before it returns, so they need no copy.
         columns = check_columns(event, time, entry, stratum, weight)
-        if isinstance(log_hazard_ratio, Tensor):
-            check_device("event", columns["event"], log_hazard_ratio.device, "log_hazard_ratio")
         risk_sets = RiskSets.of_columns(columns, ties)
     else:
         check_alone(risk_sets, event, time, entry, stratum, weight)
-    eta = check_log_hazard_ratio(log_hazard_ratio, risk_sets.n_samples, risk_sets.device)
+    n_samples, device = risk_sets.n_samples, risk_sets.device
+    eta = check_log_hazard_ratio(log_hazard_ratio, n_samples, device, given)
     if reduction != "none":
         summed: Tensor = _Loss.apply(eta, risk_sets, reduction)  # type: ignore[no-untyped-call]
         return summed
@@ -152,9 +151,9 @@ def check_alone(risk_sets: RiskSets, *others: object) -> None:
 
 
 def check_log_hazard_ratio(
-    log_hazard_ratio: Tensor, n_samples: int, device: torch.device
+    log_hazard_ratio: Tensor, n_samples: int, device: torch.device, given: str = "risk_sets"
 ) -> Tensor:
-    """Return the log hazard ratio with shape (n_samples,)."""
+    """Return the log hazard ratio with shape (n_samples,), on the device of what was given."""
     eta = check_prediction("log_hazard_ratio", log_hazard_ratio, (1,))
     # A vector as it came has a shorter graph.
     eta = log_hazard_ratio if log_hazard_ratio.ndim == 1 else eta.squeeze(1)
@@ -164,6 +163,11 @@ def check_log_hazard_ratio(
             "one for each row of `event` and `time`."
         )
     if eta.device != device:
+        if given != "risk_sets":
+            raise ValueError(
+                f"`{given}` must be on the device of `log_hazard_ratio`, {eta.device}, got "
+                f"{device}. Pass {given}.to({str(eta.device)!r})."
+            )
         raise ValueError(
             f"`risk_sets` must be on the device of the log hazard ratio, {eta.device}, got "
             f"{device}. Move them once, by risk_sets.to({str(eta.device)!r})."
@@ -215,7 +219,6 @@ class _Loss(FirstDerivative):
             gradient = gradient if divisor is None else gradient.div_(divisor)
             # Half precision stays wide: `grad` may be a large scale that lifts its smallest.
             ctx.save_for_backward(gradient if eta.itemsize < 4 else gradient.to(eta.dtype))
-            ctx.dtype = eta.dtype
         loss = arithmetic.to_log_(risk) @ layout.denominator_weight - of_events
         return (loss if divisor is None else loss / divisor).to(returned_in(eta))
 
@@ -223,7 +226,7 @@ class _Loss(FirstDerivative):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
         refuse_second_derivative(_NAME)
         (gradient,) = ctx.saved_tensors
-        return (grad.to(gradient.dtype) * gradient).to(ctx.dtype), None, None
+        return grad.to(gradient.dtype) * gradient, None, None  # torch casts it to half precision
 
 
 def _loss_by_row(eta: Tensor, risk_sets: RiskSets) -> Tensor:

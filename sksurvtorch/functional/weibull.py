@@ -15,7 +15,7 @@ from torch import Tensor
 
 from sksurvtorch._validation import (
     REDUCTIONS,
-    check_device,
+    check_devices,
     check_entry,
     check_event,
     check_grid,
@@ -109,17 +109,16 @@ def weibull_neg_log_likelihood(
     """
     check_option("reduction", reduction, REDUCTIONS)
     if transforms():
-        columns = {"event": event, "time": time, "entry": entry, "weight": weight}
         whole = partial(weibull_neg_log_likelihood, reduction=reduction)
-        return by_reverse_mode(_NAME, whole, log_params, columns)
+        given = {"event": event, "time": time, "entry": entry, "weight": weight}
+        return by_reverse_mode(_NAME, whole, log_params, given)
     log_params = check_prediction("log_params", log_params, (1, 2))
     event = check_event(event, len(log_params))
     time = check_time(time, len(log_params), positive=True)
     entry = None if entry is None else check_entry(entry, time)
     weight = None if weight is None else check_weight(weight, len(log_params))
-    for name, column in {"event": event, "time": time, "entry": entry, "weight": weight}.items():
-        if column is not None:
-            check_device(name, column, log_params.device, "log_params")
+    columns = {"event": event, "time": time, "entry": entry, "weight": weight}
+    check_devices(columns, log_params.device, "log_params")
     n_summed = len(log_params) if reduction == "sum" else 1
     if reduction == "mean" and weight is not None:
         weight = _near_one(weight)

@@ -1,4 +1,4 @@
-"""torch's default device, in front of code that makes tensors without naming a device."""
+"""The default device of torch, in front of code that makes tensors without naming a device."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ def optimizer_on_cpu(step_fn: Callable[[], Any]) -> Iterator[Callable[[], Any]]:
         return
 
     def closure() -> Any:
+        """Call it with the default device of the user."""
         with default:
             return step_fn()
 
