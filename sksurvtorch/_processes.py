@@ -82,12 +82,13 @@ class Processes(Group):
     def exchange(self, what: Any) -> list[Any]:
         """Return the objects that the processes give, in the order of their ranks."""
         said: list[Any] = [None] * self.size
-        dist.all_gather_object(said, what)
+        with torch.device("cpu"):  # it would ask torch's default device
+            dist.all_gather_object(said, what)
         return said
 
     def exchange_numbers(self, numbers: Sequence[int], device: torch.device) -> list[list[int]]:
         """Return the integers that each process gives; faster than `exchange`."""
-        ours = torch.tensor(numbers, device=_carrier(device))
+        ours = torch.tensor(numbers, dtype=torch.int64, device=_carrier(device))
         all_of_them = [torch.empty_like(ours) for _ in range(self.size)]
         dist.all_gather(all_of_them, ours)
         given: list[list[int]] = torch.stack(all_of_them).tolist()

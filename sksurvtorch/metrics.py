@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sksurv.exceptions import NoComparablePairException
 
-from sksurvtorch._validation import check_number, check_survival_y
+from sksurvtorch._validation import check_number, check_survival_y, for_numpy
 
 __all__ = ["concordance_index_censored", "concordance_index_ipcw"]
 
@@ -391,7 +391,7 @@ def _sums_of_other_child(value: Array, left: Array, at: Array, end: Array, right
 # every estimate, and scikit-survival's exception may be named here only.
 def _check_rows(event: Any, time: Any, estimate: Any) -> tuple[Array, Array, Array]:
     """Return the three as arrays of one length."""
-    event = np.asarray(event)
+    event = np.asarray(for_numpy("event_indicator", event))
     if event.dtype != bool:
         raise ValueError(
             f"`event_indicator` must be bool, got {event.dtype}. "
@@ -404,9 +404,12 @@ def _check_rows(event: Any, time: Any, estimate: Any) -> tuple[Array, Array, Arr
 
 def _check_vector(name: str, value: Any, n_samples: int | None, kinds: str = "iuf") -> Array:
     """Return `value` as a finite array of shape (n_samples,) of one of the kinds."""
-    array = np.asarray(value)
+    array = np.asarray(for_numpy(name, value))
     if array.dtype.kind not in kinds:
-        raise TypeError(f"`{name}` must be an integer or floating-point array, got {array.dtype}.")
+        hint = f" Pass {name}.astype(float)." if array.dtype == bool else ""
+        raise TypeError(
+            f"`{name}` must be an integer or floating-point array, got {array.dtype}.{hint}"
+        )
     if array.ndim != 1 or (n_samples is not None and len(array) != n_samples):
         wanted = "(n_samples,)" if n_samples is None else f"({n_samples},)"
         raise ValueError(f"`{name}` must have shape {wanted}, got {array.shape}.")

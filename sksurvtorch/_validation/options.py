@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from math import isfinite
 from numbers import Integral, Real
 from typing import Any
@@ -10,6 +10,8 @@ from typing import Any
 import torch
 
 REDUCTIONS = ("mean", "sum", "none")
+_any_transform = torch._C._are_functorch_transforms_active
+_NO_TRANSFORM: Set[str] = frozenset()
 
 
 def check_option(name: str, value: object, options: Sequence[object]) -> None:
@@ -73,6 +75,21 @@ def describe(value: Any) -> str:
     return f"{kind} of shape {tuple(shape)}" + ("" if dtype is None else f" and dtype {dtype}")
 
 
+def transforms() -> Set[str]:
+    """Return the transforms of torch.func that are active, such as Grad, Vmap and Jvp."""
+    if not _any_transform():
+        return _NO_TRANSFORM
+    active = torch._C._functorch.get_interpreter_stack() or []
+    return {str(interpreter.key()).rpartition(".")[2] for interpreter in active}
+
+
+def is_readable(x: torch.Tensor) -> bool:
+    """Whether values can be looked at: on the CPU, and in neither compiled nor batched code."""
+    return (
+        x.device.type == "cpu" and not torch.compiler.is_compiling() and "Vmap" not in transforms()
+    )
+
+
 def resolve_device(device: Any) -> torch.device:
     """Return the device to compute on; "auto" is the first accelerator there is, else the CPU."""
     if device == "auto":
@@ -80,7 +97,7 @@ def resolve_device(device: Any) -> torch.device:
         return torch.device("cpu") if accelerator is None else accelerator
     try:
         resolved = torch.device(device)
-        torch.zeros(1, device=resolved).item()  # "meta" holds no numbers
+        torch.zeros(1, dtype=torch.float32, device=resolved).item()  # "meta" holds no numbers
     except (RuntimeError, AssertionError, TypeError, ValueError, NotImplementedError) as error:
         reason = str(error).partition("\n")[0]
         raise ValueError(

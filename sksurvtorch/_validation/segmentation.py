@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sksurvtorch._validation.options import describe
+from sksurvtorch._validation.options import describe, is_readable
+from sksurvtorch._validation.tensors import check_dense, check_device, check_floating
 
 NORMALIZE = ("voxels", "weight")
 WEIGHTINGS = ("linear", "dacapo")
@@ -16,9 +17,7 @@ WEIGHTINGS = ("linear", "dacapo")
 
 def check_dense_prediction(prediction: Any) -> None:
     """Raise unless `prediction` is a floating-point tensor with at least one element."""
-    if not isinstance(prediction, Tensor) or not prediction.is_floating_point():
-        kind = prediction.dtype if isinstance(prediction, Tensor) else type(prediction).__name__
-        raise TypeError(f"`prediction` must be a floating-point tensor, got {kind}.")
+    check_floating("prediction", prediction)
     if prediction.ndim == 0 or prediction.numel() == 0:
         raise ValueError(
             "`prediction` must have at least one axis and one element, "
@@ -28,7 +27,7 @@ def check_dense_prediction(prediction: Any) -> None:
 
 def check_dense_target(target: Any, prediction: Tensor) -> None:
     """Raise unless `target` is a real tensor of the shape of `prediction`."""
-    _check_real("target", target)
+    _check_real("target", target, prediction)
     if target.shape != prediction.shape:
         raise ValueError(
             f"`target` must have the shape of `prediction`, {tuple(prediction.shape)}, got "
@@ -38,7 +37,7 @@ def check_dense_target(target: Any, prediction: Tensor) -> None:
 
 def check_dense_weight(weight: Any, prediction: Tensor) -> None:
     """Raise unless `weight` is a real tensor that broadcasts to the shape of `prediction`."""
-    _check_real("weight", weight)
+    _check_real("weight", weight, prediction)
     broadcasts = weight.ndim == prediction.ndim and all(
         n in (1, wanted) for n, wanted in zip(weight.shape, prediction.shape, strict=True)
     )
@@ -49,15 +48,17 @@ def check_dense_weight(weight: Any, prediction: Tensor) -> None:
         )
 
 
-def _check_real(name: str, value: Any) -> None:
-    """Raise unless `value` is a tensor of real numbers."""
-    if not isinstance(value, Tensor) or value.is_complex():
+def _check_real(name: str, value: Any, prediction: Tensor) -> None:
+    """Raise unless `value` is a tensor of real numbers where the prediction is."""
+    if not isinstance(value, Tensor):
         raise TypeError(f"`{name}` must be a real tensor, got {describe(value)}.")
+    check_dense(name, value)
+    check_device(name, value, prediction.device, "prediction")
 
 
-def check_counting_weight(weight: Tensor) -> None:
-    """Raise if a weight on the CPU is negative or not finite."""
-    if weight.device.type != "cpu" or torch.compiler.is_compiling():
+def check_counting_weight(weight: Tensor, dtype: torch.dtype, n_elements: int) -> None:
+    """Raise if a weight on the CPU is negative, not finite, or out of the range of `dtype`."""
+    if not is_readable(weight):
         return
     # One pass without a temporary; NaN is in either end.
     low, high = torch.aminmax(weight.detach())
@@ -68,11 +69,17 @@ def check_counting_weight(weight: Tensor) -> None:
             f"({int(bad.sum())} of {bad.numel()} elements). A weight multiplies the loss of its "
             "element; 0 leaves the element out."
         )
+    range_ = torch.finfo(dtype)
+    if 0 < float(high) < range_.smallest_normal or float(high) > range_.max / n_elements:
+        raise ValueError(
+            f"`weight` must have a sum within the range of {dtype}, in which the loss is computed, "
+            f"got weights up to {high.item()!r}. Divide them by their mean."
+        )
 
 
 def check_weight_sum(total: Tensor, term: str) -> None:
     """Raise if the weights of a term, on the CPU, sum to 0."""
-    if total.device.type != "cpu" or torch.compiler.is_compiling():
+    if not is_readable(total):
         return
     if not float(total.detach()) > 0:
         raise ValueError(
@@ -83,7 +90,7 @@ def check_weight_sum(total: Tensor, term: str) -> None:
 
 def check_finite_target(losses: Sequence[Tensor], target: Tensor, weight: Tensor | None) -> None:
     """Raise if losses on the CPU are not finite because a target that counts is not."""
-    if target.device.type != "cpu" or torch.compiler.is_compiling():
+    if not is_readable(target):
         return
     if all(bool(loss.isfinite().all()) for loss in losses):
         return
@@ -131,7 +138,8 @@ def unpack_dense_target(prediction: Any, target: Any) -> tuple[Any, Any]:
                 f"got {len(target)}."
             )
         return target[0], target[1]
-    if isinstance(target, Tensor) and isinstance(prediction, Tensor) and prediction.ndim > 0:
+    both = isinstance(target, Tensor) and isinstance(prediction, Tensor)
+    if both and not (target.is_nested or prediction.is_nested) and prediction.ndim > 0:
         n_samples, *rest = prediction.shape
         if target.shape == (n_samples, 2, *rest):
             return target[:, 0], target[:, 1]

@@ -9,17 +9,27 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sksurvtorch._validation.options import describe
+from sksurvtorch._validation.options import describe, transforms
+from sksurvtorch._validation.tensors import (
+    check_dense,
+    check_device,
+    check_devices,
+    check_floating,
+    check_has_numbers,
+    check_unmasked,
+    is_plain,
+    signed,
+)
 from sksurvtorch.exceptions import NoEventError
 
 TIES = ("efron", "breslow")
+# Sums of weights, times what the losses multiply them with, stay within the range of float64.
+_SMALLEST_SUM, _LARGEST_SUM = 1e-300, 1e300
 
 
 def check_prediction(name: str, value: Tensor, widths: Sequence[int]) -> Tensor:
     """Return a floating-point prediction of shape (n_samples, width), a width being allowed."""
-    if not isinstance(value, Tensor) or not value.is_floating_point():
-        kind = value.dtype if isinstance(value, Tensor) else type(value).__name__
-        raise TypeError(f"`{name}` must be a floating-point tensor, got {kind}.")
+    check_floating(name, value)
     if value.ndim == 1 and 1 in widths:
         return value.unsqueeze(1)
     if value.ndim != 2 or value.shape[1] not in widths:
@@ -28,32 +38,58 @@ def check_prediction(name: str, value: Tensor, widths: Sequence[int]) -> Tensor:
     return value
 
 
+def to_tensor(value: Any) -> Tensor:
+    """Return a tensor as it is and anything else on the CPU, numbers of Python in float64."""
+    # torch's default device and dtype do not count, not even for a tensor that is on the CPU.
+    if isinstance(value, Tensor):
+        return value
+    tensor = torch.as_tensor(value, device="cpu")
+    if hasattr(value, "__array__") or not tensor.is_floating_point():
+        return tensor
+    return torch.as_tensor(value, dtype=torch.float64, device="cpu")
+
+
 def check_vector(name: str, value: Any, n_samples: int | None = None) -> Tensor:
     """Return `value` as a tensor of shape (n_samples,), numeric and without gradient."""
     if value is None:
         raise TypeError(f"`{name}` must be a tensor of shape (n_samples,), got None.")
+    if is_plain(value):  # nearly always
+        return _check_length(name, value, n_samples)
+    check_unmasked(name, value)
     if hasattr(value, "__array__") and not isinstance(value, Tensor):
         # torch has no read-only, reversed, strided by bytes or foreign-endian arrays.
         value = value.__array__()
         value = value.astype(value.dtype.newbyteorder("="), order="C", copy=True)
     try:
-        tensor = torch.as_tensor(value).detach()
-        if tensor.dtype in (torch.uint16, torch.uint32, torch.uint64):
-            tensor = tensor.to(torch.int64)  # torch can hardly compute with these
+        tensor = to_tensor(value)
     except (TypeError, ValueError, RuntimeError) as error:
         kind = getattr(value, "dtype", type(value).__name__)
         raise TypeError(f"`{name}` must be numeric, got {kind}.") from error
-    if tensor.is_complex():
-        raise TypeError(f"`{name}` must be real, got {tensor.dtype}.")
+    check_dense(name, tensor)
+    check_constant(name, tensor)
+    return _check_length(name, signed(name, tensor.detach()), n_samples)
+
+
+def _check_length(name: str, tensor: Tensor, n_samples: int | None) -> Tensor:
+    """Return a tensor of shape (n_samples,)."""
     if tensor.ndim != 1 or (n_samples is not None and len(tensor) != n_samples):
         wanted = "(n_samples,)" if n_samples is None else f"({n_samples},)"
         raise ValueError(f"`{name}` must have shape {wanted}, got {tuple(tensor.shape)}.")
     return tensor
 
 
+def check_constant(name: str, value: Any) -> None:
+    """Raise if a tensor waits for a gradient, which only predictions get."""
+    if isinstance(value, Tensor) and value.requires_grad and torch.is_grad_enabled():
+        raise ValueError(
+            f"`{name}` must not require a gradient, got a tensor that does: there is a gradient by "
+            f"the prediction alone. Pass {name}.detach()."
+        )
+
+
 def _refuse(name: str, rule: str, bad: Tensor, value: Tensor, hint: str) -> None:
     """Raise if a row is `bad`, with the count of such rows and the first value."""
-    if bad.device.type == "cpu" and bool(bad.any()):
+    if bad.device.type == "cpu" and "Vmap" not in transforms() and bool(bad.any()):
         first = value[bad][0].item()
         raise ValueError(
             f"`{name}` must {rule}, got {first!r} ({int(bad.sum())} of {len(bad)} rows). {hint}"
@@ -94,6 +130,7 @@ def check_time(time: Any, n_samples: int, *, positive: bool = False) -> Tensor:
 def check_entry(entry: Any, time: Tensor) -> Tensor:
     """Return `entry` as a tensor with entry < time in each row; -inf means from the start."""
     value = check_vector("entry", entry, len(time))
+    check_device("entry", value, time.device, "time")
     low, high = comparable(value, time)
     hint = "A row is at risk on (entry, time], which may not be empty."
     _refuse("entry", "be less than `time`", ~(low < high), value, hint)
@@ -114,8 +151,16 @@ def check_weight(weight: Any, n_samples: int, *, may_vanish: bool = False) -> Te
     hint = "A weight multiplies the loss of its row; 0 leaves the row out."
     bad = ~(torch.isfinite(value) & (value >= 0))
     _refuse("weight", "be finite and at least 0", bad, value, hint)
-    if value.device.type == "cpu" and not (may_vanish or bool((value > 0).any())):
+    if value.device.type != "cpu":
+        return value
+    total = float(value.sum(dtype=torch.float64))
+    if total == 0 and not may_vanish:
         raise ValueError(f"`weight` must be positive somewhere, got {n_samples} zeros. {hint}")
+    if total > _LARGEST_SUM or 0 < total < _SMALLEST_SUM:
+        raise ValueError(
+            f"`weight` must have a sum from {_SMALLEST_SUM} to {_LARGEST_SUM}, got weights up to "
+            f"{value.max().item()!r}. Divide them by their mean."
+        )
     return value
 
 
@@ -138,6 +183,7 @@ def check_columns(
     weight: Tensor | None = None,
 ) -> dict[str, Tensor]:
     """Return the columns given by name, with valid values of the right dtype."""
+    check_has_numbers("event", event)
     event = check_event(event)
     columns = {"event": event, "time": check_time(time, len(event))}
     if entry is not None:
@@ -146,12 +192,21 @@ def check_columns(
         columns["stratum"] = check_codes("stratum", stratum, len(event))
     if weight is not None:
         columns["weight"] = check_weight(weight, len(event))
+    check_devices(columns, event.device, "event")
     return columns
 
 
 def check_grid(times: Any, n_samples: int) -> Tensor:
     """Return `times` of shape (n_times,) or (n_samples, n_times), at least 0."""
-    value = torch.as_tensor(times).detach()
+    check_unmasked("times", times)
+    try:
+        value = to_tensor(times)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise TypeError(f"`times` must be numeric, got {describe(times)}.") from error
+    check_dense("times", value)
+    check_has_numbers("times", value)
+    check_constant("times", value)
+    value = signed("times", value.detach())
     if value.ndim not in (1, 2) or (value.ndim == 2 and len(value) not in (1, n_samples)):
         raise ValueError(
             f"`times` must have shape (n_times,) or ({n_samples}, n_times), "
@@ -164,15 +219,20 @@ def check_grid(times: Any, n_samples: int) -> Tensor:
 
 def check_probability(probability: Any) -> Tensor:
     """Return probabilities as a floating-point tensor within [0, 1]."""
+    if isinstance(probability, Tensor):
+        check_dense("probability", probability)
     if getattr(probability, "ndim", 1) != 1:
         raise ValueError(
             "`probability` must be a number or of shape (n_quantiles,), "
             f"got {describe(probability)}."
         )
     value = check_vector("probability", probability)
+    check_has_numbers("probability", value)
     hint = "It is the probability that the event has happened: 0.5 gives the median."
     _refuse("probability", "be within [0, 1]", ~((value >= 0) & (value <= 1)), value, hint)
-    return value if value.is_floating_point() else value.double()
+    if value.is_floating_point():
+        return value.float() if value.itemsize < 4 else value
+    return value.double()
 
 
 def check_survival_y(
@@ -207,7 +267,8 @@ def check_survival_y(
             f"The second field of `y`, {names[1]!r}, must be a numeric time, got {time.dtype}."
         )
     event = event.copy()  # a field of y has the stride of all of it
-    checked = check_time(time.astype("int64" if time.dtype.kind in "iu" else "float64"), len(y))
+    wide = {"i": "int64", "u": "uint64", "f": "float64"}[time.dtype.kind]
+    checked = check_time(time.astype(wide), len(y))
     hint = "Time counts from the origin of each row, so it cannot lie before it."
     _refuse("time", "be at least 0", checked < 0, checked, hint)
     if positive:

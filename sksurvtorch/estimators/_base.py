@@ -281,7 +281,8 @@ class SurvivalNetEstimator(SurvivalAnalysisMixin, RegressorMixin, PrefixedParame
 
     def _begin(self, columns: Columns, group: Group) -> None:
         """Learn what a new fit begins with."""
-        self._seed = int(group.of_first(torch.tensor(self._draw_seed())))
+        seed = torch.tensor(self._draw_seed(), dtype=torch.int64, device="cpu")
+        self._seed = int(group.of_first(seed))
         self._identities = Identities()
         self._learn_time_scale(columns)
 

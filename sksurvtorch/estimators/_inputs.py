@@ -86,7 +86,9 @@ def check_data(
     given = estimator._encode_strata(given, n_samples)
     for name, value in given.items():
         if value is not None and name != "sample_weight":
-            columns[name] = validation.check_vector(name, np.array(value), n_samples)
+            columns[name] = validation.check_vector(
+                name, np.array(validation.for_numpy(name, value)), n_samples
+            )
     if "entry" in columns:
         validation.check_entry(columns["entry"], columns["time"])
     if given["sample_weight"] is None:

@@ -37,7 +37,7 @@ def make_module(estimator: SurvivalNetEstimator, sample_shape: tuple[int, ...]) 
             bias=estimator._bias,
         )
     if isinstance(module, nn.Module):
-        return type(module)(**options) if options else copy.deepcopy(module)
+        return _with_numbers(type(module)(**options) if options else copy.deepcopy(module))
     if not callable(module):
         raise TypeError(
             "`module` must be a torch.nn.Module, or a class or function that makes one, got "
@@ -50,7 +50,17 @@ def make_module(estimator: SurvivalNetEstimator, sample_shape: tuple[int, ...]) 
         raise
     if not isinstance(made, nn.Module):
         raise TypeError(f"`module` must make a torch.nn.Module, got {type(made).__name__}.")
-    return made
+    return _with_numbers(made)
+
+
+def _with_numbers(module: nn.Module) -> nn.Module:
+    """Return a network, or raise if its weights are placeholders."""
+    if any(part.is_meta for part in (*module.parameters(), *module.buffers())):
+        raise ValueError(
+            "`module` must hold numbers, got the device 'meta'. Make it outside of "
+            "torch.device('meta'), or give its class."
+        )
+    return module
 
 
 def check_output(module: nn.Module, X: Tensor, width: int) -> None:

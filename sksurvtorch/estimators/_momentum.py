@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from sksurvtorch.estimators._settings import bank_size
 from sksurvtorch.losses import MomentumLoss, MomentumNetwork
 from sksurvtorch.nets.dataset import SurvivalDataset
+from sksurvtorch.nets.rows.base import numbers
 from sksurvtorch.nets.target import PlainTarget
 
 if TYPE_CHECKING:
@@ -58,9 +59,11 @@ class Identities:
         first = self._first_rows.setdefault(digest.digest(), self._n_rows)
         if first == self._n_rows:
             self._n_rows += len(dataset)
-        columns["index"] = torch.empty(len(dataset), dtype=torch.int64)
-        columns["index"][order] = first + torch.arange(len(dataset))
+        columns["index"] = torch.empty(len(dataset), dtype=torch.int64, device="cpu")
+        columns["index"][order] = first + numbers(0, len(dataset))
         if labels is not None:
             codes = [self._strata.setdefault(label, len(self._strata)) for label in labels.tolist()]
-            columns["stratum"] = torch.tensor(codes)[columns["stratum"]]
+            columns["stratum"] = torch.tensor(codes, dtype=torch.int64, device="cpu")[
+                columns["stratum"]
+            ]
         return SurvivalDataset(dataset.rows, PlainTarget(columns), dataset.order)

@@ -29,6 +29,7 @@ from sksurvtorch.estimators._settings import (
     resolve_dtype,
 )
 from sksurvtorch.nets.dataset import SurvivalDataset
+from sksurvtorch.nets.defaults import on_cpu
 from sksurvtorch.nets.modules import MLP
 from sksurvtorch.nets.moments import Moments
 from sksurvtorch.nets.random import RandomStream
@@ -135,7 +136,7 @@ def make_net(
     group, device, dtype = settings.group, estimator.device_, resolve_dtype(estimator)
     stream = RandomStream(estimator._seed, device)
     with stream:
-        with group.all_or_none():
+        with group.all_or_none(), on_cpu():
             module = make_module(estimator, train.rows.shape[1:])
         if estimator.module is None and isinstance(module, MLP):
             moments = Moments.of(train.rows, train.weight, group)

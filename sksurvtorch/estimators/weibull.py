@@ -483,7 +483,7 @@ class WeibullAFTRegressor(SurvivalNetEstimator):
             positive = entry > 0
             scaled = self._scaled(torch.where(positive, entry, 1.0))
             # Rounding may not make an entry that is just before the time equal to it.
-            before = torch.nextafter(columns["time"], torch.zeros(()).double())
+            before = torch.nextafter(columns["time"], columns["time"].new_zeros(()))
             columns["entry"] = torch.where(positive, torch.minimum(scaled, before), 0.0)
         unit = self.log_time_center_, self.log_time_spread_
         return SurvivalDataset(rows, ScaledTarget(columns, *unit))

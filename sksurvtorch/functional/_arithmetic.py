@@ -18,6 +18,11 @@ def widest(device: torch.device) -> torch.dtype:
     return torch.float32 if device.type == "mps" else torch.float64
 
 
+def returned_in(prediction: Tensor) -> torch.dtype:
+    """Return the dtype of a loss: half precision has too short a range for sums."""
+    return torch.float32 if prediction.itemsize < 4 else prediction.dtype
+
+
 def moved(held: Held, device: torch.device) -> Held:
     """Return a tensor, or a tuple with all tensors in it, on `device`; float64 as the widest there.
 

@@ -1,6 +1,34 @@
-"""A refusal that every analytic gradient needs."""
+"""Which derivatives the losses with an analytic gradient offer: the first, and no others.
+
+The transforms of torch.func hand out tensors that numpy cannot read, and that keep what is done to
+them. Under them such a loss is computed as a whole inside an `autograd.Function`, where torch gives
+the tensors themselves, and its gradient is the one that the loss has otherwise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
 
 import torch
+from torch import Tensor
+
+from sksurvtorch._validation import check_constant, transforms
+
+
+class FirstDerivative(torch.autograd.Function):
+    """Base of the losses whose backward pass is analytic."""
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: Any) -> Any:
+        """Refuse forward-mode derivatives."""
+        raise NotImplementedError(_FORWARD_MODE.format("This loss"))
+
+
+_FORWARD_MODE = (
+    "{} offers no forward-mode derivative. Use backward, torch.autograd.grad, or torch.func.grad, "
+    "vjp or jacrev."
+)
 
 
 def refuse_second_derivative(name: str) -> None:
@@ -11,3 +39,123 @@ def refuse_second_derivative(name: str) -> None:
             f"`{name}` offers no second derivative. Call backward or torch.autograd.grad without "
             "create_graph=True."
         )
+
+
+def refuse_batched_gradient(name: str, grad: Tensor) -> None:
+    """Raise in a backward pass of several gradients at once."""
+    if torch._C._functorch.is_legacy_batchedtensor(grad):
+        raise NotImplementedError(
+            f"`{name}` takes one gradient at a time. Leave out is_grads_batched=True or "
+            "vectorize=True, or use torch.func.jacrev."
+        )
+
+
+def refuse_transforms(name: str, hint: str) -> None:
+    """Raise under any transform of torch.func."""
+    if transforms():
+        raise NotImplementedError(f"`{name}` cannot be called within torch.func. {hint}")
+
+
+def by_reverse_mode(
+    name: str, loss: Callable[..., Tensor], prediction: Tensor, columns: dict[str, Any]
+) -> Tensor:
+    """Return a loss under transforms of torch.func, with its first derivative by the prediction.
+
+    Parameters
+    ----------
+    name : str
+        What the user has called.
+    loss : callable
+        Takes the prediction and the columns as keywords.
+    prediction : tensor
+        What the gradient is by.
+    columns : dict
+        All else; tensors among them may be those that a transform hands out.
+
+    Returns
+    -------
+    tensor
+        What `loss` returns.
+    """
+    for column in columns:
+        check_constant(column, columns[column])
+    others = transforms() - {"Grad"}  # of grad, vjp and jacrev
+    if others == {"Vmap"}:
+        raise NotImplementedError(
+            f"`{name}` offers no torch.func.vmap. Call it for one batch after the other."
+        )
+    if others:
+        raise NotImplementedError(_FORWARD_MODE.format(f"`{name}`"))
+    value: Tensor = _ReverseMode.apply(prediction, columns, _Call(name, loss))  # type: ignore[no-untyped-call]
+    return value
+
+
+class _Call:
+    """A call of a loss, and the graph that it has made."""
+
+    def __init__(self, name: str, loss: Callable[..., Tensor]) -> None:
+        self.name = name
+        self.loss = loss
+
+    def value(self, prediction: Tensor, columns: dict[str, Any]) -> Tensor:
+        """Return the loss, and keep how it was made."""
+        with torch.enable_grad():
+            self._input = prediction.detach().requires_grad_()
+            self._output = self.loss(self._input, **columns)
+        return self._output.detach()
+
+    def gradient(self, grad: Tensor) -> Tensor:
+        """Return the derivative of the loss, times `grad`."""
+        (gradient,) = torch.autograd.grad(self._output, self._input, grad, retain_graph=True)
+        return gradient
+
+
+class _ReverseMode(FirstDerivative):
+    """A loss under a transform."""
+
+    @staticmethod
+    def forward(prediction: Tensor, columns: dict[str, Any], call: _Call) -> Tensor:
+        return call.value(prediction, columns)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        ctx.save_for_backward(inputs[0])
+        ctx.call = inputs[2]
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        (prediction,) = ctx.saved_tensors
+        return _Gradient.apply(grad, prediction, ctx.call), None, None  # type: ignore[no-untyped-call]
+
+
+class _Gradient(torch.autograd.Function):
+    """The gradient of a loss under a transform."""
+
+    @staticmethod
+    def forward(grad: Tensor, prediction: Tensor, call: _Call) -> Tensor:
+        return call.gradient(grad)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        ctx.name = inputs[2].name
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Any:
+        raise NotImplementedError(
+            f"`{ctx.name}` offers no second derivative. Take torch.func.grad, vjp or jacrev of it "
+            "once."
+        )
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: Any) -> Any:
+        raise NotImplementedError(_FORWARD_MODE.format(f"`{ctx.name}`"))
+
+    @staticmethod
+    def vmap(
+        info: Any, in_dims: tuple[Any, ...], grad: Tensor, prediction: Tensor, call: _Call
+    ) -> Any:
+        """Return several gradients, as `torch.func.jacrev` asks for them."""
+        if in_dims[0] is None:
+            return _Gradient.apply(grad, prediction, call), None  # type: ignore[no-untyped-call]
+        each = grad.unbind(in_dims[0])
+        return torch.stack([_Gradient.apply(g, prediction, call) for g in each]), 0  # type: ignore[no-untyped-call]

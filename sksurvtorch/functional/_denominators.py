@@ -175,7 +175,7 @@ class LateEntry(NamedTuple):
             return None
         start, stop = following.index_select(0, row).long(), stop.index_select(0, row)
         if made.before is None or of_event is None:
-            point, before = torch.arange(n_points, device=row.device), None
+            point, before = torch.arange(n_points, dtype=torch.int64, device=row.device), None
         else:
             start, stop, n_points = 2 * start + event.index_select(0, row), 2 * stop, 2 * n_points
             before = 2 * of_event.long()

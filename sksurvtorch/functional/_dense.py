@@ -17,8 +17,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sksurvtorch.functional._arithmetic import widest
-from sksurvtorch.functional._autograd import refuse_second_derivative
+from sksurvtorch._validation import is_readable
+from sksurvtorch.functional._arithmetic import returned_in, widest
+from sksurvtorch.functional._autograd import (
+    FirstDerivative,
+    refuse_batched_gradient,
+    refuse_second_derivative,
+)
 
 BLOCK_SIZE = 2**16  # elements for each thread; the few temporaries of a block fit into its cache
 
@@ -78,11 +83,6 @@ class Part:
         return volume if self.start is None else volume[:, self.start : self.stop]
 
 
-def computed_in(prediction: Tensor) -> torch.dtype:
-    """Return the dtype to compute in: half precision is too coarse for sums."""
-    return torch.promote_types(prediction.dtype, torch.float32)
-
-
 def hiding(
     compute: Callable[[bool], Sequence[Tensor]], weight: Tensor | None
 ) -> tuple[Sequence[Tensor], bool]:
@@ -93,7 +93,7 @@ def hiding(
     """
     if weight is None:
         return compute(False), False
-    if weight.device.type == "cpu" and not torch.compiler.is_compiling():
+    if is_readable(weight):
         losses = compute(False)
         if all(bool(loss.isfinite().all()) for loss in losses):
             return losses, False
@@ -110,7 +110,7 @@ def weighted_sums(
     return sums
 
 
-class _WeightedSums(torch.autograd.Function):
+class _WeightedSums(FirstDerivative):
     """The sums of the parts, with their analytic gradient by the prediction."""
 
     @staticmethod
@@ -131,6 +131,7 @@ class _WeightedSums(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None]:
         refuse_second_derivative("The loss of a dense prediction")
+        refuse_batched_gradient("The loss of a dense prediction", grads[0])
         prediction, target, weight = ctx.saved_tensors
         gradient = torch.empty_like(prediction)
         for part, grad in zip(ctx.parts, grads, strict=True):
@@ -165,7 +166,7 @@ def _blocks(
     part: Part, prediction: Tensor, target: Tensor, weight: Tensor | None, *, hide: bool
 ) -> Iterator[tuple[Any, Tensor, Tensor, Tensor | None]]:
     """Yield where a block of the part is, and its prediction, target and weight."""
-    dtype = computed_in(prediction)
+    dtype = returned_in(prediction)
     if weight is not None:
         weight = part.of(weight.expand(prediction.shape))
     prediction, target = part.of(prediction), part.of(target)

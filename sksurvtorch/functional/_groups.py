@@ -22,7 +22,7 @@ class Segments:
     def __init__(self, lengths: Tensor) -> None:
         self.lengths = lengths
         self.start = lengths.cumsum(0) - lengths
-        self.number = torch.arange(len(lengths), device=lengths.device)
+        self.number = torch.arange(len(lengths), dtype=torch.int64, device=lengths.device)
         self.of_row = self.number.repeat_interleave(lengths, output_size=int(lengths.sum()))
 
     @classmethod

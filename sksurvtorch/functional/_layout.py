@@ -60,7 +60,7 @@ def lay_out(rows: Rows, ties: str) -> Layout:
 
 def lay_out_batches(rows: Rows, ties: str, sizes: list[int]) -> list[Layout]:
     """Do what `lay_out` does for each of several batches, whose rows stand behind each other."""
-    batches = Segments(torch.tensor(sizes, device=rows.key.device))
+    batches = Segments(torch.tensor(sizes, dtype=torch.int64, device=rows.key.device))
     order = _order_within(rows.key, batches)
     event = in_order(rows.event, order)
     groups = Groups.of(event, nonzero(event), in_order(rows.key, order), batches)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from sksurvtorch._validation import TIES, check_columns, check_option
 from sksurvtorch.functional._arithmetic import moved, widest
+from sksurvtorch.functional._autograd import refuse_transforms
 from sksurvtorch.functional._groups import Groups, Segments
 from sksurvtorch.functional._layout import (
     Layout,
@@ -21,6 +22,8 @@ from sksurvtorch.functional._layout import (
 )
 from sksurvtorch.functional._order import ascends, in_order, keys, nonzero, sort
 from sksurvtorch.functional._rows import Rows, events
+
+_MADE_BEFORE = "Make risk sets before, and pass them as `risk_sets`."
 
 
 @final
@@ -93,6 +96,7 @@ class RiskSets:
         ties: str = "efron",
     ) -> None:
         check_option("ties", ties, TIES)
+        refuse_transforms("RiskSets", _MADE_BEFORE)
         columns = check_columns(event, time, entry, stratum, weight)
         copies = {name: column.clone() for name, column in columns.items()}
         vars(self).update(vars(RiskSets.of_columns(copies, ties)))
@@ -157,6 +161,7 @@ class RiskSets:
         NoEventError
             If no row of them has an event.
         """
+        refuse_transforms("RiskSets.take", _MADE_BEFORE)
         rows = self.rows.take(index.to(self.device))
         return self._of(self.ties, rows, lay_out(rows, self.ties))
 
@@ -185,6 +190,7 @@ class RiskSets:
         -----
         With late entry or strata the batches are laid out one by one.
         """
+        refuse_transforms("RiskSets.split", _MADE_BEFORE)
         index, sizes = index.to(self.device), list(sizes)
         if self.rows.entry is not None or self.rows.stratum is not None:
             return [self.take(batch) for batch in index.split(sizes)]

@@ -78,7 +78,7 @@ class RunningSums(NamedTuple):
         values, counts = width.unique_consecutive(return_counts=True)
         head = torch.empty_like(width).index_copy_(0, by_width, width.cumsum(0) - width)
         n, stop = int(lengths.sum()), lengths.cumsum(0)
-        position = torch.arange(n, device=lengths.device)
+        position = torch.arange(n, dtype=torch.int64, device=lengths.device)
         shift = head + stop if from_end else head + 1 - (stop - lengths)
         shift = shift.repeat_interleave(lengths, output_size=n)
         slot = shift - position if from_end else shift + position

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from sksurvtorch._validation import check_any_event, check_columns
 from sksurvtorch.functional._arithmetic import Arithmetic, Linear, Log, widest
+from sksurvtorch.functional._autograd import refuse_transforms
 from sksurvtorch.functional._order import keys, nonzero, sort
 from sksurvtorch.functional._risk_set import RiskSets
 from sksurvtorch.functional._rows import events
@@ -100,6 +101,7 @@ def breslow_baseline(
     >>> breslow_baseline(torch.zeros(3), event, time).log_cumulative_hazard.exp()  # 1/3, 1/3 + 1/2
     tensor([0.3333, 0.8333], dtype=torch.float64)
     """
+    refuse_transforms("breslow_baseline", "It has no gradient: call it before or after.")
     if risk_sets is None:
         columns = check_columns(event, time, entry, stratum, weight)
         if entry is None:
@@ -107,7 +109,9 @@ def breslow_baseline(
         risk_sets = RiskSets.of_columns(columns, ties="efron")
     else:
         check_alone(risk_sets, event, time, entry, stratum, weight)
-    eta = check_log_hazard_ratio(log_hazard_ratio, risk_sets.n_samples, risk_sets.device).detach()
+    n_samples, device = risk_sets.n_samples, risk_sets.device
+    given = "risk_sets" if event is None else "event"
+    eta = check_log_hazard_ratio(log_hazard_ratio, n_samples, device, given).detach()
     groups, segments = risk_sets.groups()
     eta = eta.to(widest(eta.device), copy=True)
     v = risk_sets.in_order(log_weighted_(eta, risk_sets))
@@ -164,7 +168,7 @@ def _by_group(log_hazard_ratio: Tensor, columns: dict[str, Tensor]) -> BreslowBa
     """Return the baseline without late entry, by sums over the rows that leave between events."""
     event = events(columns)
     check_any_event(int(event.sum()), len(event))
-    eta = check_log_hazard_ratio(log_hazard_ratio, len(event), event.device).detach()
+    eta = check_log_hazard_ratio(log_hazard_ratio, len(event), event.device, "event").detach()
     key, _ = keys(event, columns["time"], None, columns.get("stratum"))
     groups = _Groups.of(key, event, columns)
     log_left = _log_left(eta, key, groups, columns)

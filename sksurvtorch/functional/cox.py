@@ -2,20 +2,35 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from sksurvtorch._validation import REDUCTIONS, TIES, check_columns, check_option, check_prediction
-from sksurvtorch.functional._arithmetic import Arithmetic, Linear, Log, widest
-from sksurvtorch.functional._autograd import refuse_second_derivative
+from sksurvtorch._validation import (
+    REDUCTIONS,
+    TIES,
+    check_columns,
+    check_option,
+    check_prediction,
+    transforms,
+)
+from sksurvtorch.functional._arithmetic import Arithmetic, Linear, Log, returned_in, widest
+from sksurvtorch.functional._autograd import (
+    FirstDerivative,
+    by_reverse_mode,
+    refuse_batched_gradient,
+    refuse_second_derivative,
+)
 from sksurvtorch.functional._risk_set import RiskSets
 
 # A float64 reaches from exp(-708) to exp(709). Hazard ratios within exp(-600) and exp(600) leave
 # room for their sums and inverses; beyond that range sums are taken in logarithms, which keep 1e-13
 # relative to a log hazard ratio of 1000.
 LINEAR_RANGE = 1200.0
+# What messages call the loss.
+_NAME = "cox_neg_partial_log_likelihood"
 
 
 def cox_neg_partial_log_likelihood(
@@ -69,7 +84,7 @@ def cox_neg_partial_log_likelihood(
     Returns
     -------
     tensor of shape (), or (n_samples,) with ``reduction="none"``
-        In the dtype of `log_hazard_ratio`.
+        In the dtype of `log_hazard_ratio`, or in float32 where that is half precision.
 
     Raises
     ------
@@ -106,17 +121,24 @@ def cox_neg_partial_log_likelihood(
     """
     check_option("ties", ties, TIES)
     check_option("reduction", reduction, REDUCTIONS)
+    if transforms():
+        columns: dict[str, Any] = {"event": event, "time": time, "entry": entry, "stratum": stratum}
+        columns |= {"weight": weight, "risk_sets": risk_sets}
+        loss = partial(cox_neg_partial_log_likelihood, ties=ties, reduction=reduction)
+        return by_reverse_mode(_NAME, loss, log_hazard_ratio, columns)
+    given = "risk_sets" if event is None else "event"
     if risk_sets is None:
         # Of one call alone: nobody changes the columns before it returns, so they need no copy.
         columns = check_columns(event, time, entry, stratum, weight)
         risk_sets = RiskSets.of_columns(columns, ties)
     else:
         check_alone(risk_sets, event, time, entry, stratum, weight)
-    eta = check_log_hazard_ratio(log_hazard_ratio, risk_sets.n_samples, risk_sets.device)
+    n_samples, device = risk_sets.n_samples, risk_sets.device
+    eta = check_log_hazard_ratio(log_hazard_ratio, n_samples, device, given)
     if reduction != "none":
-        loss: Tensor = _Loss.apply(eta, risk_sets, reduction)  # type: ignore[no-untyped-call]
-        return loss
-    return _loss_by_row(eta, risk_sets).to(eta.dtype)
+        summed: Tensor = _Loss.apply(eta, risk_sets, reduction)  # type: ignore[no-untyped-call]
+        return summed
+    return _loss_by_row(eta, risk_sets).to(returned_in(eta))
 
 
 def check_alone(risk_sets: RiskSets, *others: object) -> None:
@@ -129,9 +151,9 @@ def check_alone(risk_sets: RiskSets, *others: object) -> None:
 
 
 def check_log_hazard_ratio(
-    log_hazard_ratio: Tensor, n_samples: int, device: torch.device
+    log_hazard_ratio: Tensor, n_samples: int, device: torch.device, given: str = "risk_sets"
 ) -> Tensor:
-    """Return the log hazard ratio with shape (n_samples,)."""
+    """Return the log hazard ratio with shape (n_samples,), on the device of what was given."""
     eta = check_prediction("log_hazard_ratio", log_hazard_ratio, (1,))
     # A vector as it came has a shorter graph.
     eta = log_hazard_ratio if log_hazard_ratio.ndim == 1 else eta.squeeze(1)
@@ -141,6 +163,11 @@ def check_log_hazard_ratio(
             "one for each row of `event` and `time`."
         )
     if eta.device != device:
+        if given != "risk_sets":
+            raise ValueError(
+                f"`{given}` must be on the device of `log_hazard_ratio`, {eta.device}, got "
+                f"{device}. Pass {given}.to({str(eta.device)!r})."
+            )
         raise ValueError(
             f"`risk_sets` must be on the device of the log hazard ratio, {eta.device}, got "
             f"{device}. Move them once, by risk_sets.to({str(eta.device)!r})."
@@ -173,7 +200,7 @@ def _pull_back(arithmetic: Arithmetic, x: Tensor, v: Tensor, risk_sets: RiskSets
     return risk_sets.by_row(arithmetic.lower_(arithmetic.times_(total, v)))
 
 
-class _Loss(torch.autograd.Function):
+class _Loss(FirstDerivative):
     """Sum or mean of the loss; its gradient is ready before it is asked for."""
 
     @staticmethod
@@ -193,13 +220,13 @@ class _Loss(torch.autograd.Function):
             # Half precision stays wide: `grad` may be a large scale that lifts its smallest.
             ctx.save_for_backward(gradient if eta.itemsize < 4 else gradient.to(eta.dtype))
         loss = arithmetic.to_log_(risk) @ layout.denominator_weight - of_events
-        return (loss if divisor is None else loss / divisor).to(eta.dtype)
+        return (loss if divisor is None else loss / divisor).to(returned_in(eta))
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
-        refuse_second_derivative("cox_neg_partial_log_likelihood")
+        refuse_second_derivative(_NAME)
         (gradient,) = ctx.saved_tensors
-        return (grad.to(gradient.dtype) * gradient).to(grad.dtype), None, None
+        return grad.to(gradient.dtype) * gradient, None, None  # torch casts it to half precision
 
 
 def _loss_by_row(eta: Tensor, risk_sets: RiskSets) -> Tensor:
@@ -218,7 +245,7 @@ def _loss_by_row(eta: Tensor, risk_sets: RiskSets) -> Tensor:
     return wide.new_zeros(risk_sets.n_samples).index_copy(0, row.long(), part)
 
 
-class _LogDenominators(torch.autograd.Function):
+class _LogDenominators(FirstDerivative):
     """Logarithms of the denominators, for a gradient with any sign and size."""
 
     @staticmethod
@@ -233,11 +260,12 @@ class _LogDenominators(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        refuse_second_derivative("cox_neg_partial_log_likelihood")
+        refuse_second_derivative(_NAME)
         v, risk = ctx.saved_tensors
         risk_sets, arithmetic = ctx.risk_sets, ctx.arithmetic
         if arithmetic is Linear:
             return _pull_back(Linear, grad / risk, v, risk_sets), None
+        refuse_batched_gradient(_NAME, grad)
         # Logarithms have no sign, so the two signs of `grad` go separately.
         out = _pull_back(Log, Log.divided(grad.relu(), risk), v, risk_sets)
         if grad.device.type != "cpu" or bool((grad < 0).any()):

@@ -16,7 +16,7 @@ from torch import Tensor
 from sksurvtorch import _validation as validation
 from sksurvtorch.exceptions import IgnoredWeightWarning
 from sksurvtorch.functional import _dense as dense
-from sksurvtorch.functional._arithmetic import widest
+from sksurvtorch.functional._arithmetic import returned_in, widest
 from sksurvtorch.functional._dense import Kind, Part
 
 KINDS = {
@@ -226,6 +226,8 @@ def _terms(
     """Return the loss of each part."""
     _check(prediction, target, weight, options)
     reduction, normalize, weighting = options
+    target = _for_autograd("target", target)
+    weight = None if weight is None else _for_autograd("weight", weight)
     if drop_weight and weight is not None:
         _warn_of_dropped_weight()
         weight = None
@@ -248,7 +250,7 @@ def _terms(
     if divisors is not None:
         losses = [loss / divisor for loss, divisor in zip(losses, divisors, strict=True)]
     validation.check_finite_target(losses, target, weight)
-    dtype = dense.computed_in(prediction)
+    dtype = returned_in(prediction)
     return {name: loss.to(dtype) for name, loss in zip(parts, losses, strict=True)}
 
 
@@ -265,7 +267,15 @@ def _check(
     if weight is not None:
         validation.check_dense_weight(weight, prediction)
         if weighting == "linear":
-            validation.check_counting_weight(weight)
+            weight = validation.signed("weight", weight)
+            dtype = returned_in(prediction)
+            validation.check_counting_weight(weight, dtype, prediction.numel())
+
+
+def _for_autograd(name: str, x: Tensor) -> Tensor:
+    """Return a tensor that autograd can keep; one of torch.inference_mode is copied for it."""
+    x = validation.signed(name, x)
+    return x.clone() if x.is_inference() and not torch.is_inference_mode_enabled() else x
 
 
 def _warn_of_dropped_weight() -> None:
@@ -288,10 +298,10 @@ def _weight_sum(name: str, part: Part, prediction: Tensor, weight: Tensor) -> Te
 def _is_constant(target: Tensor, weight: Tensor | None) -> bool:
     """Whether the gradient by the prediction, which is analytic, is all that can be asked for.
 
-    A compiler makes its own blocks out of the plain expressions.
+    The plain expressions are what a compiler makes its own blocks of, and torch.func transforms.
     """
     moving = target.requires_grad or (weight is not None and weight.requires_grad)
-    return not (moving or torch.compiler.is_compiling())
+    return not (moving or torch.compiler.is_compiling() or validation.transforms())
 
 
 def _analytic(
@@ -318,7 +328,7 @@ def _operands(
     hide: bool,
 ) -> Iterator[tuple[Part, tuple[Tensor, Tensor, Tensor | None]]]:
     """Yield each part with its prediction, target and weight in one shape and dtype."""
-    dtype = dense.computed_in(prediction)
+    dtype = returned_in(prediction)
     # Gradients of the pieces of a split are joined, those of slices padded and added.
     sizes = [part.of(prediction).shape[1:2].numel() for part in parts.values()]
     pieces = prediction.split(sizes, dim=1) if len(parts) > 1 else (prediction,)

@@ -6,6 +6,8 @@ predictor, and 1 / shape its scale.
 
 from __future__ import annotations
 
+import math
+from functools import partial
 from typing import Any
 
 import torch
@@ -13,6 +15,7 @@ from torch import Tensor
 
 from sksurvtorch._validation import (
     REDUCTIONS,
+    check_devices,
     check_entry,
     check_event,
     check_grid,
@@ -21,9 +24,19 @@ from sksurvtorch._validation import (
     check_probability,
     check_time,
     check_weight,
+    transforms,
 )
-from sksurvtorch.functional._arithmetic import widest
-from sksurvtorch.functional._autograd import refuse_second_derivative
+from sksurvtorch.functional._arithmetic import returned_in, widest
+from sksurvtorch.functional._autograd import (
+    FirstDerivative,
+    by_reverse_mode,
+    refuse_second_derivative,
+)
+
+# What messages call the loss.
+_NAME = "weibull_neg_log_likelihood"
+# Exponents of 2 of weights that leave room in float32 for a loss and for their number.
+_NEAR = 24
 
 
 def weibull_neg_log_likelihood(
@@ -63,7 +76,7 @@ def weibull_neg_log_likelihood(
     Returns
     -------
     tensor of shape (), or (n_samples,) with ``reduction="none"``
-        In the dtype of `log_params`.
+        In the dtype of `log_params`, or in float32 where that is half precision.
 
     Raises
     ------
@@ -95,23 +108,32 @@ def weibull_neg_log_likelihood(
     tensor(1.)
     """
     check_option("reduction", reduction, REDUCTIONS)
+    if transforms():
+        whole = partial(weibull_neg_log_likelihood, reduction=reduction)
+        given = {"event": event, "time": time, "entry": entry, "weight": weight}
+        return by_reverse_mode(_NAME, whole, log_params, given)
     log_params = check_prediction("log_params", log_params, (1, 2))
     event = check_event(event, len(log_params))
     time = check_time(time, len(log_params), positive=True)
     entry = None if entry is None else check_entry(entry, time)
     weight = None if weight is None else check_weight(weight, len(log_params))
+    columns = {"event": event, "time": time, "entry": entry, "weight": weight}
+    check_devices(columns, log_params.device, "log_params")
     n_summed = len(log_params) if reduction == "sum" else 1
-    largest = torch.finfo(log_params.dtype).max / max(1, n_summed)
+    if reduction == "mean" and weight is not None:
+        weight = _near_one(weight)
+    dtype = returned_in(log_params)
+    largest = torch.finfo(dtype).max / max(1, n_summed)
     loss: Tensor = _WeibullLoss.apply(  # type: ignore[no-untyped-call]
         log_params, event, time, entry, weight, largest
     )
     if reduction == "mean":
         # Dividing each row first keeps the sum of held rows within the range.
         loss = loss / (len(loss) if weight is None else weight.to(loss.dtype).sum())
-    return (loss if reduction == "none" else loss.sum()).to(log_params.dtype)
+    return (loss if reduction == "none" else loss.sum()).to(dtype)
 
 
-class _WeibullLoss(torch.autograd.Function):
+class _WeibullLoss(FirstDerivative):
     """Loss of each row, with its analytic gradient, both held within +-`largest`."""
 
     @staticmethod
@@ -160,9 +182,14 @@ class _WeibullLoss(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None, None, None]:
-        refuse_second_derivative("weibull_neg_log_likelihood")
+        refuse_second_derivative(_NAME)
         (gradient,) = ctx.saved_tensors
-        return (gradient * grad.unsqueeze(1)).to(ctx.dtype), None, None, None, None, None
+        product = gradient * grad.unsqueeze(1)
+        if ctx.dtype.itemsize < 4:
+            # A factor above 1, as of a scaler of gradients, may leave the range: it looks for that.
+            end = torch.finfo(ctx.dtype).max * grad.abs().clamp(min=1).unsqueeze(1)
+            product = torch.minimum(torch.maximum(product, -end), end)
+        return product.to(ctx.dtype), None, None, None, None, None
 
 
 def weibull_log_hazard(log_params: Tensor, times: Tensor) -> Tensor:
@@ -286,7 +313,8 @@ def weibull_median(log_params: Tensor) -> Tensor:
     tensor of shape (n_samples,)
         In the unit of the scale and the dtype of `log_params`.
     """
-    return weibull_quantile(log_params, torch.tensor([0.5], dtype=torch.float64)).squeeze(1)
+    half = torch.tensor([0.5], dtype=torch.float64, device="cpu")
+    return weibull_quantile(log_params, half).squeeze(1)
 
 
 def weibull_mean(log_params: Tensor) -> Tensor:
@@ -328,6 +356,14 @@ def weibull_sample(
     log_scale, log_shape = _columns(check_prediction("log_params", log_params, (1, 2)))
     draws = log_params.new_empty(len(log_params), n_draws).exponential_(generator=generator)
     return (log_scale[:, None] + (-log_shape[:, None]).exp() * draws.log()).exp()
+
+
+def _near_one(weight: Tensor) -> Tensor:
+    """Return weights of a mean, by a power of 2 that leaves the products within the range."""
+    if weight.device.type != "cpu":  # looking at them would stop the stream
+        return weight
+    exponent = math.frexp(float(weight.max()))[1] if weight.numel() else 0
+    return weight if abs(exponent) < _NEAR else weight.double() * 2.0**-exponent
 
 
 def _columns(log_params: Tensor) -> tuple[Tensor, Tensor]:

@@ -122,6 +122,6 @@ def _unlike(older: Tensor, newer: Tensor) -> Tensor | None:
             f"`index` must not repeat within a batch, got {repeated} more than once. It tells the "
             "rows apart, and a row can be at risk only once."
         )
-    is_other = torch.ones(len(older), dtype=torch.bool)
+    is_other = torch.ones(len(older), dtype=torch.bool, device=older.device)
     is_other[copy] = False
     return nonzero(is_other)

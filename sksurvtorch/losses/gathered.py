@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from zlib import crc32
 
-import torch
 from torch import Tensor, nn
 
 from sksurvtorch import _validation as validation
@@ -120,7 +119,12 @@ def _gathered(
 ) -> tuple[Output, dict[str, Tensor]]:
     """Return outputs and targets of the rows of all processes."""
     outputs = output if isinstance(output, tuple) else (output,)
-    columns = {name: torch.as_tensor(column) for name, column in columns.items()}
+    for name, column in columns.items():
+        validation.check_constant(name, column)
+        validation.check_unmasked(name, column)
+    columns = {name: validation.to_tensor(column) for name, column in columns.items()}
+    for name, x in {**{f"output {i}": x for i, x in enumerate(outputs)}, **columns}.items():
+        validation.check_dense(name, x)
     n_rows = _check_alike(group, outputs, columns)
     gathered = [group.gather_with_gradient(x, n_rows) for x in outputs]
     whole = {name: group.gather(columns[name], n_rows) for name in sorted(columns)}

@@ -15,6 +15,8 @@ from torch import Tensor, nn
 from sksurvtorch import _validation as validation
 from sksurvtorch.exceptions import NoEventError, SkippedBatchWarning
 from sksurvtorch.functional import RiskSets
+from sksurvtorch.functional._arithmetic import returned_in
+from sksurvtorch.functional._autograd import refuse_transforms
 from sksurvtorch.losses._bank import Columns, MemoryBank
 from sksurvtorch.losses.survival import CoxPHLoss, Target
 
@@ -151,6 +153,7 @@ class MomentumLoss(nn.Module):
         self, bank: MemoryBank, output: Tensor | tuple[Tensor, Tensor], columns: Columns
     ) -> Tensor:
         """Return the loss over bank and batch, and take the batch into the bank."""
+        refuse_transforms("MomentumLoss", "Take the gradient by backward: its bank keeps tensors.")
         online, target = _pair(output)
         columns = _checked(columns, len(online))
         older, pooled = bank.before(columns)
@@ -175,7 +178,9 @@ class MomentumLoss(nn.Module):
                     raise ValueError(f"`loss` must return one number, got {tuple(loss.shape)}.")
         except NoEventError:
             self._warn_of_no_event(bank, len(output))
-            loss = output.sum() * 0.0  # minus the logarithm of an empty product
+            loss = (
+                output.sum(dtype=returned_in(output)) * 0.0
+            )  # minus the logarithm of an empty product
         return loss
 
     def _warn_of_no_event(self, bank: MemoryBank, n_rows: int) -> None:
@@ -204,6 +209,8 @@ def _pair(output: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
             f"{validation.describe(output)}. Wrap the network in a MomentumNetwork."
         )
     online, target = output
+    for part in output:
+        validation.check_floating("output", part)
     if online.shape != target.shape:
         raise ValueError(
             "`output` must be a pair of one shape, got "
@@ -214,8 +221,10 @@ def _pair(output: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
 
 def _checked(target: Mapping[str, Tensor], n_samples: int) -> Columns:
     """Return the columns of a target with valid values, on the CPU."""
+    for name, x in target.items():
+        validation.check_has_numbers(name, x)
     given = {name: x.cpu() if isinstance(x, Tensor) else x for name, x in target.items()}
-    columns = {"event": validation.check_event(given["event"], n_samples)}
+    columns = {"event": validation.check_event(given.get("event"), n_samples)}
     columns["time"] = validation.check_time(given.get("time"), n_samples)
     if "entry" in given:
         columns["entry"] = validation.check_entry(given["entry"], columns["time"])
@@ -245,11 +254,13 @@ def _balanced(output: Tensor, columns: Columns, pooled: Columns, *, summed: bool
     if not (output.requires_grad and n_batch):
         return output
     scale = 1.0 if summed else _n_present(pooled) / n_batch
-    weight = columns.get("weight", torch.ones(n_batch)).double()
+    weight = columns.get("weight", columns["event"].new_ones(n_batch)).double()
     share = weight / weight.sum()
-    pull = ((1 - float(share @ share)) * share).to(output, non_blocking=True)
+    dtype = returned_in(output)
+    pull = ((1 - float(share @ share)) * share).to(output.device, dtype, non_blocking=True)
     pull = pull.reshape(-1, *[1] * (output.ndim - 1))
-    balanced = output.view_as(output)
+    # The gradients nearly cancel, so they are not rounded to half precision before.
+    balanced = output.view_as(output) if output.dtype == dtype else output.to(dtype)
     balanced.register_hook(lambda gradient: scale * (gradient - pull * gradient.sum(0)))
     return balanced
 

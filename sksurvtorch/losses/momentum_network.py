@@ -140,7 +140,7 @@ class MomentumNetwork(nn.Module):
 
     def get_extra_state(self) -> Tensor:
         """Return the number of steps averaged, for `state_dict`."""
-        return torch.tensor(self.n_averaged)
+        return torch.tensor(self.n_averaged, dtype=torch.int64, device="cpu")
 
     def set_extra_state(self, state: Tensor) -> None:
         """Take the number of steps averaged of a `state_dict`."""

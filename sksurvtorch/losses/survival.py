@@ -83,7 +83,7 @@ class CoxPHLoss(nn.Module):
         Returns
         -------
         tensor of shape (), or (n_samples,) with ``reduction="none"``
-            In the dtype of `log_hazard_ratio`.
+            In the dtype of `log_hazard_ratio`, or in float32 where that is half precision.
         """
         if risk_sets is not None and risk_sets.ties != self.ties:
             raise ValueError(
@@ -159,7 +159,7 @@ class WeibullAFTLoss(nn.Module):
         Returns
         -------
         tensor of shape (), or (n_samples,) with ``reduction="none"``
-            In the dtype of `log_params`.
+            In the dtype of `log_params`, or in float32 where that is half precision.
         """
         target: dict[str, Any] = unpack_target(event, time, entry=entry, weight=weight)
         return weibull_neg_log_likelihood(log_params, **target, reduction=self.reduction)

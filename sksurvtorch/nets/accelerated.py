@@ -12,6 +12,7 @@ from skorch.hf import AccelerateMixin
 from sksurvtorch._processes import Group, device_of, group_of
 from sksurvtorch.nets.callbacks import printed
 from sksurvtorch.nets.dataset import SurvivalDataset
+from sksurvtorch.nets.defaults import optimizer_on_cpu
 from sksurvtorch.nets.modules import MLP
 from sksurvtorch.nets.net import SurvivalNet
 
@@ -148,9 +149,10 @@ class AcceleratedSurvivalNet(AccelerateMixin, SurvivalNet):
     def _step_optimizer(self, step_fn: Any) -> None:
         """Let a whole-data optimizer evaluate the loss as often as it wants."""
         if self._takes_all_rows:
-            NeuralNet._step_optimizer(self, step_fn)
-        else:
-            super()._step_optimizer(step_fn)
+            super(AccelerateMixin, self)._step_optimizer(step_fn)
+            return
+        with optimizer_on_cpu(step_fn) as closure:
+            super()._step_optimizer(closure)
 
     @property
     def _takes_all_rows(self) -> bool:

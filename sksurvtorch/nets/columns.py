@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sksurvtorch._validation import check_survival_y, check_vector
+from sksurvtorch._validation import check_survival_y, check_vector, for_numpy
 
 if TYPE_CHECKING:
     from skorch.helper import SliceDict
@@ -61,7 +61,7 @@ def survival_target(
         integers = labels.dtype.kind in "iu"
         columns["stratum"] = labels[codes].astype(np.int64) if integers else codes
     given = {
-        name: check_vector(name, np.array(column), len(time)).numpy()
+        name: check_vector(name, np.array(for_numpy(name, column)), len(time)).numpy()
         for name, column in columns.items()
         if column is not None
     }
@@ -77,7 +77,8 @@ def stratum_codes(stratum: Any, n_samples: int) -> tuple[np.ndarray, np.ndarray]
 def stratum_labels(stratum: Any, n_samples: int) -> np.ndarray:
     """Return the label of each row, in a dtype of numbers, bools, text or dates."""
     # numpy makes text of the numbers in a list that has both.
-    values = np.asarray(stratum, dtype=object if isinstance(stratum, list | tuple) else None)
+    dtype = object if isinstance(stratum, list | tuple) else None
+    values = np.asarray(for_numpy("stratum", stratum), dtype=dtype)
     if values.shape != (n_samples,):
         raise ValueError(f"`stratum` must have shape ({n_samples},), got {values.shape}.")
     _check_none_missing(values)

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sksurvtorch._validation import to_tensor
 from sksurvtorch.nets.rows import Rows
 from sksurvtorch.nets.target import Target
 
@@ -37,7 +38,7 @@ class SurvivalDataset(torch.utils.data.Dataset[tuple[Tensor, Target | None]]):
         return len(self.rows)
 
     def __getitem__(self, index: object) -> tuple[Tensor, Target | None]:
-        rows = torch.as_tensor(index)
+        rows = to_tensor(index)
         if rows.dtype == torch.bool:
             rows = rows.nonzero().squeeze(1)
         rows = torch.where(rows < 0, rows + len(self), rows)

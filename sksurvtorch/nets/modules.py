@@ -21,6 +21,8 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "tanh": nn.Tanh,
 }
 NORMS = (None, "batch", "layer")
+# How weights are made, whatever torch's defaults are; whoever trains them moves them.
+_MADE: dict[str, Any] = {"dtype": torch.float32, "device": "cpu"}
 # What the linear model may lose, in standard deviations of an input, by skipping the centring.
 _ROUNDING = 1e-6
 # Rows that are widened at once: they stay in the processor's cache.
@@ -68,19 +70,19 @@ class MLP(nn.Module):
         super().__init__()
         check_option("activation", activation, tuple(ACTIVATIONS))
         check_option("norm", norm, NORMS)
-        self.register_buffer("center", torch.zeros(n_features))
-        self.register_buffer("spread", torch.ones(n_features))
+        self.register_buffer("center", torch.zeros(n_features, **_MADE))
+        self.register_buffer("spread", torch.ones(n_features, **_MADE))
         #: Largest distance of an input's mean from 0, in standard deviations, as far as known.
         self._distance = math.inf
         self.register_load_state_dict_post_hook(_after_loading)  # type: ignore[no-untyped-call]
-        self.linear = nn.Linear(n_features, n_outputs, bias=bias)
+        self.linear = nn.Linear(n_features, n_outputs, bias=bias, **_MADE)
         nn.init.zeros_(self.linear.weight)
         if bias:
             nn.init.zeros_(self.linear.bias)
         self.hidden: nn.Sequential | None = None
         if len(hidden_layer_sizes):
             self.hidden = _hidden(n_features, hidden_layer_sizes, activation, dropout, norm)
-            last = nn.Linear(hidden_layer_sizes[-1], n_outputs, bias=False)
+            last = nn.Linear(hidden_layer_sizes[-1], n_outputs, bias=False, **_MADE)
             nn.init.zeros_(last.weight)  # training starts from the linear model
             self.hidden.append(last)
 
@@ -193,7 +195,7 @@ class SquaredWeights:
         """Return the sum, of shape (), with its gradient."""
         weights = [*self._weights, *(weight * factor for weight, factor in self._scaled)]
         if not weights:
-            return torch.zeros(())
+            return torch.zeros((), **_MADE)
         flat = torch.cat([weight.reshape(-1) for weight in weights])
         return flat @ flat
 
@@ -214,9 +216,10 @@ def _hidden(
     """Return the hidden layers."""
     layers: list[nn.Module] = []
     for n_in, n_out in zip([n_features, *sizes], sizes, strict=False):
-        layers.append(nn.Linear(n_in, n_out))
+        layers.append(nn.Linear(n_in, n_out, **_MADE))
         if norm is not None:
-            layers.append(nn.BatchNorm1d(n_out) if norm == "batch" else nn.LayerNorm(n_out))
+            kind = nn.BatchNorm1d if norm == "batch" else nn.LayerNorm
+            layers.append(kind(n_out, **_MADE))
         layers.append(ACTIVATIONS[activation]())
         if dropout > 0:
             layers.append(nn.Dropout(dropout))
@@ -235,7 +238,7 @@ class SharedShape(nn.Module):
     def __init__(self, module: nn.Module) -> None:
         super().__init__()
         self.module = module
-        self.log_shape = nn.Parameter(torch.zeros(()))
+        self.log_shape = nn.Parameter(torch.zeros((), **_MADE))
 
     def forward(self, X: Tensor) -> Tensor:
         """Return log scale and log shape, of shape (n_samples, 2)."""

@@ -34,7 +34,7 @@ class Moments:
     @classmethod
     def of_none(cls, n_features: int) -> Moments:
         """Return the moments of no rows."""
-        zero = torch.zeros(n_features, dtype=torch.float64)
+        zero = torch.zeros(n_features, dtype=torch.float64, device="cpu")
         return cls(zero[:1].sum(), zero, zero.clone(), zero + torch.inf, zero - torch.inf)
 
     @classmethod
@@ -86,6 +86,6 @@ def _pieces(rows: Rows, weight: Tensor | None) -> Iterator[tuple[Tensor, Tensor]
         if not len(piece):
             continue  # none is held here
         stop = start + len(piece)
-        ones = torch.ones(len(piece), dtype=torch.float64)
+        ones = torch.ones(len(piece), dtype=torch.float64, device="cpu")
         yield piece, ones if weight is None else weight[start:stop].double()
         start = stop

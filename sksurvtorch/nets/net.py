@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -16,11 +16,13 @@ from skorch.helper import predefined_split
 from torch import Tensor
 
 from sksurvtorch._processes import Alone, Group
+from sksurvtorch._validation import to_tensor
 from sksurvtorch.exceptions import SkippedBatchWarning
 from sksurvtorch.losses import CoxPHLoss, MomentumNetwork
 from sksurvtorch.nets.callbacks import FiniteLoss, PrintedLog, printed
 from sksurvtorch.nets.columns import survival_target
 from sksurvtorch.nets.dataset import SurvivalDataset
+from sksurvtorch.nets.defaults import on_cpu, optimizer_on_cpu
 from sksurvtorch.nets.interruption import Interruption, OthersWait, TrainingInterrupted
 from sksurvtorch.nets.loader import BatchLoader
 from sksurvtorch.nets.modules import SquaredWeights, keeps_input
@@ -147,6 +149,16 @@ class SurvivalNet(NeuralNet):
         super().__setstate__(state)
         if self.module is None:
             self.module = _uncompiled(self.module_)
+
+    def initialize(self) -> Self:
+        """Make network, loss and optimizer; torch's default device does not count."""
+        with on_cpu():
+            return super().initialize()  # type: ignore[no-any-return]
+
+    def _step_optimizer(self, step_fn: Any) -> None:
+        """Take a step of the optimizer."""
+        with optimizer_on_cpu(step_fn) as closure:
+            super()._step_optimizer(closure)
 
     def _set_training(self, training: bool = True) -> None:
         """Set the mode of network and criterion, for training where it changes rather than always.
@@ -284,7 +296,7 @@ class SurvivalNet(NeuralNet):
         if getattr(getattr(y, "dtype", None), "names", None) is not None:
             y = survival_target(y)
         if isinstance(y, Mapping):
-            columns = {name: torch.as_tensor(column) for name, column in y.items()}
+            columns = {name: to_tensor(column) for name, column in y.items()}
             rows, columns = pool(rows, columns, self.group)
             y = target_of(self.criterion_, columns, lay_out=rows.can_be_sorted)
         if issubclass(self.dataset, SurvivalDataset):
@@ -365,7 +377,11 @@ class SurvivalNet(NeuralNet):
         rows = self.history[-1]["batches"][-len(losses) :]
         on_device = isinstance(losses[0], Tensor)
         # Callbacks decide by the losses of the first process in all of them.
-        values = torch.stack(losses) if on_device else torch.tensor(losses, dtype=torch.float64)
+        values = (
+            torch.stack(losses)
+            if on_device
+            else torch.tensor(losses, dtype=torch.float64, device="cpu")
+        )
         for row, value in zip(rows, self.group.of_first(values).tolist(), strict=True):
             row[prefix + "_loss"] = value
         self.history.record(prefix + "_batch_count", len(losses))

@@ -102,7 +102,7 @@ class PlainTarget(Target):
     @property
     def information(self) -> Tensor:
         """Number of rows, or the sum of their weights."""
-        return self["weight"].sum() if "weight" in self else torch.tensor(float(self.n_rows))
+        return self["weight"].sum() if "weight" in self else _number(self.n_rows)
 
     def take(self, rows: Tensor) -> PlainTarget:
         """Return the target of some rows."""
@@ -250,10 +250,12 @@ class Spread:
     @classmethod
     def of(cls, places: Tensor, counts: Sequence[int], group: Processes) -> Spread:
         """Return it for rows given by their places, where each process holds `counts` of all."""
-        ends = torch.tensor(counts).cumsum(0)
+        ends = torch.tensor(counts, dtype=torch.int64, device="cpu").cumsum(0)
         owner = torch.searchsorted(ends, places, right=True)
         order = owner.argsort(stable=True)
-        place = torch.empty_like(order).index_copy_(0, order, torch.arange(len(order)))
+        place = torch.empty_like(order).index_copy_(
+            0, order, torch.arange(len(order), dtype=torch.int64, device="cpu")
+        )
         return cls(owner.bincount(minlength=len(counts)).tolist(), place, group)
 
     def gather(self, x: Tensor) -> Tensor:
@@ -318,6 +320,11 @@ def target_of(criterion: Criterion, columns: Columns, *, lay_out: bool) -> Targe
     if isinstance(criterion, CoxPHLoss):
         return cox_target(columns, criterion.ties, lay_out=lay_out)
     return PlainTarget(columns)
+
+
+def _number(n_rows: int) -> Tensor:
+    """Return a number of rows as a tensor, to divide by."""
+    return torch.tensor(float(n_rows), dtype=torch.float32, device="cpu")
 
 
 def _first(output: Output) -> Tensor:

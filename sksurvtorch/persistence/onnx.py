@@ -69,7 +69,7 @@ def export_onnx(estimator: CoxNNRegressor | WeibullAFTRegressor, path: PathLike)
     outputs = _outputs(estimator).eval()
     dtype = next((w.dtype for w in outputs.network.parameters() if w.is_floating_point()), None)
     # One sample or two could be taken for a fixed number of them.
-    example = torch.zeros((3, *estimator._sample_shape), dtype=dtype)
+    example = torch.zeros((3, *estimator._sample_shape), dtype=dtype, device="cpu")
     with _quiet_exporter():
         program = torch.onnx.export(
             outputs,
@@ -132,7 +132,7 @@ class _WeibullOutputs(nn.Module):
             "spread": spread,
             "log_spread": math.log(spread),
         }.items():
-            self.register_buffer(name, torch.tensor(value, dtype=dtype))
+            self.register_buffer(name, torch.tensor(value, dtype=dtype, device="cpu"))
 
     def forward(self, X: Tensor) -> tuple[Tensor, Tensor]:
         log_scale, log_shape = self.network(X).unbind(1)

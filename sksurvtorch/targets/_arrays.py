@@ -12,13 +12,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from sksurvtorch._validation import for_numpy
+
 Labels = NDArray[Any]
 Mask = NDArray[np.bool_]
 
 
 def check_labels(labels: ArrayLike, mask: ArrayLike | None) -> tuple[Labels, Mask | None]:
     """Return labels, integers of at least 0 where they are known, and the mask of where."""
-    array = np.asarray(labels)
+    array = np.asarray(for_numpy("labels", labels))
     if array.dtype.kind not in "biu":
         raise TypeError(f"`labels` must be integer or bool, got {array.dtype}.")
     if array.ndim == 0 or array.size == 0:
@@ -39,7 +41,7 @@ def _check_mask(mask: ArrayLike | None, shape: tuple[int, ...]) -> Mask | None:
     """Return a mask of the shape of the labels."""
     if mask is None:
         return None
-    array = np.asarray(mask)
+    array = np.asarray(for_numpy("mask", mask))
     if array.dtype != bool:
         raise TypeError(f"`mask` must be bool, True where the labels are known, got {array.dtype}.")
     if array.shape != shape:
@@ -76,7 +78,7 @@ def check_lengths(name: str, value: float | Sequence[float], n_axes: int) -> NDA
 
 def check_map(name: str, value: ArrayLike) -> NDArray[Any]:
     """Return a map of floating-point numbers, none of them NaN."""
-    array = np.asarray(value)
+    array = np.asarray(for_numpy(name, value))
     if array.dtype.kind != "f":
         raise TypeError(f"`{name}` must be a floating-point array, got {array.dtype}.")
     n_bad = int(np.isnan(array).sum())

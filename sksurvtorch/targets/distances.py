@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
-from sksurvtorch._validation import check_number
+from sksurvtorch._validation import check_number, for_numpy
 from sksurvtorch.targets._arrays import (
     Labels,
     Mask,
@@ -186,7 +186,7 @@ def distances_to_labels(
     if hot is None:
         foreground = distance > 0
     else:
-        hot = np.asarray(hot)
+        hot = np.asarray(for_numpy("hot", hot))
         hot = check_map("hot", hot.astype(np.float32) if hot.dtype == bool else hot)
         if hot.shape != distance.shape:
             raise ValueError(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from sksurvtorch._validation import for_numpy
+
 
 def balance_weights(
     target: ArrayLike,
@@ -45,7 +47,7 @@ def balance_weights(
     >>> balance_weights([[0, 0, 0, 1]])  # three quarters, one quarter
     array([[0.6666667, 0.6666667, 0.6666667, 2.       ]], dtype=float32)
     """
-    target = np.asarray(target)
+    target = np.asarray(for_numpy("target", target))
     if target.ndim == 0 or not -target.ndim <= channel_axis < target.ndim:
         raise ValueError(
             f"`channel_axis` must be an axis of `target`, got {channel_axis} and the shape "
@@ -54,7 +56,7 @@ def balance_weights(
     low, high = clip
     if not 0 < low <= high:
         raise ValueError(f"`clip` must be two shares, 0 < least <= largest, got {clip!r}.")
-    counted = np.ones((), dtype=bool) if mask is None else np.asarray(mask)
+    counted = np.ones((), dtype=bool) if mask is None else np.asarray(for_numpy("mask", mask))
     if counted.dtype != bool:
         raise TypeError(f"`mask` must be bool, True for what counts, got {counted.dtype}.")
     try:

@@ -20,6 +20,7 @@ from torch import nn
 
 from sksurvtorch import CoxNNRegressor, CoxPHLoss, WeibullAFTRegressor, displays, load
 from sksurvtorch._processes import Alone, Group
+from sksurvtorch.functional import RiskSets
 from sksurvtorch.nets import TrainingCheckpoint
 
 PAGE = Path(__file__).parents[2] / "docs" / "guide" / "trouble.md"
@@ -27,6 +28,7 @@ QUOTED = re.compile(r"^\| ``(\w+): (.+?) ?`` \|", re.MULTILINE)
 X, y = load_whas500()
 X = X.astype(float)
 ROWS = X.to_numpy(dtype=np.float32)
+ETA, EVENT, TIME = torch.zeros(3, requires_grad=True), torch.ones(3).bool(), torch.arange(3)
 
 
 def new(**options):
@@ -94,6 +96,7 @@ CASES = [
     lambda: new().fit(X, y).predict(X[X.columns[::-1]]),
     lambda: train_test_split(X, y, stratify=y),
     lambda: list(StratifiedKFold(3).split(X, y)),
+    lambda: new().fit(X, y, sample_weight=np.full(len(X), 1e308)),
     lambda: new(max_epochs=4, callbacks=[PoisonWeight(3)]).fit(X, y),
     lambda: new(callbacks=[PoisonWeight(1)]).fit(X, y),
     lambda: new(batch_size=2).fit(X, y),
@@ -116,6 +119,10 @@ CASES = [
     score_beyond_the_follow_up,
     lambda: concordance_index_ipcw(y[y["lenfol"] < 1000], y, X["age"].to_numpy()),
     tied_groups,
+    lambda: CoxPHLoss()(ETA.to("meta"), EVENT, TIME),
+    lambda: CoxPHLoss()(ETA, EVENT, TIME, weight=ETA.exp()),
+    lambda: torch.autograd.grad(CoxPHLoss()(ETA, EVENT, TIME), ETA, create_graph=True),
+    lambda: torch.func.grad(lambda eta: CoxPHLoss()(eta, risk_sets=RiskSets(EVENT, TIME)))(ETA),
     cut_file,
     other_training,
     other_process,

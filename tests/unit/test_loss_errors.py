@@ -111,7 +111,8 @@ CASES = {
     "integer_prediction": (
         lambda: cox(Z.long(), E, T),
         TypeError,
-        "`log_hazard_ratio` must be a floating-point tensor, got torch.int64.",
+        "`log_hazard_ratio` must be a floating-point tensor, got torch.int64. Pass "
+        "log_hazard_ratio.float().",
     ),
     "array_prediction": (
         lambda: cox(np.zeros(3), E, T),
@@ -147,7 +148,8 @@ CASES = {
     "complex_time": (
         lambda: cox(Z, E, T.cfloat()),
         TypeError,
-        "`time` must be real, got torch.complex64.",
+        "`time` must be a dense tensor of real numbers, got torch.complex64. Pass time.real or "
+        "time.abs(), whichever is meant.",
     ),
     "text_time": (
         lambda: cox(Z, E, ["a", "b", "c"]),
@@ -194,7 +196,7 @@ CASES = {
     "integer_params": (
         lambda: weibull(ONE_COLUMN.int(), E, T),
         TypeError,
-        "`log_params` must be a floating-point tensor, got torch.int32.",
+        "`log_params` must be a floating-point tensor, got torch.int32. Pass log_params.float().",
     ),
     "zero_time": (
         lambda: weibull(ONE_COLUMN, E, torch.tensor([0.0, 1.0, 0.0])),

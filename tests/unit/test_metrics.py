@@ -188,7 +188,8 @@ def test_no_comparable_pair(event, time):
         (
             {"estimate": EVENT},
             TypeError,
-            "`estimate` must be an integer or floating-point array, got bool.",
+            "`estimate` must be an integer or floating-point array, got bool. Pass "
+            "estimate.astype(float).",
         ),
         ({"tied_tol": -1.0}, ValueError, "`tied_tol` must be at least 0, got -1.0."),
         ({"tied_tol": np.nan}, ValueError, "`tied_tol` must be finite, got nan."),

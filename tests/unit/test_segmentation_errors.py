@@ -18,6 +18,11 @@ from tests.unit.refusals import refuses
 
 NAN, INF = float("nan"), float("inf")
 P = torch.zeros(1, 2, 3)
+COMPLEX = P.to(torch.complex64)
+NOT_REAL = (
+    "`{0}` must be a dense tensor of real numbers, got torch.complex64. Pass {0}.real or "
+    "{0}.abs(), whichever is meant."
+)
 LOSSES = {
     "dummy": DummyLoss,
     "mse": MSELoss,
@@ -57,13 +62,13 @@ def test_kinds_of_a_prediction(kind):
     loss = LOSSES[kind]()
     sentence = "`prediction` must be a floating-point tensor, got {}."
     for prediction, name in (
-        (P.long(), "torch.int64"),
-        (P.bool(), "torch.bool"),
-        (P.to(torch.complex64), "torch.complex64"),
+        (P.long(), "torch.int64. Pass prediction.float()"),
+        (P.bool(), "torch.bool. Pass prediction.float()"),
         (P.numpy(), "ndarray"),
         (None, "NoneType"),
     ):
         refuses(lambda p=prediction: loss(p, P), TypeError, sentence.format(name))
+    refuses(lambda: loss(COMPLEX, P), TypeError, NOT_REAL.format("prediction"))
     sentence = "`prediction` must have at least one axis and one element, got shape {}."
     for prediction in (torch.zeros(()), torch.zeros(0, 2, 3)):
         refuses(
@@ -77,11 +82,7 @@ def test_kinds_of_a_prediction(kind):
 def test_kinds_and_shapes_of_a_target(kind):
     loss = LOSSES[kind]()
     sentence = "`target` must be a real tensor, got {}."
-    refuses(
-        lambda: loss(P, P.to(torch.complex64)),
-        TypeError,
-        sentence.format("Tensor of shape (1, 2, 3) and dtype torch.complex64"),
-    )
+    refuses(lambda: loss(P, COMPLEX), TypeError, NOT_REAL.format("target"))
     refuses(
         lambda: loss(P, P.numpy()),
         TypeError,
@@ -102,11 +103,7 @@ def test_kinds_and_shapes_of_a_target(kind):
 def test_kinds_and_shapes_of_a_weight(kind, weighting):
     loss = LOSSES[kind](weighting=weighting)
     sentence = "`weight` must be a real tensor, got {}."
-    refuses(
-        lambda: loss(P, (P, P.to(torch.complex64))),
-        TypeError,
-        sentence.format("Tensor of shape (1, 2, 3) and dtype torch.complex64"),
-    )
+    refuses(lambda: loss(P, (P, COMPLEX)), TypeError, NOT_REAL.format("weight"))
     refuses(lambda: loss(P, (P, 1.0)), TypeError, sentence.format("float"))
     sentence = (
         "`weight` must have the shape of `prediction`, (1, 2, 3), or 1 in place of some of its "

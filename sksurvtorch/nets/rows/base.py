@@ -18,6 +18,11 @@ Numbers = Iterable[Tensor]
 _AT_ONCE = 2_048
 
 
+def numbers(start: int, stop: int) -> Tensor:
+    """Return the numbers of rows from `start` up to, but not with, `stop`."""
+    return torch.arange(start, stop, dtype=torch.int64, device="cpu")
+
+
 class Rows(ABC):
     """Rows of X, which are given by their numbers, counted from 0 on.
 
@@ -66,11 +71,11 @@ class Rows(ABC):
 
     def head(self) -> Tensor:
         """Return the first two rows that this process has."""
-        return self.take(torch.arange(min(2, len(self))))
+        return self.take(numbers(0, min(2, len(self))))
 
     def whole(self) -> Tensor:
         """Return all rows held."""
-        return self.take(torch.arange(len(self)))
+        return self.take(numbers(0, len(self)))
 
     def for_callbacks(self) -> Any:
         """Return all rows for callbacks to look at; those that are stored stay where they are."""

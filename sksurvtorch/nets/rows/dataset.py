@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, default_collate
 
+from sksurvtorch._validation import to_tensor
+from sksurvtorch.nets.defaults import on_cpu
 from sksurvtorch.nets.rows.base import Numbers
 from sksurvtorch.nets.rows.stored import StoredRows
 
@@ -32,7 +34,8 @@ class DatasetRows(StoredRows):
     def __init__(self, dataset: Dataset[Any], dtype: torch.dtype | None = None) -> None:
         self.dataset = dataset
         self._n_stored = _n_rows(dataset)
-        first = _Stack(dtype)([dataset[0]])
+        with on_cpu():
+            first = _Stack(dtype)([dataset[0]])
         self.dtype = first.dtype
         self._sample_shape = first.shape[1:]
 
@@ -50,9 +53,15 @@ class DatasetRows(StoredRows):
             num_workers=num_workers,
             collate_fn=_Stack(self.dtype),
             # It would draw from the global one.
-            generator=torch.Generator().manual_seed(seed),
+            generator=torch.Generator("cpu").manual_seed(seed),
         )
-        for batch in loader:
+        with on_cpu():
+            loaded = iter(loader)
+        while True:
+            with on_cpu():
+                batch = next(loaded, None)
+            if batch is None:
+                return
             n_rows = asked.popleft()
             expected = max(1, n_rows), *self._sample_shape
             if tuple(batch.shape) != expected:
@@ -90,7 +99,7 @@ class _Stack:
                 f"{type(item).__name__}. Event and time are given as `y`."
             )
         batch = items if isinstance(items, (np.ndarray, Tensor)) else default_collate(items)
-        batch = torch.as_tensor(batch)
+        batch = to_tensor(batch)
         if batch.is_complex():  # of which a cast would drop half
             raise ValueError(f"X must be real, got a dataset of {batch.dtype}.")
         return batch if self.dtype is None else batch.to(self.dtype)

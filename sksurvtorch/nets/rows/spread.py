@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from sksurvtorch._processes import Group, Processes
-from sksurvtorch.nets.rows.base import Numbers, Rows
+from sksurvtorch.nets.rows.base import Numbers, Rows, numbers
 from sksurvtorch.nets.target import Spread, SpreadTarget, Target
 
 
@@ -117,7 +117,7 @@ class SpreadRows(Rows):
     def _places(self, rows: Tensor | None = None) -> Tensor:
         """Return the places that rows, all by default, have among the rows of all processes."""
         if self._subset is None:
-            return torch.arange(len(self)) if rows is None else rows
+            return numbers(0, len(self)) if rows is None else rows
         return self._subset if rows is None else self._subset[rows]
 
     def _is_own(self, places: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ import torch
 from sklearn.utils import assert_all_finite
 from torch import Tensor
 
-from sksurvtorch.nets.rows.base import Numbers, Rows
+from sksurvtorch.nets.rows.base import Numbers, Rows, numbers
 from sksurvtorch.nets.rows.memory import MemoryRows
 
 # What a piece takes at most.
@@ -77,16 +77,16 @@ class StoredRows(Rows):
         """Iterate over all rows as they lie, in one piece at least, which may be empty."""
         n_rows, size = len(self), self.n_at_once if size is None else size
         starts = range(0, max(1, n_rows), size)
-        pieces = (torch.arange(start, min(start + size, n_rows)) for start in starts)
+        pieces = (numbers(start, min(start + size, n_rows)) for start in starts)
         return self.read(pieces, num_workers)
 
     def into_memory(self) -> Rows:
         """Return a copy of these rows in memory."""
-        return MemoryRows(self._load(torch.arange(len(self))))
+        return MemoryRows(self._load(numbers(0, len(self))))
 
     def _load(self, rows: Tensor) -> Tensor:
         """Return some rows, read piece by piece."""
-        loaded = torch.empty((len(rows), *self._sample_shape), dtype=self.dtype)
+        loaded = torch.empty((len(rows), *self._sample_shape), dtype=self.dtype, device="cpu")
         start = 0
         for piece in self.read(rows.split(self.n_at_once)):
             loaded[start : start + len(piece)] = piece
