@@ -15,8 +15,13 @@ if TYPE_CHECKING:
     from sksurvtorch.estimators._base import SurvivalNetEstimator
 
 
-def make_module(estimator: SurvivalNetEstimator, sample_shape: tuple[int, ...]) -> nn.Module:
-    """Return the network of an estimator: the built-in one, or a new one of the user's."""
+def make_module(
+    estimator: SurvivalNetEstimator, sample_shape: tuple[int, ...], device: str = "cpu"
+) -> nn.Module:
+    """Return the network of an estimator: the built-in one, or a new one of the user's.
+
+    On the device "meta" it has no numbers; one of the user's follows torch's default device.
+    """
     options = estimator._prefixed("module__")
     module = estimator.module
     if module is None:
@@ -35,9 +40,11 @@ def make_module(estimator: SurvivalNetEstimator, sample_shape: tuple[int, ...]) 
             dropout=estimator.dropout,
             norm=estimator.norm,
             bias=estimator._bias,
+            device=device,
         )
     if isinstance(module, nn.Module):
-        return _with_numbers(type(module)(**options) if options else copy.deepcopy(module))
+        made = type(module)(**options) if options else copy.deepcopy(module)
+        return _with_numbers(made, device)
     if not callable(module):
         raise TypeError(
             "`module` must be a torch.nn.Module, or a class or function that makes one, got "
@@ -50,12 +57,12 @@ def make_module(estimator: SurvivalNetEstimator, sample_shape: tuple[int, ...]) 
         raise
     if not isinstance(made, nn.Module):
         raise TypeError(f"`module` must make a torch.nn.Module, got {type(made).__name__}.")
-    return _with_numbers(made)
+    return _with_numbers(made, device)
 
 
-def _with_numbers(module: nn.Module) -> nn.Module:
-    """Return a network, or raise if its weights are placeholders."""
-    if any(part.is_meta for part in (*module.parameters(), *module.buffers())):
+def _with_numbers(module: nn.Module, device: str) -> nn.Module:
+    """Return a network, or raise if its weights are placeholders, unless these are wanted."""
+    if device != "meta" and any(part.is_meta for part in (*module.parameters(), *module.buffers())):
         raise ValueError(
             "`module` must hold numbers, got the device 'meta'. Make it outside of "
             "torch.device('meta'), or give its class."

@@ -165,8 +165,10 @@ def fits_on_paper(estimator: SurvivalNetEstimator, weights: Mapping[str, Tensor]
         return False
     try:
         with torch.device("meta"):
-            module = make_module(estimator, estimator._sample_shape).to("meta")
-            samples = torch.empty((2, *estimator._sample_shape), dtype=resolve_dtype(estimator))
+            module = make_module(estimator, estimator._sample_shape, "meta").to("meta")
+            samples = torch.empty(
+                (2, *estimator._sample_shape), dtype=resolve_dtype(estimator), device="meta"
+            )
             check_output(module.to(samples.dtype), samples, estimator._n_outputs)
             module = estimator._wrap_network(module)
             if estimator.momentum:

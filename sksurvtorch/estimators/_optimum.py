@@ -116,7 +116,7 @@ class _Likelihood:
         """Return the features in whose direction the likelihood is flat."""
         directions, curvature = self._principal_directions()
         least = self._value(torch.zeros_like(directions[0]))
-        found = torch.zeros(len(self.features), dtype=torch.bool)
+        found = torch.zeros(len(self.features), dtype=torch.bool, device="cpu")
         for direction in directions[curvature < 10 * _FLAT]:
             rise = min(self._value(direction), self._value(-direction)) - least
             if rise < _FLAT:
@@ -130,7 +130,8 @@ class _Likelihood:
         values, vectors = torch.linalg.eigh(self._second_moments())
         kept = values > 1e-10 * values.max()  # collinear features leave directions without effect
         units = torch.block_diag(*[vectors[:, kept] / values[kept].sqrt()] * n_outputs)
-        information = torch.stack([self._derivative(unit) for unit in torch.eye(len(units))], 1)
+        each = torch.eye(len(units), dtype=torch.float64, device="cpu")
+        information = torch.stack([self._derivative(unit) for unit in each], 1)
         curvature, mixed = torch.linalg.eigh(units.T @ (information + information.T) @ units / 2)
         return (units @ mixed).T.reshape(-1, n_outputs, n_columns), curvature
 
@@ -163,7 +164,7 @@ class _Likelihood:
 
     def _derivative(self, unit: Tensor) -> Tensor:
         """Return the derivative of the gradient along a direction."""
-        step = _STEP * unit.double().reshape(len(self.start[0]), -1)
+        step = _STEP * unit.reshape(len(self.start[0]), -1)
         ends = []
         for sign in (1, -1):
             weight, *bias = torch.autograd.grad(self._at(sign * step), self.parts)

@@ -21,7 +21,7 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "tanh": nn.Tanh,
 }
 NORMS = (None, "batch", "layer")
-# How weights are made, whatever torch's defaults are; whoever trains them moves them.
+# Of a scalar, whatever torch's defaults are; whoever trains it moves it.
 _MADE: dict[str, Any] = {"dtype": torch.float32, "device": "cpu"}
 # What the linear model may lose, in standard deviations of an input, by skipping the centring.
 _ROUNDING = 1e-6
@@ -51,6 +51,8 @@ class MLP(nn.Module):
         Normalisation before each activation.
     bias : bool, default=True
         Whether the outputs have an intercept. A Cox model has none: it is not identified.
+    device : torch.device or str, default="cpu"
+        Where the weights are made.
     """
 
     center: Tensor
@@ -66,23 +68,25 @@ class MLP(nn.Module):
         dropout: float = 0.0,
         norm: str | None = None,
         bias: bool = True,
+        device: torch.device | str = "cpu",
     ) -> None:
         super().__init__()
         check_option("activation", activation, tuple(ACTIVATIONS))
         check_option("norm", norm, NORMS)
-        self.register_buffer("center", torch.zeros(n_features, **_MADE))
-        self.register_buffer("spread", torch.ones(n_features, **_MADE))
+        made: dict[str, Any] = {"dtype": torch.float32, "device": device}  # not torch's defaults
+        self.register_buffer("center", torch.zeros(n_features, **made))
+        self.register_buffer("spread", torch.ones(n_features, **made))
         #: Largest distance of an input's mean from 0, in standard deviations, as far as known.
         self._distance = math.inf
         self.register_load_state_dict_post_hook(_after_loading)  # type: ignore[no-untyped-call]
-        self.linear = nn.Linear(n_features, n_outputs, bias=bias, **_MADE)
+        self.linear = nn.Linear(n_features, n_outputs, bias=bias, **made)
         nn.init.zeros_(self.linear.weight)
         if bias:
             nn.init.zeros_(self.linear.bias)
         self.hidden: nn.Sequential | None = None
         if len(hidden_layer_sizes):
-            self.hidden = _hidden(n_features, hidden_layer_sizes, activation, dropout, norm)
-            last = nn.Linear(hidden_layer_sizes[-1], n_outputs, bias=False, **_MADE)
+            self.hidden = _hidden(n_features, hidden_layer_sizes, activation, dropout, norm, made)
+            last = nn.Linear(hidden_layer_sizes[-1], n_outputs, bias=False, **made)
             nn.init.zeros_(last.weight)  # training starts from the linear model
             self.hidden.append(last)
 
@@ -211,15 +215,20 @@ def keeps_input(network: nn.Module) -> bool:
 
 
 def _hidden(
-    n_features: int, sizes: Sequence[int], activation: str, dropout: float, norm: str | None
+    n_features: int,
+    sizes: Sequence[int],
+    activation: str,
+    dropout: float,
+    norm: str | None,
+    made: dict[str, Any],
 ) -> nn.Sequential:
     """Return the hidden layers."""
     layers: list[nn.Module] = []
     for n_in, n_out in zip([n_features, *sizes], sizes, strict=False):
-        layers.append(nn.Linear(n_in, n_out, **_MADE))
+        layers.append(nn.Linear(n_in, n_out, **made))
         if norm is not None:
             kind = nn.BatchNorm1d if norm == "batch" else nn.LayerNorm
-            layers.append(kind(n_out, **_MADE))
+            layers.append(kind(n_out, **made))
         layers.append(ACTIVATIONS[activation]())
         if dropout > 0:
             layers.append(nn.Dropout(dropout))
