@@ -36,7 +36,7 @@ X_share, y_share = X_train.iloc[share], y_train[share]
 # `batch_size` is per process. With 512 rows in total, the model does not depend on the number of
 # processes, up to rounding.
 model = CoxNNRegressor(
-    accelerator="auto", batch_size=512 // n_processes, max_epochs=20, random_state=0
+    accelerator="auto", batch_size=512 // n_processes, max_epochs=5, random_state=0
 )
 model.fit(X_share, y_share)
 

@@ -87,7 +87,7 @@ print(f"difference {network - linear:+.4f}, bootstrap standard error {error:.4f}
 # they are also shuffled together.
 
 
-def importance(model, columns, n_repeats=20):
+def importance(model, columns, n_repeats=10):
     """Return the loss of concordance from shuffling columns together, for each repeat."""
     rng = np.random.default_rng(0)
     losses = []
@@ -100,7 +100,7 @@ def importance(model, columns, n_repeats=20):
 
 loss = {}
 for name, model in models.items():
-    result = permutation_importance(model, X_test, y_test, n_repeats=20, random_state=0)
+    result = permutation_importance(model, X_test, y_test, n_repeats=10, random_state=0)
     loss[name] = dict(zip(X.columns, result.importances, strict=True))
     loss[name]["kappa and lambda"] = importance(model, ["kappa", "lambda"])
 print(f"\nkappa and lambda: Spearman correlation {X['kappa'].corr(X['lambda'], 'spearman'):.2f}")
@@ -109,7 +109,7 @@ order = sorted(loss["network"], key=lambda column: -np.mean(loss["network"][colu
 for column in order:
     row = [f"{np.mean(of[column]):9.4f} ± {np.std(of[column]):.4f}" for of in loss.values()]
     print(f"{column:30}" + "".join(f"{each:>18}" for each in row))
-print("± is the standard deviation over 20 shuffles.")
+print("± is the standard deviation over 10 shuffles.")
 
 # %%
 # Both models rank mostly by age. Shuffling both proteins loses more than the sum of the losses of

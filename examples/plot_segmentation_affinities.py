@@ -29,12 +29,12 @@ plt.switch_backend("Agg")  # a picture needs no screen
 # --------
 # Somebody has annotated 10 of the 25 tiles of each image, and nothing is known about the others.
 
-images, labels = simulate_cells(24, size=160, random_state=0)
-test_images, test_labels = simulate_cells(8, size=160, random_state=1)
+images, labels = simulate_cells(24, size=120, random_state=0)
+test_images, test_labels = simulate_cells(4, size=160, random_state=1)
 
 rng = np.random.default_rng(0)
 tiles = rng.permuted(np.tile(np.arange(25) < 10, (len(images), 1)), axis=1).reshape(-1, 5, 5)
-annotated = tiles.repeat(32, axis=1).repeat(32, axis=2)
+annotated = tiles.repeat(24, axis=1).repeat(24, axis=2)
 print(f"{len(images)} images to learn from, {annotated.mean():.0%} of the pixels annotated")
 print(f"{len(test_images)} images held out, with {test_labels.max(axis=(1, 2)).sum()} cells")
 

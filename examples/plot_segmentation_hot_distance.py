@@ -28,8 +28,8 @@ plt.switch_backend("Agg")  # a picture needs no screen
 # 8), because it need not be exact deep in a cell. Four pixels in five belong to a cell.
 # `balance_weights` gives cells and background the same total weight in the first channel.
 
-images, labels = simulate_cells(30, size=160, random_state=0)
-test_images, test_labels = simulate_cells(8, size=160, random_state=1)
+images, labels = simulate_cells(30, size=120, random_state=0)
+test_images, test_labels = simulate_cells(5, size=160, random_state=1)
 print(f"{len(images)} images to learn from, with {labels.max(axis=(1, 2)).sum()} cells")
 print(f"{len(test_images)} images held out, with {test_labels.max(axis=(1, 2)).sum()} cells")
 print(f"{(labels != 0).mean():.0%} of the pixels are in a cell")

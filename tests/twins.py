@@ -53,18 +53,28 @@ def _coefficients(row, columns, ties):
     ]
 
 
-def cox(
-    log_hazard_ratio,
-    event,
-    time,
-    *,
-    entry=None,
-    stratum=None,
-    weight=None,
-    ties="efron",
-    reduction="mean",
-):
+def cox(log_hazard_ratio, event, time, *, weight=None, reduction="mean", **options):
     """Cox loss in float64; autograd goes through it."""
+    losses = cox_losses(log_hazard_ratio, event, time, weight=weight, **options)
+    return reduced(losses, event, weight, reduction)
+
+
+def reduced(losses, event, weight, reduction):
+    """Losses of rows as they are, their sum, or their mean over the events by weight."""
+    if reduction == "none":
+        return losses
+    if reduction == "sum":
+        return losses.sum()
+    weights = [1.0] * len(event) if weight is None else weight.tolist()
+    return losses.sum() / math.fsum(
+        w for w, is_event in zip(weights, event.tolist(), strict=True) if is_event
+    )
+
+
+def cox_losses(
+    log_hazard_ratio, event, time, *, entry=None, stratum=None, weight=None, ties="efron"
+):
+    """Cox loss of each row."""
     columns = _columns(event, time, entry, stratum, weight)
     log_hazard_ratio = log_hazard_ratio.double().reshape(-1)
     losses = []
@@ -78,14 +88,7 @@ def cox(
             ]
             loss = columns[4][row] * (sum(logs) / len(logs) - log_hazard_ratio[row])
         losses.append(loss)
-    losses = torch.stack(losses)
-    if reduction == "none":
-        return losses
-    if reduction == "sum":
-        return losses.sum()
-    return losses.sum() / math.fsum(
-        w for w, is_event in zip(columns[4], columns[0], strict=True) if is_event
-    )
+    return torch.stack(losses)
 
 
 def cox_in_60_digits(

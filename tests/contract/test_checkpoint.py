@@ -1,5 +1,6 @@
 """A fit that was cut off goes on from its checkpoint as if nothing had happened."""
 
+import json
 import os
 import signal
 import subprocess
@@ -157,57 +158,80 @@ def test_a_net_of_ones_own_resumes(patients, path):
     np.testing.assert_array_equal(whole.predict(patients[0]), resumed.predict(patients[0]))
 
 
-PROCESS = """
-import os, signal, sys
+# Forks the processes rather than starting them, since each would import everything for itself.
+TWO_PROCESSES = """
+import json, os, signal, socket, sys, traceback
 import numpy as np
 from skorch.callbacks import Callback
 from sksurv.datasets import load_whas500
 from sksurvtorch import CoxNNRegressor
 from sksurvtorch.nets import TrainingCheckpoint
 
-path, epoch = sys.argv[1], int(sys.argv[2])
-rank = int(os.environ["RANK"])
-
-class Accident(Callback):
-    def on_epoch_end(self, net, **kwargs):
-        if rank == 1 and net.history[-1, "epoch"] == epoch:
-            os.kill(os.getpid(), signal.SIGKILL)
-
 X, y = load_whas500()
 X = X.to_numpy(dtype="float64")
-share = np.array_split(np.arange(len(X)), 2)[rank]
-callbacks = [TrainingCheckpoint(path), Accident()]
-model = CoxNNRegressor(
-    hidden_layer_sizes=(8,), dropout=0.3, dtype="float64", max_epochs=8, batch_size=32,
-    random_state=0, accelerator="auto", callbacks=callbacks,
-).fit(X[share], y[share])
-if rank == 0:
-    np.save(path + ".npy", model.predict(X))
+
+class Accident(Callback):
+    def __init__(self, rank, epoch):
+        self.rank, self.epoch = rank, epoch
+
+    def on_epoch_end(self, net, **kwargs):
+        if self.rank == 1 and net.history[-1, "epoch"] == self.epoch:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+def fit(rank, epoch, path):
+    share = np.array_split(np.arange(len(X)), 2)[rank]
+    callbacks = [TrainingCheckpoint(path), Accident(rank, epoch)]
+    model = CoxNNRegressor(
+        hidden_layer_sizes=(8,), dropout=0.3, dtype="float64", max_epochs=8, batch_size=32,
+        random_state=0, accelerator="auto", callbacks=callbacks,
+    ).fit(X[share], y[share])
+    if rank == 0:
+        np.save(path + ".npy", model.predict(X))
+
+def fit_all(rank, port, epoch, *paths):
+    os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE="2", LOCAL_WORLD_SIZE="2")
+    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
+    try:
+        for path in paths:
+            fit(rank, epoch, path)
+    except BaseException:
+        traceback.print_exc()
+        os._exit(1)
+    os._exit(0)
+
+told = []
+for epoch, *paths in json.loads(sys.argv[1]):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    processes = []
+    for rank in range(2):
+        processes.append(os.fork())
+        if processes[-1] == 0:
+            fit_all(rank, port, epoch, *paths)
+    ends = [os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) for process in processes]
+    told.append([ends, [os.path.exists(path + ".npy") for path in paths]])
+print(json.dumps(told))
 """
 
 
-def run_two_processes(path, epoch):
-    """Fit in two processes, of which one is killed after an epoch."""
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    return subprocess.run(
-        [*launcher, "--nproc_per_node=2", path.with_name("process.py"), str(path), str(epoch)],
+def test_two_processes_resume_when_one_was_killed(path):
+    other = path.with_name("other.pt")
+    # A fit whose second process is killed in its third epoch; then that fit, and another one.
+    launches = [[3, str(path)], [99, str(path), str(other)]]
+    run = subprocess.run(
+        [sys.executable, "-c", TWO_PROCESSES, json.dumps(launches)],
         env=os.environ | {"OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
         timeout=120,
-        check=False,
+        check=True,
     )
-
-
-def test_two_processes_resume_when_one_was_killed(path):
-    path.with_name("process.py").write_text(PROCESS)
-    whole = run_two_processes(path.with_name("other.pt"), 99)
-    assert whole.returncode == 0, whole.stderr
-    killed = run_two_processes(path, 3)
-    assert killed.returncode != 0
-    assert f"Signal {int(signal.SIGKILL)}" in killed.stderr
-    assert not path.with_name("fit.pt.npy").exists()
-    resumed = run_two_processes(path, 99)
-    assert resumed.returncode == 0, resumed.stderr
-    risks = [np.load(path.with_name(name)) for name in ("other.pt.npy", "fit.pt.npy")]
+    (killed, written), (ended, all_written) = json.loads(run.stdout)
+    assert killed[0] > 0, run.stderr
+    assert killed[1] == -signal.SIGKILL
+    assert written == [False]
+    assert ended == [0, 0], run.stderr
+    assert all_written == [True, True]
+    risks = [np.load(f"{name}.npy") for name in (path, other)]
     np.testing.assert_array_equal(*risks)

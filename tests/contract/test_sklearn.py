@@ -49,33 +49,35 @@ class PlainWeibull(PlainTarget, WeibullAFTRegressor):
     pass
 
 
+# Few epochs, since nothing that is checked needs a good fit.
+STOPPING = {"early_stopping": True, "n_iter_no_change": 2, "max_epochs": 6}
 CONFIGURATIONS = {
-    "defaults": {"max_epochs": 20},
-    "float64": {"dtype": "float64", "max_epochs": 20},
-    "mini-batches": {"dtype": "float64", "batch_size": 16, "max_epochs": 5},
-    "early stopping": {"dtype": "float64", "early_stopping": True, "max_epochs": 20},
+    "defaults": {"max_epochs": 4},
+    "float64": {"dtype": "float64", "max_epochs": 4},
+    "mini-batches": {"dtype": "float64", "batch_size": 16, "max_epochs": 2},
+    "early stopping": {"dtype": "float64", **STOPPING},
     "linear": {"hidden_layer_sizes": (), "optimizer": "lbfgs", "alpha": 10.0},
-    "breslow": {"dtype": "float64", "ties": "breslow", "max_epochs": 20},
+    "breslow": {"dtype": "float64", "ties": "breslow", "max_epochs": 4},
     # In float64 the processor decides whether it keeps the tolerance of the check of weights: a
     # shape for each of 15 rows is hardly identified.
-    "per sample": {"shape": "per_sample", "max_epochs": 20},
-    "momentum": {"momentum": True, "max_epochs": 20},
-    "momentum, float64": {"momentum": True, "dtype": "float64", "max_epochs": 20},
+    "per sample": {"shape": "per_sample", "max_epochs": 4},
+    "momentum": {"momentum": True, "max_epochs": 4},
+    "momentum, float64": {"momentum": True, "dtype": "float64", "max_epochs": 4},
     "momentum, breslow": {
         "momentum": True,
         "dtype": "float64",
         "ties": "breslow",
-        "max_epochs": 20,
+        "max_epochs": 4,
     },
-    "momentum, mini-batches": {"momentum": True, "batch_size": 16, "max_epochs": 5},
+    "momentum, mini-batches": {"momentum": True, "batch_size": 16, "max_epochs": 2},
     # Only a Cox model has ties.
     "momentum, single rows": {
         "momentum": True,
         "batch_size": 1,
         "ties": "efron",
-        "max_epochs": 2,
+        "max_epochs": 1,
     },
-    "momentum, early stopping": {"momentum": True, "early_stopping": True, "max_epochs": 20},
+    "momentum, early stopping": {"momentum": True, **STOPPING},
 }
 ESTIMATORS = [
     kind(**parameters)

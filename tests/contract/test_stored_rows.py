@@ -88,24 +88,48 @@ def everything(model, X, y, columns):
     return np.hstack([model.predict(X), survival.ravel(), model.score(X, y)])
 
 
-def assert_same_fit(kind, source, patients, folder, names=(), atol=1e-9, **parameters):
+@pytest.fixture(scope="module")
+def once():
+    """A function that computes what has a name once: fits in memory, for several sources."""
+    known = {}
+
+    def computed(name, compute):
+        if name not in known:
+            known[name] = compute()
+        return known[name]
+
+    return computed
+
+
+@pytest.fixture
+def assert_same_fit(once, patients, tmp_path):
     """Fits to X in memory and in store are one, and so are their predictions for either."""
-    X, y, columns = patients
-    columns = own_columns(kind, columns, names)
-    stored = SOURCES[source](X, folder)
-    expected = small(kind, **parameters).fit(X.copy(), y, **columns)
-    ours = small(kind, **parameters).fit(stored, y, **columns)
-    assert ours.n_iter_ == expected.n_iter_
-    expected = everything(expected, X.copy(), y, columns)
-    assert np.ptp(expected[:N]) > 0.1
-    for at in (stored, X.copy()):
-        np.testing.assert_allclose(everything(ours, at, y, columns), expected, rtol=0, atol=atol)
+
+    def compared(kind, source, names=(), atol=1e-9, **parameters):
+        X, y, columns = patients
+        columns = own_columns(kind, columns, names)
+
+        def in_memory():
+            model = small(kind, **parameters).fit(X.copy(), y, **columns)
+            return model.n_iter_, everything(model, X.copy(), y, columns)
+
+        n_iter, expected = once(f"{kind} {names} {parameters}", in_memory)
+        stored = SOURCES[source](X, tmp_path)
+        ours = small(kind, **parameters).fit(stored, y, **columns)
+        assert ours.n_iter_ == n_iter
+        assert np.ptp(expected[:N]) > 0.1
+        for at in (stored, X.copy()):
+            np.testing.assert_allclose(
+                everything(ours, at, y, columns), expected, rtol=0, atol=atol
+            )
+
+    return compared
 
 
 @both
 @pytest.mark.parametrize("source", SOURCES)
-def test_the_fit_is_that_of_the_array(kind, source, patients, tmp_path):
-    assert_same_fit(kind, source, patients, tmp_path)
+def test_the_fit_is_that_of_the_array(kind, source, assert_same_fit):
+    assert_same_fit(kind, source)
 
 
 OPTIONS = [
@@ -123,16 +147,16 @@ OPTIONS = [
 @both
 @one_of_each
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
-def test_so_it_is_with_every_option(kind, source, options, patients, tmp_path):
-    assert_same_fit(kind, source, patients, tmp_path, **options)
+def test_so_it_is_with_every_option(kind, source, options, assert_same_fit):
+    assert_same_fit(kind, source, **options)
 
 
 @both
 @one_of_each
-def test_so_it_is_with_an_optimizer_that_stops_by_itself(kind, source, patients, tmp_path):
+def test_so_it_is_with_an_optimizer_that_stops_by_itself(kind, source, assert_same_fit):
     # Where L-BFGS stops on a network's loss depends on the last digits of its steps.
     options = {"optimizer": "lbfgs", "max_epochs": 10, "alpha": 10.0}
-    assert_same_fit(kind, source, patients, tmp_path, atol=1e-4, **options)
+    assert_same_fit(kind, source, atol=1e-4, **options)
 
 
 @both
@@ -141,8 +165,8 @@ def test_so_it_is_with_an_optimizer_that_stops_by_itself(kind, source, patients,
 @pytest.mark.parametrize(
     "names", [["sample_weight"], ["entry"], ["stratum"], ["sample_weight", "entry", "stratum"]]
 )
-def test_so_it_is_with_further_columns(kind, source, early_stopping, names, patients, tmp_path):
-    assert_same_fit(kind, source, patients, tmp_path, names, early_stopping=early_stopping)
+def test_so_it_is_with_further_columns(kind, source, early_stopping, names, assert_same_fit):
+    assert_same_fit(kind, source, names, early_stopping=early_stopping)
 
 
 class Signed(Rows):
@@ -158,8 +182,8 @@ class Signed(Rows):
 
 
 @both
-def test_so_it_is_where_another_process_reads(kind, patients, tmp_path):
-    assert_same_fit(kind, "rows", patients, tmp_path, iterator_train__num_workers=1)
+def test_so_it_is_where_another_process_reads(kind, assert_same_fit, patients, tmp_path):
+    assert_same_fit(kind, "rows", iterator_train__num_workers=1)
     X, y, _ = patients
     small(kind, iterator_train__num_workers=1, max_epochs=1).fit(Signed(X, tmp_path), y)
     # This one, and that of the epoch; few rows are predicted at once.
@@ -168,9 +192,9 @@ def test_so_it_is_where_another_process_reads(kind, patients, tmp_path):
 
 @both
 @one_of_each
-def test_in_single_precision_the_fits_are_close(kind, source, patients, tmp_path):
+def test_in_single_precision_the_fits_are_close(kind, source, assert_same_fit):
     # Other sums of 40 float32 numbers in each of 12 steps.
-    assert_same_fit(kind, source, patients, tmp_path, dtype="float32", atol=1e-4)
+    assert_same_fit(kind, source, dtype="float32", atol=1e-4)
 
 
 @both
@@ -221,11 +245,12 @@ class Halving(nn.Module):
     "options", [{"batch_size": 40}, {"batch_size": None}, {"optimizer": "lbfgs", "max_epochs": 2}]
 )
 @pytest.mark.parametrize("source", ["memory", "float64", "r+", "c", "rows", "batches"])
-def test_a_network_may_write_to_its_input(kind, source, options, patients, tmp_path):
+def test_a_network_may_write_to_its_input(kind, source, options, once, patients, tmp_path):
     X, y, _ = patients
     stored = X.copy() if source == "memory" else SOURCES[source](X, tmp_path)
     options = {"module": Halving, **options}
-    expected = small(kind, module__in_place=False, **options).fit(X, y).predict(X)
+    reading = small(kind, module__in_place=False, **options)
+    expected = once(f"{kind} {options}", lambda: reading.fit(X, y).predict(X))
     ours = small(kind, module__in_place=True, **options).fit(stored, y).predict(stored)
     np.testing.assert_allclose(ours, expected, rtol=0, atol=1e-9)
     held = stored.X if isinstance(stored, Rows) else stored

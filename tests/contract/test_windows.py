@@ -169,9 +169,9 @@ def test_equal_generators_draw_equal_epochs(target):
 
 
 def wide(n=640, seed=0):
-    """Rows of 16 KiB, 128 of them in a window. Events are in the first half only."""
+    """Rows of 1 KiB, 128 of them in a window. Events are in the first half only."""
     rng = np.random.default_rng(seed)
-    X = rng.standard_normal((n, 4096), dtype=np.float32)
+    X = rng.standard_normal((n, 256), dtype=np.float32)
     time = rng.exponential(np.exp(-X[:, 0]))
     return X, Surv.from_arrays(np.arange(n) < n // 2, time)
 
@@ -187,7 +187,7 @@ class First(nn.Module):
         return self.linear(X[:, :8])
 
 
-WINDOWS = {"module": First, "iterator_train__window_bytes": 2 * MIB, "dtype": "float32", "lr": 0.1}
+WINDOWS = {"module": First, "iterator_train__window_bytes": MIB // 8, "dtype": "float32", "lr": 0.1}
 
 
 @both
@@ -261,7 +261,7 @@ def test_the_linear_start_is_that_of_a_window_of_the_size_asked_for(kind, monkey
         return rows
 
     monkeypatch.setattr(_linear, "sample", spy)
-    for window in ({"iterator_train__window_bytes": 2 * MIB}, {}):
+    for window in ({"iterator_train__window_bytes": MIB // 8}, {}):
         options = {"hidden_layer_sizes": (2,), "dtype": "float32", "max_epochs": 1}
         kind(**options, **window, random_state=0).fit(Rows(X), y)
     assert started_with == [128, 640]

@@ -5,14 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.integration.test_memory import printed, pytestmark  # noqa: F401, skips elsewhere
+from tests.integration.test_memory import pytestmark  # noqa: F401, skips elsewhere
 
 # 600 MB: far more than the window that is shuffled and the pages that may be mapped.
 N, P = 500_000, 300
 FIT = """
 import numpy as np, torch
 from sksurvtorch import CoxNNRegressor, WeibullAFTRegressor
+from sksurvtorch.estimators import _linear_start
 
+_linear_start._N_EPOCHS = 1  # as much memory as more of them
 rng = np.random.default_rng(0)
 
 def target(n):
@@ -66,11 +68,16 @@ def path(tmp_path_factory, request):
     path.unlink()
 
 
-def share_of_x(source, kind, options="", weight="None"):
-    """Return the memory that a fit takes, in units of X."""
-    options = ", hidden_layer_sizes=(8,)" + options
-    code = FIT.format(model=MODEL.format(kind=kind, options=options), weight=weight)
-    return printed(code + f"print(extra({source}, {N}) / ({N * P * 4} / 2**20))")
+@pytest.fixture
+def share_of_x(printed):
+    """A function that returns the memory that a fit takes, in units of X."""
+
+    def share(source, kind, options="", weight="None"):
+        options = ", hidden_layer_sizes=(8,)" + options
+        code = FIT.format(model=MODEL.format(kind=kind, options=options), weight=weight)
+        return printed(code + f"print(extra({source}, {N}) / ({N * P * 4} / 2**20))")
+
+    return share
 
 
 @pytest.mark.parametrize(
@@ -82,17 +89,19 @@ def share_of_x(source, kind, options="", weight="None"):
         ("WeibullAFTRegressor", "", "rng.integers(0, 2, n).astype(float)"),
     ],
 )
-def test_a_fit_to_a_memory_map_holds_no_more_than_a_part_of_it(kind, options, weight, path):
+def test_a_fit_to_a_memory_map_holds_no_more_than_a_part_of_it(
+    kind, options, weight, path, share_of_x
+):
     """A copy of X would add 1, and so would its pages if they stayed."""
     assert share_of_x(f"np.load('{path}', mmap_mode='r')", kind, options, weight) < 0.65
 
 
-def test_so_does_one_to_a_dataset():
+def test_so_does_one_to_a_dataset(share_of_x):
     assert share_of_x(f"Made({N}, {P})", "CoxNNRegressor") < 0.45
 
 
 @pytest.mark.parametrize("kind", ["CoxNNRegressor", "WeibullAFTRegressor"])
-def test_a_row_takes_its_target_and_little_more(kind):
+def test_a_row_takes_its_target_and_little_more(kind, printed):
     """Bytes for each further row, of which the target that is given, 9, is not counted.
 
     The network is one's own, for which no part of the rows comes into memory to start from, and the

@@ -1,9 +1,7 @@
-"""What a loss takes of memory: the peak of a fresh process before and after one call."""
+"""What a loss takes of memory: the peak of a process before and after one call."""
 
 from __future__ import annotations
 
-import os
-import subprocess
 import sys
 
 import pytest
@@ -12,13 +10,6 @@ pytestmark = pytest.mark.skipif(
     sys.platform != "linux", reason="the peak of a process is read from /proc"
 )
 
-# Not ru_maxrss, which a process inherits from the one that has started it.
-PEAK = """
-def peak():
-    with open("/proc/self/status") as status:
-        (line,) = (line for line in status if line.startswith("VmHWM"))
-    return int(line.split()[1]) / 1024
-"""
 CALL = """
 import torch
 from sksurvtorch.functional import cox_neg_partial_log_likelihood as loss
@@ -42,34 +33,18 @@ print(peak() - before)
 """
 
 
-def printed(code: str) -> float:
-    """Return the number that a fresh process prints.
-
-    What it frees goes back to the system at once. By default glibc keeps pieces of up to 32 MiB,
-    now more and now less of them: equal fits differed by half the size of X.
-    """
-    environment = {**os.environ, "MALLOC_MMAP_THRESHOLD_": str(2**20)}
-    run = subprocess.run(
-        [sys.executable, "-c", PEAK + code],
-        capture_output=True,
-        text=True,
-        check=True,
-        env=environment,
-    )
-    return float(run.stdout)
-
-
-def extra_mebibytes(n: int, case: str) -> float:
-    """Return by how much one call with its gradient raises the peak."""
-    return printed(CALL.format(n=n, case=case))
+@pytest.fixture
+def extra_mebibytes(printed):
+    """A function that returns by how much one call with its gradient raises the peak."""
+    return lambda n, case: printed(CALL.format(n=n, case=case))
 
 
 @pytest.mark.parametrize("case", ["plain", "spike", "entry", "strata"])
-def test_a_million_rows_take_less_than_a_gibibyte(case):
+def test_a_million_rows_take_less_than_a_gibibyte(case, extra_mebibytes):
     assert extra_mebibytes(1_000_000, case) < 1024
 
 
-def test_a_spike_of_ties_takes_no_more_memory_than_none():
+def test_a_spike_of_ties_takes_no_more_memory_than_none(extra_mebibytes):
     """Padding distinct times by the largest tie would take gigabytes here."""
     assert extra_mebibytes(100_000, "spike") < extra_mebibytes(100_000, "plain") + 50
 
@@ -93,7 +68,7 @@ print(step(80))
 @pytest.mark.parametrize(
     ("loss", "arguments"), [("MSELoss", ""), ("AffinitiesLoss", "10, 0.5"), ("HotDistanceLoss", "")]
 )
-def test_a_segmentation_loss_takes_little_more_than_its_gradient(loss, arguments):
+def test_a_segmentation_loss_takes_little_more_than_its_gradient(loss, arguments, printed):
     """Plain expressions take from 2 to 3 times as much."""
     assert 0.9 < printed(VOLUME.format(loss=loss, arguments=arguments)) < 1.3
 
@@ -102,7 +77,9 @@ FIT = """
 import numpy as np, torch
 from sksurv.util import Surv
 from sksurvtorch import CoxNNRegressor, WeibullAFTRegressor
+from sksurvtorch.estimators import _linear_start
 
+_linear_start._N_EPOCHS = 1  # as much memory as more of them
 rng = np.random.default_rng(0)
 n, p = 200_000, 100
 model = {model}
@@ -127,7 +104,7 @@ print((peak() - before) / (X.nbytes / 2**20))
         ("WeibullAFTRegressor(max_epochs=1, batch_size=4096)", 1.0),
     ],
 )
-def test_a_fit_holds_at_most_one_copy_of_float32_inputs(model, bound):
+def test_a_fit_holds_at_most_one_copy_of_float32_inputs(model, bound, printed):
     """In units of X, which itself is not counted; a copy in float64 would be 2 alone."""
     assert printed(FIT.format(model=model)) < bound
 
@@ -158,6 +135,6 @@ print(peak() - before)
 """
 
 
-def test_a_baseline_of_many_strata_takes_no_table_of_them():
+def test_a_baseline_of_many_strata_takes_no_table_of_them(printed):
     """It would be of 43 000 strata at 100 000 times: 32 GiB."""
     assert printed(STRATA.format(n=100_000, n_strata=43_000)) < 100

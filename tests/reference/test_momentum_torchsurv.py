@@ -9,7 +9,7 @@ from torch import nn
 from sksurvtorch.losses import CoxPHLoss, Momentum
 from tests.cohorts import assert_close
 
-N_STEPS = 30
+N_STEPS = 15
 OPTIMIZERS = {
     "sgd": lambda parameters: torch.optim.SGD(parameters, lr=0.1, momentum=0.5),
     # Where a gradient vanishes Adam makes steps out of its rounding, unless eps is above that.
@@ -64,7 +64,7 @@ def train(momentum, optimizer, batch_size):
 @pytest.mark.parametrize("rate", [0.0, 0.9, 0.999])
 @pytest.mark.parametrize(
     ("batch_size", "steps"),
-    [(8, 40), (8, 10), (8, 3), (8, 2), (8, 1), (2, 5)],
+    [(8, 20), (8, 10), (8, 3), (8, 2), (8, 1), (2, 5)],
     ids=["never_full", "full_late", "full_early", "two_batches", "no_bank", "small_batches"],
 )
 def test_losses_and_target_networks(batch_size, steps, rate, optimizer):

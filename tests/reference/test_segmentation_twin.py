@@ -10,6 +10,7 @@ import torch
 
 from sksurvtorch import losses
 from sksurvtorch.exceptions import IgnoredWeightWarning
+from sksurvtorch.functional import _dense
 from tests import segmentation_twins as twins
 from tests.cohorts import assert_close, value_and_gradient
 
@@ -335,23 +336,43 @@ def layouts(tensor):
     }
 
 
-def large_batch(name, *, dtype):
-    """More than 300 000 elements, with three samples; the axes have no factor in common."""
+def large_batch(name, *, dtype, spatial=(11, 7, 13)):
+    """Three samples, for small blocks; the axes have no factor in common."""
     channels = LOSSES[name][0]
     generator = torch.Generator().manual_seed(0)
-    shape = (3, channels, 41, 31, 29)
-    assert math.prod(shape) > 300_000
+    shape = (3, channels, *spatial)
     prediction = 3 * torch.randn(shape, generator=generator, dtype=dtype)
     target = torch.rand(shape, generator=generator, dtype=dtype)
     weights = {
         "-": None,
         "full": torch.rand(shape, generator=generator, dtype=dtype),
-        "voxels": (torch.rand((3, 1, 41, 31, 29), generator=generator) < 0.7).to(dtype),
+        "voxels": (torch.rand((3, 1, *spatial), generator=generator) < 0.7).to(dtype),
         "channels": torch.rand((1, channels, 1, 1, 1), generator=generator, dtype=dtype),
     }
     return prediction, target, weights
 
 
+@pytest.fixture(params=[1_500, 200], ids=["a channel", "two layers of eleven"])
+def small_blocks(request, monkeypatch):
+    """Blocks of so many elements, which cut the channels of 1001 in one way or another."""
+    monkeypatch.setattr(_dense, "BLOCK_SIZE", request.param)
+
+
+@NAMES
+def test_a_batch_of_several_blocks_of_the_usual_size(name):
+    prediction, target, weights = large_batch(name, dtype=torch.float64, spatial=(41, 31, 29))
+    assert prediction.numel() > 4 * _dense.BLOCK_SIZE
+    options = ALL | {"normalize": "weight"}
+    for weight in weights.values():
+        given = prediction, target, weight
+        ours = loss_and_gradient(name, *given, **options)
+        expected = twin(name, *map(as_double, given), of=twins.loss_of_arrays, **options)
+        assert_close(ours[0], expected[0])
+        # A mean's slopes are as small as there are elements.
+        assert_close(prediction.numel() * ours[1], prediction.numel() * expected[1])
+
+
+@pytest.mark.usefixtures("small_blocks")
 @NAMES
 @REDUCTIONS
 @WEIGHTING
@@ -366,11 +387,11 @@ def test_a_large_batch(weighting, reduction, name):
             name, *map(as_double, given), of=twins.loss_of_arrays, cotangent=cotangent, **options
         )
         assert_close(ours[0], expected[0])
-        # A mean's slopes are as small as there are elements.
         scale = 1.0 if reduction != "mean" else float(prediction.numel())
         assert_close(scale * ours[1], scale * expected[1])
 
 
+@pytest.mark.usefixtures("small_blocks")
 @NAMES
 @pytest.mark.parametrize("reduction", ["none", "mean"])
 def test_a_large_batch_in_single_precision(reduction, name):
@@ -390,6 +411,7 @@ def test_a_large_batch_in_single_precision(reduction, name):
         np.testing.assert_allclose(scale * gradient, scale * slope, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.usefixtures("small_blocks")
 @NAMES
 @pytest.mark.parametrize("layout", ["channels last", "transposed", "flipped", "strided"])
 @pytest.mark.parametrize("reduction", ["none", "mean"])
@@ -414,6 +436,7 @@ def test_the_order_in_memory_does_not_matter(reduction, layout, name):
         assert_close(scale * ours[1], scale * expected[1])
 
 
+@pytest.mark.usefixtures("small_blocks")
 @pytest.mark.parametrize("layout", ["transposed", "strided"])
 def test_nan_without_weight_in_a_large_batch_in_any_order(layout):
     prediction, target, weights = large_batch("HotDistanceLoss", dtype=torch.float64)

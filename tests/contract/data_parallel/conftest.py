@@ -1,7 +1,7 @@
 """Fixtures that return what the cases of `worker` came to, in several processes and in one.
 
-Processes take seconds to start, so one launch of two and one of four run all cases, and the tests
-look at what they wrote.
+Processes take seconds to start, so two processes and four, which are forked, run all cases, and the
+tests look at what they wrote. torchrun starts those that have to end.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def run(common_folder):
         with FileLock(f"{folder}.lock"):  # one launch, whatever the number of workers
             if not folder.exists():
                 folder.mkdir()
-                status, said = launch(size, str(size), folder)
+                status, said = launch(size, str(size), folder, by="forks")
                 (folder / "said").write_text(f"The launcher returned {status}.\n{said}")
         return [written(folder, rank) for rank in range(size)], (folder / "said").read_text()
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.contract.data_parallel import worker
+from tests.contract.data_parallel import forks, worker
 
 ROOT = Path(__file__).parents[3]
 #: Seconds after which a launch is ended.
@@ -32,10 +32,12 @@ def cases(names, form="{}"):
     return pytest.mark.parametrize(("name", "size"), pairs)
 
 
-def launch(size, suite, folder):
+def launch(size, suite, folder, *, by="torchrun"):
     """Run a suite in processes, and return the exit status and what the launcher said."""
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     command += ["--nproc_per_node", str(size), worker.__file__, suite, str(folder)]
+    if by == "forks":
+        command = [sys.executable, forks.__file__, str(size), suite, str(folder)]
     environment = {
         **os.environ,
         "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
@@ -53,7 +55,7 @@ def launch(size, suite, folder):
         try:
             said, _ = launcher.communicate(timeout=PATIENCE)
         except subprocess.TimeoutExpired:
-            launcher.terminate()  # it ends the processes, which killing it would not
+            launcher.terminate()  # torchrun ends the processes, which killing it would not
             said, _ = launcher.communicate()
             return None, f"It took more than {PATIENCE} s.\n{said}"
     return launcher.returncode, said

@@ -1,6 +1,5 @@
 """What all displays have in common: matplotlib, axes, style, and which estimators they take."""
 
-import subprocess
 import sys
 
 import numpy as np
@@ -21,12 +20,6 @@ from sksurvtorch.displays import (
 )
 from tests.unit.displays.patients import TEST, TIME, TRAIN, X, Y
 from tests.unit.refusals import refuses
-
-
-def test_matplotlib_is_loaded_by_plot_alone():
-    code = "import sys, sksurvtorch.displays; print('matplotlib' in sys.modules)"
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert run.stdout == "False\n"
 
 
 @pytest.mark.parametrize(
