@@ -18,10 +18,7 @@ if TYPE_CHECKING:
 def make_module(
     estimator: SurvivalNetEstimator, sample_shape: tuple[int, ...], device: str = "cpu"
 ) -> nn.Module:
-    """Return the network of an estimator: the built-in one, or a new one of the user's.
-
-    On the device "meta" it has no numbers; one of the user's follows torch's default device.
-    """
+    """Return the network of an estimator, on "meta" without numbers: built in, or the user's."""
     options = estimator._prefixed("module__")
     module = estimator.module
     if module is None:

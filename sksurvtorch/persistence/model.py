@@ -79,7 +79,8 @@ def save(estimator: Estimator | Pipeline, path: PathLike) -> None:
 
     Examples
     --------
-    >>>     >>> from tempfile import TemporaryDirectory
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
     >>> from sksurv.datasets import load_whas500
     >>> from sksurvtorch import CoxNNRegressor, load, save
     >>> X, y = load_whas500()

@@ -195,13 +195,13 @@ MOST = "`sample_weight` must have a sum of at most 1e+30, got {}. Divide the wei
 @pytest.mark.parametrize(
     ("weight", "options", "sentence"),
     [
-        (1e308, {}, MOST.format("inf")),
+        (1e200, {}, MOST.format("2e+201")),
         (1e36, {}, MOST.format("2e+37")),
         (
-            1e-308,
+            1e-200,
             {"alpha": 10},
             "`sample_weight` must have a sum of at least 1e-14 beside `alpha`, a penalty of 10, "
-            "got 2e-307. Divide the weights by their mean, or set `alpha` to 0.",
+            "got 2e-199. Divide the weights by their mean, or set `alpha` to 0.",
         ),
     ],
 )
@@ -211,7 +211,18 @@ def test_weights_that_no_loss_can_take_are_named(kind, weight, options, sentence
 
 
 @both
-@pytest.mark.parametrize("weight", [1e28, 1e-308])
+@pytest.mark.parametrize("weight", [1e308, 1e-308])
+def test_weights_at_the_ends_of_the_range(kind, weight):
+    refuses(
+        lambda: kind(max_epochs=1).fit(X, Y, sample_weight=np.full(20, weight)),
+        ValueError,
+        f"`weight` must have a sum from 1e-300 to 1e+300, got weights up to {weight:.4g}. Divide "
+        "them by their mean.",
+    )
+
+
+@both
+@pytest.mark.parametrize("weight", [1e28, 1e-200])
 def test_within_them_their_unit_does_not_matter(kind, weight):
     """Without a penalty, whose strength would be another one."""
     options = {"hidden_layer_sizes": (), "optimizer": "lbfgs", "alpha": 0.0}
