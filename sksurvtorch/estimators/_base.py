@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -148,7 +149,7 @@ class SurvivalNetEstimator(SurvivalAnalysisMixin, RegressorMixin, PrefixedParame
         """
         event, time = validation.check_survival_y(y, type(self).__name__)
         if sample_weight is not None:
-            sample_weight = _check_sample_weight(sample_weight, X, ensure_non_negative=True)
+            sample_weight = _check_sample_weight(sample_weight, event, ensure_non_negative=True)
         risk_score = self.predict(X)
         result = concordance_index_censored(event, time, risk_score, sample_weight=sample_weight)
         return float(result[0])
@@ -347,8 +348,7 @@ class SurvivalNetEstimator(SurvivalAnalysisMixin, RegressorMixin, PrefixedParame
         if reset:  # an earlier fit may have had another kind of network
             for name in ("input_shape_", "n_features_in_"):
                 self.__dict__.pop(name, None)
-        rows = inputs.check_X(self, X, reset=reset)
-        shape = rows.shape[1:]
+        rows, shape = inputs.check_X(self, X, reset=reset)
         if own and reset:
             self.input_shape_ = shape
         elif own and shape != self.input_shape_:
@@ -359,9 +359,11 @@ class SurvivalNetEstimator(SurvivalAnalysisMixin, RegressorMixin, PrefixedParame
 
     @property
     def _sample_shape(self) -> tuple[int, ...]:
-        """The shape of a row of the training data."""
-        own: tuple[int, ...] | None = getattr(self, "input_shape_", None)
-        return (self.n_features_in_,) if own is None else own
+        """The shape of a row of the training data; several inputs are columns of one tensor."""
+        own: Any = getattr(self, "input_shape_", None)
+        if isinstance(own, dict):
+            return (sum(map(math.prod, own.values())),)
+        return (self.n_features_in_,) if own is None else tuple(own)
 
     @property
     def _as_fitted(self) -> Any:

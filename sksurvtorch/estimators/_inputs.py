@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from sklearn.utils.validation import _check_sample_weight, validate_data
+from sklearn.utils.validation import _check_sample_weight, check_array, validate_data
 
 from sksurvtorch import _validation as validation
 from sksurvtorch._processes import Group
 from sksurvtorch.estimators._settings import is_linear, penalty, resolve_dtype
 from sksurvtorch.exceptions import NearlyTiedTimesWarning, PrecisionWarning
 from sksurvtorch.nets.moments import column_ranges
-from sksurvtorch.nets.rows import Rows, as_rows, find_stored
+from sksurvtorch.nets.rows import Rows, as_rows, find_stored, join
 from sksurvtorch.nets.target import Columns
 
 if TYPE_CHECKING:
@@ -30,11 +30,21 @@ _MOST_PENALTY = 1e15
 _ROUNDING = {np.float64: 1e-12, np.float32: 1e-6}
 
 
-def check_X(estimator: SurvivalNetEstimator, X: Any, *, reset: bool) -> Rows:
-    """Return the rows of X; what is stored stays there."""
+def check_X(
+    estimator: SurvivalNetEstimator, X: Any, *, reset: bool
+) -> tuple[Rows, tuple[int, ...] | dict[str, tuple[int, ...]]]:
+    """Return the rows of X, and the shape of a sample; what is stored stays there."""
     network = estimator if reset else estimator._as_fitted
     own = network.module is not None
     dtype = resolve_dtype(network)
+    if isinstance(X, Mapping):
+        if not own:
+            raise TypeError(
+                "`X` must be one array for the built-in network, got a mapping of "
+                f"{', '.join(map(repr, X)) or 'nothing'}. Give a `module` that takes these inputs."
+            )
+        known = getattr(estimator, "input_shape_", ())
+        return _check_inputs(X, dtype, known if isinstance(known, dict) else ())
     dtypes = [dtype]
     if is_linear(network):
         dtypes.append(torch.float32)  # which the linear model widens piece by piece
@@ -42,16 +52,30 @@ def check_X(estimator: SurvivalNetEstimator, X: Any, *, reset: bool) -> Rows:
     names = [str(dtype).removeprefix("torch.") for dtype in dtypes]
     if isinstance(X, torch.Tensor) and X.dtype == torch.bfloat16:
         X = X.float()  # which numpy does not have
-    check = _in_words(partial(validate_data, estimator, dtype=names, order="C", **shape), own)
+    check = _in_words(partial(validate_data, estimator, dtype=names, order="C", **shape), own=own)
     rows = as_rows(X, dtypes, check)
     if reset and not own:
         near = _nearly_constant(rows, dtype)
         if len(near):
             _warn_of_lost_precision(near[_range_as_given(X, near) > 0], dtype)
-    return rows
+    return rows, rows.shape[1:]
 
 
-def _in_words(check: Callable[[Any], np.ndarray], own: bool) -> Callable[[Any], np.ndarray]:
+def _check_inputs(
+    X: Mapping[Any, Any], dtype: torch.dtype, order: Iterable[str]
+) -> tuple[Rows, dict[str, tuple[int, ...]]]:
+    """Return the rows of several inputs, in this order as far as it has them, and their shapes."""
+    if not X or not all(isinstance(name, str) and name.isidentifier() for name in X):
+        raise ValueError(f"The keys of `X` must be arguments of `module`, got {[*X]}.")
+    inputs = {}
+    for name in sorted(X, key=[*order, *X].index):
+        options = {"dtype": str(dtype).removeprefix("torch."), "order": "C", "input_name": name}
+        check = partial(check_array, ensure_2d=False, allow_nd=True, **options)
+        inputs[name] = as_rows(X[name], [dtype], _in_words(check, own=True))
+    return join(inputs, dtype), {name: rows.shape[1:] for name, rows in inputs.items()}
+
+
+def _in_words(check: Callable[[Any], np.ndarray], *, own: bool) -> Callable[[Any], np.ndarray]:
     """Return a check of X whose errors say what X has to be, where numpy's do not."""
 
     def checked(X: Any) -> np.ndarray:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import copy
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from sksurvtorch.estimators._settings import layer_sizes
-from sksurvtorch.nets.modules import MLP
+from sksurvtorch.nets.modules import MLP, Inputs, SeveralInputs
 
 if TYPE_CHECKING:
     from sksurvtorch.estimators._base import SurvivalNetEstimator
@@ -41,7 +41,7 @@ def make_module(
         )
     if isinstance(module, nn.Module):
         made = type(module)(**options) if options else copy.deepcopy(module)
-        return _with_numbers(made, device)
+        return _as_called(estimator, _with_numbers(made, device))
     if not callable(module):
         raise TypeError(
             "`module` must be a torch.nn.Module, or a class or function that makes one, got "
@@ -54,7 +54,13 @@ def make_module(
         raise
     if not isinstance(made, nn.Module):
         raise TypeError(f"`module` must make a torch.nn.Module, got {type(made).__name__}.")
-    return _with_numbers(made, device)
+    return _as_called(estimator, _with_numbers(made, device))
+
+
+def _as_called(estimator: SurvivalNetEstimator, module: nn.Module) -> nn.Module:
+    """Return a network of the user's as one that takes one tensor."""
+    shape: Any = estimator.input_shape_
+    return SeveralInputs(module, Inputs(shape)) if isinstance(shape, dict) else module
 
 
 def _with_numbers(module: nn.Module, device: str) -> nn.Module:

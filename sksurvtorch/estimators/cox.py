@@ -42,7 +42,8 @@ class CoxNNRegressor(SurvivalNetEstimator):
         Network of your own in place of the built-in one, with an output of shape (n_samples, 1).
         An instance is copied; options of a class or function are given as ``module__name``. X may
         then have any number of axes; it comes in the dtype of the network. The four parameters
-        above, which are those of the built-in network, have to stay at their defaults.
+        above, which are those of the built-in network, have to stay at their defaults. For a
+        network of several inputs X is a mapping of arrays, one for each argument of ``forward``.
     ties : {"efron", "breslow"}, default="efron"
         How events at the same time share their risk set.
     optimizer : {"adam", "sgd", "lbfgs"} or torch.optim class, default="adam"
@@ -134,7 +135,9 @@ class CoxNNRegressor(SurvivalNetEstimator):
     n_iter_ : int
         Number of epochs trained.
     n_features_in_ : int
-        Number of features.
+        Number of features, without a `module`.
+    input_shape_ : tuple of int, or dict of str to tuple of int
+        Shape of a sample, with a `module`; of each input, if X was a mapping.
     feature_names_in_ : array of shape (n_features,)
         Names of the features, if X had any.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -233,6 +234,56 @@ def _hidden(
         if dropout > 0:
             layers.append(nn.Dropout(dropout))
     return nn.Sequential(*layers)
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Several inputs, which stand behind each other in the columns of one tensor.
+
+    Attributes
+    ----------
+    shapes : dict of str to tuple of int
+        Shape of a sample of each input, in the order of the columns.
+    dtypes : dict of str to torch.dtype
+        Dtype of inputs whose dtype is not that of the tensor.
+    """
+
+    shapes: dict[str, tuple[int, ...]]
+    dtypes: dict[str, torch.dtype] = field(default_factory=dict)
+
+    def split(self, X: Tensor) -> dict[str, Tensor]:
+        """Return copies of the inputs by name."""
+        widths = [math.prod(shape) for shape in self.shapes.values()]
+        if X.ndim != 2 or X.shape[1] != sum(widths):
+            raise ValueError(
+                f"X must be a mapping of {', '.join(map(repr, self.shapes))}, as in `fit`, got one "
+                f"array of shape {tuple(X.shape)}."
+            )
+        return {
+            name: part.reshape(X.shape[0], *shape).to(self.dtypes.get(name, X.dtype), copy=True)
+            for part, (name, shape) in zip(X.split(widths, dim=1), self.shapes.items(), strict=True)
+        }
+
+
+class SeveralInputs(nn.Module):
+    """Network of several inputs that takes them in the columns of one tensor.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        Network that takes each input by its name.
+    inputs : Inputs
+        The inputs.
+    """
+
+    def __init__(self, module: nn.Module, inputs: Inputs) -> None:
+        super().__init__()
+        self.module = module
+        self.inputs = inputs
+
+    def forward(self, X: Tensor) -> Any:
+        """Return what the network makes of the inputs."""
+        return self.module(**self.inputs.split(X))
 
 
 class SharedShape(nn.Module):

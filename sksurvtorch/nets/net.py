@@ -25,9 +25,9 @@ from sksurvtorch.nets.dataset import SurvivalDataset
 from sksurvtorch.nets.defaults import on_cpu, optimizer_on_cpu
 from sksurvtorch.nets.interruption import Interruption, OthersWait, TrainingInterrupted
 from sksurvtorch.nets.loader import BatchLoader
-from sksurvtorch.nets.modules import SquaredWeights, keeps_input
+from sksurvtorch.nets.modules import Inputs, SquaredWeights, keeps_input
 from sksurvtorch.nets.random import RandomStream
-from sksurvtorch.nets.rows import as_rows, pool
+from sksurvtorch.nets.rows import Rows, as_rows, join, pool
 from sksurvtorch.nets.scoring import give_outcome, method_of
 from sksurvtorch.nets.target import PlainTarget, Target, target_of
 from sksurvtorch.nets.training import Training
@@ -72,6 +72,8 @@ class SurvivalNet(NeuralNet):
     callbacks_: list[tuple[str, Any]]
     #: Of the step under way, for the history.
     _penalty: Tensor | None
+    #: What there is besides one array, if X is a mapping.
+    _inputs: Inputs | None = None
 
     def __init__(
         self,
@@ -152,6 +154,7 @@ class SurvivalNet(NeuralNet):
 
     def initialize(self) -> Self:
         """Make network, loss and optimizer; torch's default device does not count."""
+        self._inputs = None
         with on_cpu():
             return super().initialize()  # type: ignore[no-any-return]
 
@@ -284,15 +287,15 @@ class SurvivalNet(NeuralNet):
         """Return a dataset; what is stored stays there, and the target of a Cox model is sorted."""
         if isinstance(X, SurvivalDataset):
             return X
-        if isinstance(X, (Mapping, tuple)):
+        if isinstance(X, tuple):
             raise TypeError(
-                f"X must be one array or tensor, got {type(X).__name__}. For a network of several "
-                "inputs use skorch.NeuralNet with the same criterion."
+                "X must be one array or tensor, or a mapping of several inputs by their names, got "
+                "a tuple."
             )
         own_dataset = isinstance(X, torch.utils.data.Dataset) and y is None
         if own_dataset and not issubclass(self.iterator_train, BatchLoader):
             return X  # which has a target of its own
-        rows = as_rows(X)
+        rows = self._join(X) if isinstance(X, Mapping) else as_rows(X)
         if getattr(getattr(y, "dtype", None), "names", None) is not None:
             y = survival_target(y)
         if isinstance(y, Mapping):
@@ -303,9 +306,31 @@ class SurvivalNet(NeuralNet):
             return self.dataset(rows, y)
         return self.dataset(rows.for_callbacks(), y)
 
+    def _join(self, X: Mapping[str, Any]) -> Rows:
+        """Return the rows of several inputs as one tensor, and remember how to take it apart."""
+        parts = {name: as_rows(part) for name, part in X.items()}
+        given = Inputs(
+            {name: rows.shape[1:] for name, rows in parts.items()},
+            {name: rows.dtype for name, rows in parts.items()},
+        )
+        known = self._inputs = self._inputs or given
+        if known.shapes != given.shapes:
+            raise ValueError(
+                f"The inputs must have the shapes {known.shapes}, as in `fit`, got {given.shapes}."
+            )
+        for name, dtype in known.dtypes.items():
+            if dtype.is_floating_point < given.dtypes[name].is_floating_point:
+                raise TypeError(f"`{name}` must be of {dtype}, got {given.dtypes[name]}.")
+        # One dtype that has the values of all.
+        wide = any(d.itemsize > (4 if d.is_floating_point else 2) for d in known.dtypes.values())
+        in_order = {name: parts[name] for name in known.shapes}
+        return join(in_order, torch.float64 if wide else torch.float32)
+
     def infer(self, x: Any, **fit_params: Any) -> Any:
         """Return the output of the network for a batch, which the network may write to."""
-        if isinstance(x, Tensor) and not keeps_input(self._network):
+        if isinstance(x, Tensor) and self._inputs is not None:
+            x = self._inputs.split(x)
+        elif isinstance(x, Tensor) and not keeps_input(self._network):
             x = x.clone()
         if self.random_stream is None or not self.module_.training:
             return super().infer(x, **fit_params)

@@ -40,6 +40,12 @@ def is_finite(value: Any, least: float = -np.inf) -> bool:
 
 
 def _is_shape(value: Any) -> bool:
+    """Whether this is a shape, or shapes of inputs by name."""
+    if isinstance(value, dict):
+        return len(value) > 0 and all(
+            name.isidentifier() and isinstance(shape, tuple) and _is_shape(shape)
+            for name, shape in value.items()
+        )
     return isinstance(value, tuple) and all(is_whole(length, 0) for length in value)
 
 

@@ -127,7 +127,6 @@ def test_the_values_that_differ_are_told(path):
         ),
         ({"callbacks": [GradientNormClipping(1.0)]}, {"callbacks": []}, "the callbacks"),
     ],
-    ids=str,
 )
 def test_so_are_options_of_options(before, after, name, path):
     model = cut_off(CoxNNRegressor(**BASE | before), path)
@@ -234,7 +233,6 @@ class Counted(Callback):
         {"iterator_train__batch_size": 100},
         {"callbacks": [Counted()]},
     ],
-    ids=str,
 )
 def test_what_does_not_shape_a_training_may_change(options, path, capsys):
     whole = CoxNNRegressor(**BASE).fit(X, Y)
