@@ -151,6 +151,10 @@ class SurvivalNet(NeuralNet):
         super().__setstate__(state)
         if self.module is None:
             self.module = _uncompiled(self.module_)
+        old = getattr(self, "optimizer_", None)
+        if type(old) is torch.optim.LBFGS:  # of which torch pickles less than a step needs
+            self.optimizer_ = torch.optim.LBFGS(old.param_groups[0]["params"])
+            self.optimizer_.load_state_dict(old.state_dict())
 
     def initialize(self) -> Self:
         """Make network, loss and optimizer; torch's default device does not count."""

@@ -46,10 +46,13 @@ def test_a_stored_model_predicts_the_same_to_the_bit(
     assert stored.get_params() == model.get_params()
 
 
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")  # it is cut short
 @both
-def test_a_stored_model_trains_on_as_the_original(kind, veterans):
-    model = small(kind, dropout=0.2).fit(*veterans)
-    stored = pickle.loads(pickle.dumps(model))
+@pytest.mark.parametrize("again", [_by_pickle, _by_joblib, _by_deepcopy])
+@pytest.mark.parametrize("optimizer", ["adam", "sgd", "lbfgs"])
+def test_a_stored_model_trains_on_as_the_original(kind, again, optimizer, veterans, tmp_path):
+    model = small(kind, dropout=0.2, optimizer=optimizer, lr_schedule="constant").fit(*veterans)
+    stored = again(model, tmp_path)
     for either in (model, stored):
         either.partial_fit(*veterans)
     np.testing.assert_array_equal(stored.predict(veterans[0]), model.predict(veterans[0]))
