@@ -78,7 +78,7 @@ pipeline = Pipeline([("columns", columns), ("model", None)])
 # `score`, Harrell's concordance.
 
 grid = [
-    {"model__hidden_layer_sizes": [()]},
+    {"model__hidden_layer_sizes": [()], "model__alpha": [1]},
     {"model__hidden_layer_sizes": [(64, 64)], "model__alpha": [2, 8]},
 ]
 fitted, seconds = {}, {}

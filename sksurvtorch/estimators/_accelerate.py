@@ -86,7 +86,8 @@ def check_alike(
     ours |= {"columns of y": sorted(columns), "net_": "trained" if settings.resume else "new"}
     names = getattr(estimator, "feature_names_in_", None)
     ours["feature_names_in_"] = None if names is None else names.tolist()
-    ours["input_shape_"] = getattr(estimator, "input_shape_", None)
+    shape = getattr(estimator, "input_shape_", None)
+    ours["inputs of X"] = list(shape.items()) if isinstance(shape, dict) else None
     _compare(ours, settings.group)
 
 

@@ -12,9 +12,9 @@ N, P = 500_000, 300
 FIT = """
 import numpy as np, torch
 from sksurvtorch import CoxNNRegressor, WeibullAFTRegressor
-from sksurvtorch.estimators import _linear_start
+from sksurvtorch.estimators import _linear
 
-_linear_start._N_EPOCHS = 1  # as much memory as more of them
+_linear._N_EPOCHS = 1  # as much memory as more of them
 rng = np.random.default_rng(0)
 
 def target(n):

@@ -77,9 +77,9 @@ FIT = """
 import numpy as np, torch
 from sksurv.util import Surv
 from sksurvtorch import CoxNNRegressor, WeibullAFTRegressor
-from sksurvtorch.estimators import _linear_start
+from sksurvtorch.estimators import _linear
 
-_linear_start._N_EPOCHS = 1  # as much memory as more of them
+_linear._N_EPOCHS = 1  # as much memory as more of them
 rng = np.random.default_rng(0)
 n, p = 200_000, 100
 model = {model}
