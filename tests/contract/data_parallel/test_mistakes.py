@@ -10,8 +10,8 @@ MISTAKES_OF_ONE = {
     "NaN": "ValueError: Input X contains NaN.",
     "strata": "ValueError: `stratum` must not be missing, got None",
     "lr": "ValueError: `lr` must be more than 0.0, got -1.0.",
-    "a module that fails": "ValueError: `module` must take X of shape (2, 3) and torch.float64, got "
-    "RuntimeError: mat1 and mat2 shapes cannot be multiplied",
+    "a module that fails": "ValueError: `module` must take X of shape (2, 3) and torch.float64, "
+    "got RuntimeError: mat1 and mat2 shapes cannot be multiplied",
 }
 #: What does not fit together, which is an error in all processes.
 MISTAKES_OF_ALL = {
