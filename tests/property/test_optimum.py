@@ -74,7 +74,7 @@ def small_data(seed):
     return rng, X.astype(float), event, rng.exponential(size=n).round(1) + 0.1
 
 
-@pytest.mark.parametrize("seed", range(60))
+@pytest.mark.parametrize("seed", range(24))
 def test_a_cox_model_warns_just_where_there_is_no_maximum(seed):
     rng, X, event, time = small_data(seed)
     stratum = rng.integers(0, 2, len(X)) if seed % 3 == 0 else np.zeros(len(X))
@@ -90,7 +90,7 @@ def test_a_cox_model_warns_just_where_there_is_no_maximum(seed):
     assert len(messages) == wanted
 
 
-@pytest.mark.parametrize("seed", range(40))
+@pytest.mark.parametrize("seed", range(16))
 def test_a_weibull_model_warns_just_where_there_is_no_maximum(seed):
     _, X, event, time = small_data(seed)
     messages = said(WeibullAFTRegressor, X, Surv.from_arrays(event, time))
@@ -100,13 +100,13 @@ def test_a_weibull_model_warns_just_where_there_is_no_maximum(seed):
 def test_the_small_data_are_of_both_kinds():
     """Or the two tests above would show nothing."""
     cox, weibull = [], []
-    for seed in range(60):
+    for seed in range(24):
         _, X, event, time = small_data(seed)
         nothing = np.zeros(len(X))
         cox.append(cox_has_no_maximum(X, event, time, nothing, nothing))
         weibull.append(weibull_has_no_maximum(X, event))
-    assert 10 < sum(cox) < 50
-    assert 10 < sum(weibull) < 50
+    assert 6 <= sum(cox) <= 18
+    assert 6 <= sum(weibull) <= 18
 
 
 def with_a_level_without_events(n=200):
