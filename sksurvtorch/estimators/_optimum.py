@@ -17,22 +17,25 @@ from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor, nn
 
 from sksurvtorch.estimators._linear import minimise, mlp_of, sample
-from sksurvtorch.estimators._settings import Settings, is_linear, penalty
+from sksurvtorch.estimators._settings import Settings, is_lbfgs, is_linear, penalty
 from sksurvtorch.nets.dataset import SurvivalDataset
+from sksurvtorch.nets.modules import MLP
+from sksurvtorch.nets.moments import column_ranges
 from sksurvtorch.nets.training import Training
 
 if TYPE_CHECKING:
     from sksurvtorch.estimators._base import SurvivalNetEstimator
     from sksurvtorch.nets import SurvivalNet
 
-# Where all outputs are closer together than this, no coefficient is far out.
-_NARROW = 5.0
+# Where all outputs are closer together than this, no coefficient is far out; and a feature that
+# changes the output by less is none of those that are.
+_NARROW, _WEAK = 10.0, 3.0
 # The likelihood is flat in a direction in which its logarithm falls by less where outputs move by 1
 # in the root mean square: two standard errors are then more than 14.
 _FLAT = 0.01
-# How many features are looked at together, of those with the largest coefficients.
+# How many features are looked at together, of those that change the output most.
 _N_FEATURES = 50
-_STEP = 1e-4  # of derivatives, in standard deviations of a feature
+_STEP = 1e-5  # of derivatives, in standard deviations of a feature
 _N_EPOCHS, _TOL = 20, 1e-12
 
 
@@ -80,10 +83,23 @@ def _infinite_features(
     if len(rows) < len(dataset):  # a part of the rows may be separated where all are not
         return []
     module = copy.deepcopy(estimator._trained).cpu().double().requires_grad_()
-    minimise(estimator, module, rows, Training(_N_EPOCHS, len(rows), []), _TOL, settings)
-    found = _Likelihood(module, estimator._criterion(), rows).flat_features()
+    features = _strong_features(mlp_of(module), rows)
+    if len(features) == 0:
+        return []
+    if not is_lbfgs(estimator):
+        minimise(estimator, module, rows, Training(_N_EPOCHS, len(rows), []), _TOL, settings)
+    found = _Likelihood(module, estimator._criterion(), rows, features).flat_features()
     names = getattr(estimator, "feature_names_in_", None)
     return [f"feature {k}" if names is None else repr(names[k]) for k in found]
+
+
+def _strong_features(mlp: MLP, rows: SurvivalDataset) -> Tensor:
+    """Return the features that change the output most."""
+    lowest, highest = column_ranges(rows.rows)
+    slope = mlp.coefficients()[0].abs().amax(0)
+    change = slope * (highest - lowest).to(slope)
+    order: Tensor = change.argsort(descending=True)
+    return order[change[order] > _WEAK][:_N_FEATURES]
 
 
 class _Likelihood:
@@ -97,17 +113,20 @@ class _Likelihood:
         Mean loss.
     rows : SurvivalDataset
         All rows, in memory.
+    features : int tensor of shape (n_coefficients,)
+        Features whose coefficients are looked at.
     """
 
-    def __init__(self, module: nn.Module, criterion: nn.Module, rows: SurvivalDataset) -> None:
+    def __init__(
+        self, module: nn.Module, criterion: nn.Module, rows: SurvivalDataset, features: Tensor
+    ) -> None:
         assert rows.target is not None
         self.module, self.mlp = module, mlp_of(module)
         self.criterion, self.rows, self.target = criterion.eval(), rows, rows.target
         linear = self.mlp.linear
         self.parts = [linear.weight] if linear.bias is None else [linear.weight, linear.bias]
         self.start = [part.detach().clone() for part in self.parts]
-        size = linear.weight.detach().abs().amax(0)
-        self.features = size.argsort(descending=True)[:_N_FEATURES]
+        self.features = features
         # Weights count as they compare with each other.
         mean_weight = 1.0 if rows.weight is None else float(rows.weight.double().mean())
         self.scale = float(self.target.information) / mean_weight
@@ -130,8 +149,11 @@ class _Likelihood:
         values, vectors = torch.linalg.eigh(self._second_moments())
         kept = values > 1e-10 * values.max()  # collinear features leave directions without effect
         units = torch.block_diag(*[vectors[:, kept] / values[kept].sqrt()] * n_outputs)
+        # The flat ones are only guessed here, so differences to one side are exact enough.
+        here = self._gradient(torch.zeros(n_outputs, n_columns, dtype=torch.float64, device="cpu"))
         each = torch.eye(len(units), dtype=torch.float64, device="cpu")
-        information = torch.stack([self._derivative(unit) for unit in each], 1)
+        ways = (_STEP * unit.reshape(n_outputs, n_columns) for unit in each)
+        information = torch.stack([(self._gradient(way) - here) / _STEP for way in ways], 1)
         curvature, mixed = torch.linalg.eigh(units.T @ (information + information.T) @ units / 2)
         return (units @ mixed).T.reshape(-1, n_outputs, n_columns), curvature
 
@@ -162,12 +184,8 @@ class _Likelihood:
         output = self.module(self.rows.rows.whole().cpu())
         return self.scale * self.target.loss(self.criterion, output, None)
 
-    def _derivative(self, unit: Tensor) -> Tensor:
-        """Return the derivative of the gradient along a direction."""
-        step = _STEP * unit.reshape(len(self.start[0]), -1)
-        ends = []
-        for sign in (1, -1):
-            weight, *bias = torch.autograd.grad(self._at(sign * step), self.parts)
-            columns = [weight[:, self.features], *(part[:, None] for part in bias)]
-            ends.append(torch.cat(columns, 1).reshape(-1))
-        return (ends[0] - ends[1]) / (2 * _STEP)
+    def _gradient(self, way: Tensor) -> Tensor:
+        """Return the gradient some way from the coefficients."""
+        weight, *bias = torch.autograd.grad(self._at(way), self.parts)
+        columns = [weight[:, self.features], *(part[:, None] for part in bias)]
+        return torch.cat(columns, 1).reshape(-1)
