@@ -79,6 +79,7 @@ def _in_words(check: Callable[[Any], np.ndarray], *, own: bool) -> Callable[[Any
     """Return a check of X whose errors say what X has to be, where numpy's do not."""
 
     def checked(X: Any) -> np.ndarray:
+        """Return X as the check does."""
         try:
             return check(X)
         except ValueError as error:

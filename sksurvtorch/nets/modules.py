@@ -252,7 +252,7 @@ class Inputs:
     dtypes: dict[str, torch.dtype] = field(default_factory=dict)
 
     def split(self, X: Tensor) -> dict[str, Tensor]:
-        """Return copies of the inputs by name."""
+        """Return the inputs by name, as views where their dtype is that of the tensor."""
         widths = [math.prod(shape) for shape in self.shapes.values()]
         if X.ndim != 2 or X.shape[1] != sum(widths):
             raise ValueError(
@@ -260,7 +260,7 @@ class Inputs:
                 f"array of shape {tuple(X.shape)}."
             )
         return {
-            name: part.reshape(X.shape[0], *shape).to(self.dtypes.get(name, X.dtype), copy=True)
+            name: part.reshape(X.shape[0], *shape).to(self.dtypes.get(name, X.dtype))
             for part, (name, shape) in zip(X.split(widths, dim=1), self.shapes.items(), strict=True)
         }
 

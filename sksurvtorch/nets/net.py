@@ -332,10 +332,11 @@ class SurvivalNet(NeuralNet):
 
     def infer(self, x: Any, **fit_params: Any) -> Any:
         """Return the output of the network for a batch, which the network may write to."""
-        if isinstance(x, Tensor) and self._inputs is not None:
-            x = self._inputs.split(x)
-        elif isinstance(x, Tensor) and not keeps_input(self._network):
-            x = x.clone()
+        if isinstance(x, Tensor):
+            if not keeps_input(self._network):
+                x = x.clone()
+            if self._inputs is not None:
+                x = self._inputs.split(x)
         if self.random_stream is None or not self.module_.training:
             return super().infer(x, **fit_params)
         with self.random_stream:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
+import torch
 from sklearn.metrics import r2_score
 from skorch.callbacks import BatchScoring, EpochScoring
 from skorch.dataset import ValidSplit
@@ -13,6 +16,7 @@ from torch import nn
 
 from sksurvtorch import CoxNNRegressor
 from sksurvtorch.nets import SurvivalNet
+from sksurvtorch.nets.target import PlainTarget, Spread, SpreadTarget
 from tests.contract.small_models import both, small
 from tests.unit.refusals import refuses
 
@@ -148,3 +152,16 @@ def test_a_metric_of_numbers_that_the_user_extracts(whas500):
     scoring = EpochScoring("r2", on_train=True, target_extractor=lambda y: y["time"].numpy())
     model = small(CoxNNRegressor, callbacks=[scoring]).fit(*whas500)
     assert np.isfinite(model.net_.history[:, "r2"]).all()
+
+
+@pytest.mark.parametrize("rank", [0, 1, 2])
+def test_each_process_scores_the_rows_that_it_holds(rank):
+    """In the order of its output: that of the rows of a batch, of which it has some."""
+    places = torch.tensor([5, 0, 3, 4, 1])  # of six rows, of which the processes have 2, 2 and 2
+    group = SimpleNamespace(rank=rank)
+    columns = {"event": torch.tensor([True, False, True, True, False]), "time": places + 0.5}
+    target = SpreadTarget(PlainTarget(columns), Spread.of(places, [2, 2, 2], group))
+    held = [k for k, place in enumerate(places.tolist()) if place // 2 == rank]
+    y = target.outcome()
+    np.testing.assert_array_equal(y["time"], columns["time"][held])
+    np.testing.assert_array_equal(y["event"], columns["event"][held])
