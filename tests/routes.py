@@ -4,15 +4,16 @@ from contextlib import contextmanager
 
 import pytest
 
-from sksurvtorch.functional import _layout
+from sksurvtorch.functional import RiskSets, _layout
 
-ROUTES = ("matrix", "sums")
+ROUTES = ("quick", "general")
 
 
 @contextmanager
 def on_route(name):
-    """One of the ways to sum over few rows with late entry or strata."""
+    """The ways for rows on the CPU, by bins or a matrix of few rows, or those for all rows."""
     with pytest.MonkeyPatch.context() as patch:
-        if name == "sums":
+        if name == "general":
+            patch.setattr(RiskSets, "bins", None)
             patch.setattr(_layout, "_MATRIX_ENTRIES", 0)
         yield

@@ -16,6 +16,8 @@ _NO_TRANSFORM: Set[str] = frozenset()
 
 def check_option(name: str, value: object, options: Sequence[object]) -> None:
     """Raise unless `value` is one of the `options`."""
+    if type(value) is str and value in options:  # nearly always
+        return
     allowed = any(
         value is option or (isinstance(value, str) and isinstance(option, str) and value == option)
         for option in options

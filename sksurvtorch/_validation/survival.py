@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -27,15 +27,12 @@ TIES = ("efron", "breslow")
 _SMALLEST_SUM, _LARGEST_SUM = 1e-300, 1e300
 
 
-def check_prediction(name: str, value: Tensor, widths: Sequence[int]) -> Tensor:
-    """Return a floating-point prediction of shape (n_samples, width), a width being allowed."""
+def check_prediction(name: str, value: Tensor, widths: Sequence[int]) -> None:
+    """Raise unless a prediction is floating-point, of shape (n_samples,) or of an allowed width."""
     check_floating(name, value)
-    if value.ndim == 1 and 1 in widths:
-        return value.unsqueeze(1)
-    if value.ndim != 2 or value.shape[1] not in widths:
+    if value.ndim != 1 and (value.ndim != 2 or value.shape[1] not in widths):
         allowed = " or ".join(f"(n_samples, {width})" for width in widths)
         raise ValueError(f"`{name}` must have shape {allowed}, got {tuple(value.shape)}.")
-    return value
 
 
 def to_tensor(value: Any) -> Tensor:
@@ -98,17 +95,20 @@ def _refuse(name: str, rule: str, bad: Tensor, value: Tensor, hint: str) -> None
 
 def _is_finite(value: Tensor) -> bool:
     """Whether all are finite, where looking does not stop a stream."""
-    if value.device.type != "cpu" or value.numel() == 0:
+    if value.device.type != "cpu":
         return True
-    return all(math.isfinite(bound.item()) for bound in value.aminmax())  # NaN if one is
+    if value.dtype == torch.bfloat16:
+        return bool(torch.isfinite(value).all())
+    return bool(np.isfinite(value.numpy(force=True)).all())  # in less time than by torch
 
 
 def check_event(event: Any, n_samples: int | None = None) -> Tensor:
     """Return `event` as a bool tensor."""
     value = check_vector("event", event, n_samples)
-    if value.dtype != torch.bool:
-        hint = "Pass True for an observed event and False for a censored one."
-        _refuse("event", "be bool, or 0 and 1", (value != 0) & (value != 1), value, hint)
+    if value.dtype == torch.bool:
+        return value
+    hint = "Pass True for an observed event and False for a censored one."
+    _refuse("event", "be bool, or 0 and 1", (value != 0) & (value != 1), value, hint)
     return value.bool()
 
 

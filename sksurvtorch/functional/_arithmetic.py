@@ -12,6 +12,12 @@ from torch import Tensor
 
 Held = TypeVar("Held")
 
+# A float64 reaches from exp(-708) to exp(709). Hazard ratios within exp(-600) and exp(600) leave
+# room for their sums and inverses; beyond that range sums are taken in logarithms, which keep 1e-13
+# relative to a log hazard ratio of 1000.
+LINEAR_RANGE = 1200.0
+SMALLEST, LARGEST = 1e-280, 1e280
+
 
 def widest(device: torch.device) -> torch.dtype:
     """Return the widest floating-point type of the device."""

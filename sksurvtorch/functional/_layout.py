@@ -8,11 +8,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from sksurvtorch._validation import check_any_event
 from sksurvtorch.functional._arithmetic import Linear
 from sksurvtorch.functional._denominators import Denominators, LateEntry
 from sksurvtorch.functional._groups import Groups, Segments
-from sksurvtorch.functional._order import ascends, in_order, nonzero, sort
+from sksurvtorch.functional._order import in_order, nonzero, sort
 from sksurvtorch.functional._plan import MatrixPlan, Plan, RunningPlan
 from sksurvtorch.functional._rows import Rows
 
@@ -21,31 +20,24 @@ _MATRIX_ENTRIES = 2**16
 
 
 class Layout(NamedTuple):
-    """What the loss needs of risk sets, besides the weights of their rows."""
+    """What the loss needs of risk sets, besides the weights of their rows and their order."""
 
-    order: Tensor | None  # (n_samples,) rows in the order of the risk sets; None if they lie so
-    n_events: int
     total_event_weight: Tensor  # ()
     denominator_weight: Tensor  # (n_denominators,) of the logarithm of each in the loss
     plan: Plan
 
 
-def lay_out(rows: Rows, ties: str) -> Layout:
-    """Sort the rows, and plan the sums of their denominators."""
-    key, event, order = rows.key, rows.event, None
-    if not ascends(key):
-        key, order = sort(key)
-        event = (key & 1).bool()
+def lay_out(rows: Rows, order: Tensor | None, ties: str) -> Layout:
+    """Plan the sums of the denominators of rows, given in which order they are risk sets."""
+    key, event = in_order(rows.key, order), in_order(rows.event, order)
     stop = None if rows.stop_key is None else in_order(rows.stop_key, order)
     event_row = nonzero(event)
-    n_samples, n_events = key.numel(), event_row.numel()
-    check_any_event(n_events, n_samples)
     total = rows.event_weight.sum()
     plan: Plan
-    if stop is not None and n_samples * n_events <= _MATRIX_ENTRIES:
+    if stop is not None and key.numel() * event_row.numel() <= _MATRIX_ENTRIES:
         event_weight = in_order(rows.event_weight, order)
         plan, weight = MatrixPlan.of(key, stop, event_row, event_weight, ties)
-        return Layout(order, n_events, total, weight, plan)
+        return Layout(total, weight, plan)
     strata = strata_of(rows, order)
     groups = Groups.of(event, event_row, key, strata)
     made = _denominators(rows, order, groups, ties, strata)
@@ -55,19 +47,15 @@ def lay_out(rows: Rows, ties: str) -> Layout:
         stop = torch.searchsorted(key[groups.first], stop)
         late = LateEntry.of(groups, event, stop, strata, made)
     plan = RunningPlan.of(made, strata, late)
-    return Layout(order, n_events, total, made.weight, plan)
+    return Layout(total, made.weight, plan)
 
 
-def lay_out_batches(rows: Rows, ties: str, sizes: list[int]) -> list[Layout]:
-    """Do what `lay_out` does for each of several batches, whose rows stand behind each other."""
+def lay_out_batches(rows: Rows, ties: str, sizes: list[int]) -> list[tuple[Tensor | None, Layout]]:
+    """Sort and lay out each of several batches, whose rows stand behind each other."""
     batches = Segments(torch.tensor(sizes, dtype=torch.int64, device=rows.key.device))
     order = _order_within(rows.key, batches)
     event = in_order(rows.event, order)
     groups = Groups.of(event, nonzero(event), in_order(rows.key, order), batches)
-    assert groups.stop is not None
-    n_events = torch.diff(groups.stop, prepend=groups.stop.new_zeros(1)).tolist()
-    if 0 in n_events:
-        check_any_event(0, sizes[n_events.index(0)])
     made = _denominators(rows, order, groups, ties, batches)
     assert made.lengths is not None
     orders: Sequence[Tensor | None] = [None] * len(sizes)
@@ -76,8 +64,8 @@ def lay_out_batches(rows: Rows, ties: str, sizes: list[int]) -> list[Layout]:
         orders = order.split(sizes)
     totals = Linear.bin(rows.event_weight, batches.of_row, len(sizes)).unbind()
     weights, plans = made.weight.split(made.lengths.tolist()), RunningPlan.of_batches(made, sizes)
-    parts = zip(orders, n_events, totals, weights, plans, strict=True)
-    return [Layout(*part) for part in parts]
+    layouts = map(Layout, totals, weights, plans)
+    return list(zip(orders, layouts, strict=True))
 
 
 def strata_of(rows: Rows, order: Tensor | None) -> Segments | None:

@@ -132,6 +132,11 @@ def _ordinals(x: Tensor) -> Tensor:
     return bits.long()
 
 
+def ranks(time: Tensor) -> Tensor:
+    """Return the rank of each time among the distinct times, from 0 on."""
+    return _ranks(_ordinals(time))[0]
+
+
 def _ranks(x: Tensor) -> tuple[Tensor, Tensor]:
     """Return the rank of each value among the distinct values, from 0 on, and these values."""
     in_order, ascending = sort(x)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import final
+from functools import cached_property
+from typing import Any, final
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from sksurvtorch._validation import TIES, check_columns, check_option
+from sksurvtorch._validation import TIES, check_any_event, check_columns, check_option
 from sksurvtorch.functional._arithmetic import moved, widest
 from sksurvtorch.functional._autograd import refuse_transforms
+from sksurvtorch.functional._bins import Bins, Levels, count, levels
 from sksurvtorch.functional._groups import Groups, Segments
 from sksurvtorch.functional._layout import (
     Layout,
@@ -20,10 +23,12 @@ from sksurvtorch.functional._layout import (
     strata_of,
     weights_of_groups,
 )
-from sksurvtorch.functional._order import ascends, in_order, keys, nonzero, sort
+from sksurvtorch.functional._order import ascends, in_order, nonzero, sort
 from sksurvtorch.functional._rows import Rows, events
 
 _MADE_BEFORE = "Make risk sets before, and pass them as `risk_sets`."
+
+Columns = dict[str, Tensor]
 
 
 @final
@@ -58,8 +63,8 @@ class RiskSets:
 
     Notes
     -----
-    Construction takes O(n log n) time and O(n) memory, for any pattern of ties and any number of
-    strata.
+    The rows are sorted at the first use of the risk sets, once. That takes O(n log n) time and O(n)
+    memory, for any pattern of ties and any number of strata.
 
     Conventions:
 
@@ -82,8 +87,8 @@ class RiskSets:
     """
 
     ties: str
-    rows: Rows
-    layout: Layout
+    n_events: int  #: Number of events of positive weight.
+    _columns: Columns
 
     def __init__(
         self,
@@ -102,10 +107,11 @@ class RiskSets:
         vars(self).update(vars(RiskSets.of_columns(copies, ties)))
 
     @classmethod
-    def _of(cls, ties: str, rows: Rows, layout: Layout) -> RiskSets:
-        """Make risk sets of their parts; whatever makes some does it here."""
+    def _of(cls, ties: str, columns: Columns, n_events: int, **known: Any) -> RiskSets:
+        """Make risk sets of their columns, and of what is known of them already."""
+        check_any_event(n_events, len(columns["event"]))
         made = cls.__new__(cls)
-        vars(made).update(ties=ties, rows=rows, layout=layout)
+        vars(made).update(ties=ties, n_events=n_events, _columns=columns, **known)
         return made
 
     @classmethod
@@ -130,15 +136,8 @@ class RiskSets:
         NoEventError
             If there is no event of positive weight.
         """
-        rows = Rows.of(columns)
-        return cls._of(ties, rows, lay_out(rows, ties))
-
-    @staticmethod
-    def order_of(columns: Mapping[str, Tensor]) -> Tensor | None:
-        """Return the `order` of the risk sets of checked columns, without laying them out."""
-        entry, stratum = columns.get("entry"), columns.get("stratum")
-        key, _ = keys(events(columns), columns["time"], entry, stratum)
-        return None if ascends(key) else sort(key)[1]
+        own = {**columns, "event": events(columns)}
+        return cls._of(ties, own, count(own["event"]))
 
     def take(self, index: Tensor) -> RiskSets:
         """Return the risk sets of some rows alone.
@@ -162,8 +161,10 @@ class RiskSets:
             If no row of them has an event.
         """
         refuse_transforms("RiskSets.take", _MADE_BEFORE)
-        rows = self.rows.take(index.to(self.device))
-        return self._of(self.ties, rows, lay_out(rows, self.ties))
+        index = index.to(self.device)
+        columns = _taken(self._columns, index)
+        known = {} if self._has_bins else {"rows": self.rows.take(index)}
+        return self._of(self.ties, columns, count(columns["event"]), **known)
 
     def split(self, index: Tensor, sizes: Sequence[int]) -> list[RiskSets]:
         """Return the risk sets of several batches of rows, all laid out in one pass.
@@ -192,24 +193,46 @@ class RiskSets:
         """
         refuse_transforms("RiskSets.split", _MADE_BEFORE)
         index, sizes = index.to(self.device), list(sizes)
-        if self.rows.entry is not None or self.rows.stratum is not None:
+        if not self._is_plain:
             return [self.take(batch) for batch in index.split(sizes)]
-        rows = self.rows.take(index)
-        layouts = lay_out_batches(rows, self.ties, sizes)
-        pairs = zip(rows.split(sizes), layouts, strict=True)
-        return [self._of(self.ties, batch, layout) for batch, layout in pairs]
+        columns = _taken(self._columns, index)
+        stop = torch.tensor(sizes, dtype=torch.int64, device=self.device).cumsum(0)
+        counts = columns["event"].cumsum(0).index_select(0, stop - 1)
+        n_events = counts.diff(prepend=counts.new_zeros(1)).tolist()
+        if 0 in n_events:
+            check_any_event(0, sizes[n_events.index(0)])
+        known = self._known_of_batches(columns, index, sizes)
+        parts = zip(_split(columns, sizes), n_events, known, strict=True)
+        return [self._of(self.ties, own, n, **more) for own, n, more in parts]
+
+    def _known_of_batches(
+        self, columns: Columns, index: Tensor, sizes: list[int]
+    ) -> Iterator[dict[str, Any]]:
+        """Yield what is known of each batch after one pass over all."""
+        if not self._has_bins:
+            rows = self.rows.take(index)
+            laid_out = lay_out_batches(rows, self.ties, sizes)
+            for own, (order, layout) in zip(rows.split(sizes), laid_out, strict=True):
+                yield {"rows": own, "order": order, "layout": layout}
+            return
+        level = self._levels.of_row[index.numpy()]
+        in_bins = Bins.of_batches(columns, self.ties, level, np.asarray(sizes))
+        yield from [{}] * len(sizes) if in_bins is None else [{"bins": bins} for bins in in_bins]
 
     def splits_on(self, device: torch.device | str) -> bool:
         """Whether `split` takes one pass on `device`: no late entry, no strata, float64 there."""
         has_float64 = widest(torch.device(device)) == torch.float64
-        return has_float64 and self.rows.entry is None and self.rows.stratum is None
+        return has_float64 and self._is_plain
 
     def to(self, device: torch.device | str) -> RiskSets:
         """Return these risk sets on `device`."""
         device = torch.device(device)
         if device == self.device:
             return self
-        return self._of(self.ties, moved(self.rows, device), moved(self.layout, device))
+        parts = "rows", "order", "layout"
+        there = moved(tuple(getattr(self, part) for part in parts), device)
+        known = dict(zip(parts, there, strict=True))
+        return self._of(self.ties, there[0].columns, self.n_events, **known)
 
     def __len__(self) -> int:
         return self.n_samples
@@ -220,34 +243,58 @@ class RiskSets:
     @property
     def n_samples(self) -> int:
         """Number of rows."""
-        return self.rows.event.numel()
+        return len(self._columns["event"])
 
     @property
-    def n_events(self) -> int:
-        """Number of events of positive weight."""
-        return self.layout.n_events
-
-    @property
-    def total_event_weight(self) -> Tensor:
-        """Sum of the weights of the events, by which the reduction ``"mean"`` divides."""
-        return self.layout.total_event_weight
-
-    @property
-    def order(self) -> Tensor | None:
-        """Rows in the order of the risk sets; None if they lie so."""
-        return self.layout.order
-
-    @property
-    def columns(self) -> dict[str, Tensor]:
+    def columns(self) -> Columns:
         """The columns given, by name; a row of weight 0 has no event."""
-        names = ("event", "time", "entry", "stratum", "weight")
-        given = {name: getattr(self.rows, name) for name in names}
-        return {name: column for name, column in given.items() if column is not None}
+        return dict(self._columns)
 
     @property
     def device(self) -> torch.device:
         """Device of the risk sets."""
-        return self.rows.event.device
+        return self._columns["event"].device
+
+    @property
+    def _is_plain(self) -> bool:
+        """Whether there is neither late entry nor strata."""
+        return "entry" not in self._columns and "stratum" not in self._columns
+
+    @property
+    def _has_bins(self) -> bool:
+        return self._is_plain and self.device.type == "cpu"
+
+    @cached_property
+    def bins(self) -> Bins | None:
+        """Rows in bins; None with late entry or strata, and if they are not on the CPU."""
+        return Bins.of(self._columns, self.ties) if self._has_bins else None
+
+    @cached_property
+    def _levels(self) -> Levels:
+        return levels(self._columns["time"])
+
+    @cached_property
+    def rows(self) -> Rows:
+        """Rows with keys to sort them by."""
+        return Rows.of(self._columns)
+
+    @cached_property
+    def order(self) -> Tensor | None:
+        """Rows in the order of the risk sets; None if they lie so."""
+        key = self.rows.key
+        return None if ascends(key) else sort(key)[1]
+
+    @cached_property
+    def layout(self) -> Layout:
+        """Plan of the sums over the risk sets."""
+        return lay_out(self.rows, self.order, self.ties)
+
+    @cached_property
+    def total_event_weight(self) -> Tensor:
+        """Sum of the weights of the events, by which the reduction ``"mean"`` divides."""
+        if self.bins is None:
+            return self.layout.total_event_weight
+        return torch.tensor(self.bins.total_event_weight, dtype=torch.float64, device="cpu")
 
     def groups(self) -> tuple[Groups, Segments | None]:
         """Return the groups of tied events, and the strata, in the order of the risk sets."""
@@ -261,14 +308,25 @@ class RiskSets:
 
     def row(self, position: Tensor) -> Tensor:
         """Return the rows at positions in the order of the risk sets."""
-        order = self.layout.order
+        order = self.order
         return position if order is None else order.index_select(0, position)
 
     def by_row(self, value: Tensor) -> Tensor:
         """Return values by row that are given in the order of the risk sets: undo `in_order`."""
-        order = self.layout.order
+        order = self.order
         return value if order is None else torch.empty_like(value).scatter_(0, order, value)
 
     def in_order(self, value: Tensor) -> Tensor:
         """Return the rows of `value` in the order of the risk sets."""
-        return in_order(value, self.layout.order)
+        return in_order(value, self.order)
+
+
+def _taken(columns: Columns, index: Tensor) -> Columns:
+    """Return the rows of columns at `index`."""
+    return {name: column.index_select(0, index) for name, column in columns.items()}
+
+
+def _split(columns: Columns, sizes: list[int]) -> list[Columns]:
+    """Return columns of the first rows, of those behind them, and so on."""
+    parts = zip(*(column.split(sizes) for column in columns.values()), strict=True)
+    return [dict(zip(columns, part, strict=True)) for part in parts]

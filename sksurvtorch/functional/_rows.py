@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from sksurvtorch._validation import check_any_event
 from sksurvtorch.functional._arithmetic import widest
 from sksurvtorch.functional._order import keys
 
@@ -36,8 +35,6 @@ class Rows(NamedTuple):
         """Return the rows with these columns, which are kept without a copy."""
         event, time = events(columns), columns["time"]
         entry, stratum, weight = columns.get("entry"), columns.get("stratum"), columns.get("weight")
-        if weight is not None or not event.numel():
-            check_any_event(int(event.sum()), event.numel())
         key, stop_key = keys(event, time, entry, stratum)
         given = event, time, entry, stratum, weight, key, stop_key
         event_weight = event.to(widest(event.device))
@@ -48,6 +45,13 @@ class Rows(NamedTuple):
         lowest, highest = log_weight[wide > 0].aminmax()
         spread, middle = float(highest - lowest), float(highest + lowest) / 2
         return cls(*given, event_weight * wide, log_weight, spread, middle)
+
+    @property
+    def columns(self) -> dict[str, Tensor]:
+        """The columns that were given, by name."""
+        names = ("event", "time", "entry", "stratum", "weight")
+        given = {name: getattr(self, name) for name in names}
+        return {name: column for name, column in given.items() if column is not None}
 
     def take(self, index: Tensor) -> Rows:
         """Return the rows at `index`."""

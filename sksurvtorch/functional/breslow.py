@@ -8,14 +8,13 @@ import torch
 from torch import Tensor
 
 from sksurvtorch._validation import check_any_event, check_columns
-from sksurvtorch.functional._arithmetic import Arithmetic, Linear, Log, widest
+from sksurvtorch.functional._arithmetic import LINEAR_RANGE, Arithmetic, Linear, Log, widest
 from sksurvtorch.functional._autograd import refuse_transforms
 from sksurvtorch.functional._order import keys, nonzero, sort
 from sksurvtorch.functional._risk_set import RiskSets
 from sksurvtorch.functional._rows import events
 from sksurvtorch.functional._sums import RunningSums
 from sksurvtorch.functional.cox import (
-    LINEAR_RANGE,
     check_alone,
     check_log_hazard_ratio,
     log_weighted_,

@@ -16,7 +16,14 @@ from sksurvtorch._validation import (
     check_prediction,
     transforms,
 )
-from sksurvtorch.functional._arithmetic import Arithmetic, Linear, Log, returned_in, widest
+from sksurvtorch.functional._arithmetic import (
+    LINEAR_RANGE,
+    Arithmetic,
+    Linear,
+    Log,
+    returned_in,
+    widest,
+)
 from sksurvtorch.functional._autograd import (
     FirstDerivative,
     by_reverse_mode,
@@ -25,10 +32,6 @@ from sksurvtorch.functional._autograd import (
 )
 from sksurvtorch.functional._risk_set import RiskSets
 
-# A float64 reaches from exp(-708) to exp(709). Hazard ratios within exp(-600) and exp(600) leave
-# room for their sums and inverses; beyond that range sums are taken in logarithms, which keep 1e-13
-# relative to a log hazard ratio of 1000.
-LINEAR_RANGE = 1200.0
 # What messages call the loss.
 _NAME = "cox_neg_partial_log_likelihood"
 
@@ -143,20 +146,20 @@ def cox_neg_partial_log_likelihood(
 
 def check_alone(risk_sets: RiskSets, *others: object) -> None:
     """Raise if what `risk_sets` holds is given a second time."""
-    if any(other is not None for other in others):
-        raise TypeError(
-            "`risk_sets` must come alone, got event, time, entry, stratum or weight besides. "
-            "They are part of the risk sets already."
-        )
+    for other in others:
+        if other is not None:
+            raise TypeError(
+                "`risk_sets` must come alone, got event, time, entry, stratum or weight besides. "
+                "They are part of the risk sets already."
+            )
 
 
 def check_log_hazard_ratio(
     log_hazard_ratio: Tensor, n_samples: int, device: torch.device, given: str = "risk_sets"
 ) -> Tensor:
     """Return the log hazard ratio with shape (n_samples,), on the device of what was given."""
-    eta = check_prediction("log_hazard_ratio", log_hazard_ratio, (1,))
-    # A vector as it came has a shorter graph.
-    eta = log_hazard_ratio if log_hazard_ratio.ndim == 1 else eta.squeeze(1)
+    check_prediction("log_hazard_ratio", log_hazard_ratio, (1,))
+    eta = log_hazard_ratio if log_hazard_ratio.ndim == 1 else log_hazard_ratio.squeeze(1)
     if eta.numel() != n_samples:
         raise ValueError(
             f"`log_hazard_ratio` must have {n_samples} rows, got {len(eta)}: "
@@ -205,28 +208,42 @@ class _Loss(FirstDerivative):
 
     @staticmethod
     def forward(ctx: Any, eta: Tensor, risk_sets: RiskSets, reduction: str) -> Tensor:
-        rows, layout = risk_sets.rows, risk_sets.layout
-        wide = eta.to(widest(eta.device))
-        arithmetic, log_scale = _arithmetic(wide, risk_sets)
-        centred = wide - log_scale
-        of_events = centred @ rows.event_weight
-        v = arithmetic.from_log_(risk_sets.in_order(log_weighted_(centred, risk_sets)))
-        risk = layout.plan.denominators(arithmetic, v)
-        divisor = layout.total_event_weight if reduction == "mean" else None
-        if ctx.needs_input_grad[0]:
-            slope = arithmetic.divided(layout.denominator_weight, risk)
-            gradient = _pull_back(arithmetic, slope, v, risk_sets).sub_(rows.event_weight)
-            gradient = gradient if divisor is None else gradient.div_(divisor)
-            # Half precision stays wide: `grad` may be a large scale that lifts its smallest.
-            ctx.save_for_backward(gradient if eta.itemsize < 4 else gradient.to(eta.dtype))
-        loss = arithmetic.to_log_(risk) @ layout.denominator_weight - of_events
-        return (loss if divisor is None else loss / divisor).to(returned_in(eta))
+        given: Any = {"mean": reduction == "mean", "with_gradient": ctx.needs_input_grad[0]}
+        bins = risk_sets.bins
+        in_bins = None if bins is None else bins.loss_and_gradient(eta, **given)
+        loss, gradient = in_bins or _loss_and_gradient(eta, risk_sets, **given)
+        if gradient is not None:
+            ctx.save_for_backward(gradient)
+        return loss
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
         refuse_second_derivative(_NAME)
         (gradient,) = ctx.saved_tensors
         return grad.to(gradient.dtype) * gradient, None, None  # torch casts it to half precision
+
+
+def _loss_and_gradient(
+    eta: Tensor, risk_sets: RiskSets, *, mean: bool, with_gradient: bool
+) -> tuple[Tensor, Tensor | None]:
+    """Return the sum or mean of the loss, and its gradient if asked for."""
+    rows, layout = risk_sets.rows, risk_sets.layout
+    wide = eta.to(widest(eta.device))
+    arithmetic, log_scale = _arithmetic(wide, risk_sets)
+    centred = wide - log_scale
+    of_events = centred @ rows.event_weight
+    v = arithmetic.from_log_(risk_sets.in_order(log_weighted_(centred, risk_sets)))
+    risk = layout.plan.denominators(arithmetic, v)
+    divisor = layout.total_event_weight if mean else None
+    gradient = None
+    if with_gradient:
+        slope = arithmetic.divided(layout.denominator_weight, risk)
+        gradient = _pull_back(arithmetic, slope, v, risk_sets).sub_(rows.event_weight)
+        gradient = gradient if divisor is None else gradient.div_(divisor)
+        # Half precision stays wide: `grad` may be a large scale that lifts its smallest.
+        gradient = gradient if eta.itemsize < 4 else gradient.to(eta.dtype)
+    loss = arithmetic.to_log_(risk) @ layout.denominator_weight - of_events
+    return (loss if divisor is None else loss / divisor).to(returned_in(eta)), gradient
 
 
 def _loss_by_row(eta: Tensor, risk_sets: RiskSets) -> Tensor:

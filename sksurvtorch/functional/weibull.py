@@ -112,7 +112,7 @@ def weibull_neg_log_likelihood(
         whole = partial(weibull_neg_log_likelihood, reduction=reduction)
         given = {"event": event, "time": time, "entry": entry, "weight": weight}
         return by_reverse_mode(_NAME, whole, log_params, given)
-    log_params = check_prediction("log_params", log_params, (1, 2))
+    log_params = _checked(log_params)
     event = check_event(event, len(log_params))
     time = check_time(time, len(log_params), positive=True)
     entry = None if entry is None else check_entry(entry, time)
@@ -131,6 +131,12 @@ def weibull_neg_log_likelihood(
         # Dividing each row first keeps the sum of held rows within the range.
         loss = loss / (len(loss) if weight is None else weight.to(loss.dtype).sum())
     return (loss if reduction == "none" else loss.sum()).to(dtype)
+
+
+def _checked(log_params: Tensor) -> Tensor:
+    """Return log scale, and log shape where there is one, as a matrix."""
+    check_prediction("log_params", log_params, (1, 2))
+    return log_params.unsqueeze(1) if log_params.ndim == 1 else log_params
 
 
 class _WeibullLoss(FirstDerivative):
@@ -294,7 +300,7 @@ def weibull_quantile(log_params: Tensor, probability: Tensor) -> Tensor:
     tensor of shape (n_samples, n_quantiles)
         In the unit of the scale and the dtype of `log_params`.
     """
-    log_scale, log_shape = _columns(check_prediction("log_params", log_params, (1, 2)))
+    log_scale, log_shape = _columns(_checked(log_params))
     probability = check_probability(probability).to(log_params.device)
     log_hazard = (-torch.log1p(-probability)).log().to(log_params.dtype)
     return (log_scale[:, None] + (-log_shape[:, None]).exp() * log_hazard).exp()
@@ -330,7 +336,7 @@ def weibull_mean(log_params: Tensor) -> Tensor:
     tensor of shape (n_samples,)
         In the unit of the scale and the dtype of `log_params`.
     """
-    log_scale, log_shape = _columns(check_prediction("log_params", log_params, (1, 2)))
+    log_scale, log_shape = _columns(_checked(log_params))
     return (log_scale + torch.lgamma(1 + (-log_shape).exp())).exp()
 
 
@@ -353,7 +359,7 @@ def weibull_sample(
     tensor of shape (n_samples, n_draws)
         In the unit of the scale and the dtype of `log_params`.
     """
-    log_scale, log_shape = _columns(check_prediction("log_params", log_params, (1, 2)))
+    log_scale, log_shape = _columns(_checked(log_params))
     draws = log_params.new_empty(len(log_params), n_draws).exponential_(generator=generator)
     return (log_scale[:, None] + (-log_shape[:, None]).exp() * draws.log()).exp()
 
@@ -376,7 +382,7 @@ def _columns(log_params: Tensor) -> tuple[Tensor, Tensor]:
 
 def _on_grid(log_params: Tensor, times: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Return log scale and log shape as columns, and the logarithm of the times."""
-    log_params = check_prediction("log_params", log_params, (1, 2))
+    log_params = _checked(log_params)
     log_scale, log_shape = _columns(log_params)
     device = log_params.device
     times = check_grid(times, len(log_params)).to(device, widest(device))

@@ -224,7 +224,7 @@ class UnsortedTarget(RiskSetTarget):
     @cached_property
     def order(self) -> Tensor | None:
         """Rows in the order of their risk sets; None if they lie so."""
-        return RiskSets.order_of(self.columns)
+        return self.risk_sets.order
 
     def breslow_baseline(self, log_hazard_ratio: Tensor) -> BreslowBaseline:
         """Return the baseline hazard; rows are sorted only if there is late entry."""

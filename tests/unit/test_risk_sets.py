@@ -188,16 +188,6 @@ def test_copied_risk_sets_give_what_the_original_gives(copied):
     assert torch.equal(cox(eta, risk_sets=other), cox(eta, risk_sets=risk_sets))
 
 
-@pytest.mark.parametrize("with_", [(), ("weight",), ("entry", "stratum", "weight")], ids="+".join)
-def test_the_order_of_columns_is_that_of_their_risk_sets(with_):
-    cohort = random_cohort(8, with_=with_)
-    columns = {name: x for name, x in cohort.target.items() if x is not None}
-    order = RiskSets.order_of(columns)
-    assert torch.equal(order, RiskSets.of_columns(columns, "efron").order)
-    in_order = {name: x[order] for name, x in columns.items()}
-    assert RiskSets.order_of(in_order) is None
-
-
 @pytest.mark.parametrize(
     ("with_", "expected"), [("weight", True), ("entry", False), ("stratum", False)]
 )
