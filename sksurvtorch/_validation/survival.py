@@ -102,6 +102,13 @@ def _is_finite(value: Tensor) -> bool:
     return bool(np.isfinite(value.numpy(force=True)).all())  # in less time than by torch
 
 
+def _is_positive(value: Tensor) -> bool:
+    """Whether all are positive, where looking is quick."""
+    if value.device.type != "cpu" or value.dtype == torch.bfloat16 or value.numel() == 0:
+        return False
+    return bool(value.numpy(force=True).min() > 0)
+
+
 def check_event(event: Any, n_samples: int | None = None) -> Tensor:
     """Return `event` as a bool tensor."""
     value = check_vector("event", event, n_samples)
@@ -118,7 +125,7 @@ def check_time(time: Any, n_samples: int, *, positive: bool = False) -> Tensor:
     if value.is_floating_point() and not _is_finite(value):
         hint = "Impute or remove these rows."
         _refuse("time", "be finite", ~torch.isfinite(value), value, hint)
-    if positive:
+    if positive and not _is_positive(value):
         hint = (
             "The Weibull density is zero or infinite at time 0: add half a unit of time to all "
             "rows, or leave out those that were never at risk."

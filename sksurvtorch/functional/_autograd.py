@@ -15,6 +15,8 @@ from torch import Tensor
 
 from sksurvtorch._validation import check_constant, transforms
 
+Evaluate = Callable[[Tensor, bool], tuple[Tensor, Tensor | None]]
+
 
 class FirstDerivative(torch.autograd.Function):
     """Base of the losses whose backward pass is analytic."""
@@ -29,6 +31,28 @@ _FORWARD_MODE = (
     "{} offers no forward-mode derivative. Use backward, torch.autograd.grad, or torch.func.grad, "
     "vjp or jacrev."
 )
+
+
+class Evaluated(FirstDerivative):
+    """One number with its gradient, both computed at once.
+
+    Call ``Evaluated.apply(prediction, evaluate, name)``, where `evaluate` takes the prediction and
+    whether its gradient is needed, and returns the loss and the gradient, which may then be None.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, prediction: Tensor, evaluate: Evaluate, name: str) -> Tensor:
+        value, gradient = evaluate(prediction, ctx.needs_input_grad[0])
+        ctx.name = name
+        if gradient is not None:
+            ctx.save_for_backward(gradient)
+        return value
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        refuse_second_derivative(ctx.name)
+        (gradient,) = ctx.saved_tensors
+        return grad.to(gradient.dtype) * gradient, None, None  # torch casts it to half precision
 
 
 def refuse_second_derivative(name: str) -> None:

@@ -47,14 +47,13 @@ from math import isfinite
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from sksurvtorch.functional._arithmetic import LARGEST, SMALLEST
+from sksurvtorch.functional._arrays import Floats, array, exp_, log_, returned
 from sksurvtorch.functional._order import ranks
 
-Floats = NDArray[np.float64]
 Places = NDArray[np.intp]
 
 # Whole times that span so many, or as many as this times the rows, need no sort.
@@ -235,7 +234,7 @@ class Bins(NamedTuple):
     # Of what is out of range or not finite; and large weights may be too large for float32.
     @np.errstate(over="ignore", invalid="ignore")
     def loss_and_gradient(
-        self, log_hazard_ratio: Tensor, *, mean: bool, with_gradient: bool
+        self, log_hazard_ratio: Tensor, mean: bool, with_gradient: bool
     ) -> tuple[Tensor, Tensor | None] | None:
         """Return the mean or sum of the loss, and its gradient if asked for.
 
@@ -245,7 +244,7 @@ class Bins(NamedTuple):
         of_events = log_hazard.dot(self.event_weight)
         if self.log_weight is not None:
             log_hazard += self.log_weight
-        hazard = np.exp(log_hazard, log_hazard)
+        hazard = exp_(log_hazard)
         binned = _sums(self.of_row, hazard, self.n_bins)
         sums = np.add.accumulate(binned)
         tied = self.tied
@@ -259,13 +258,10 @@ class Bins(NamedTuple):
         if not (sums[1] > SMALLEST and sums[-1] < LARGEST and isfinite(of_events)):
             return None
         scale = 1.0 if mean else self.total_event_weight
-        loss = (np.log(denominator).dot(self.denominator_weight) - of_events) * scale
-        # In half precision the loss has float32, and the gradient stays wide: what it is multiplied
-        # by may be large.
-        kind: Any = np.float64 if log_hazard_ratio.itemsize == 8 else np.float32
-        returned = torch.from_numpy(np.asarray(loss, kind))
+        log_denominator = log_(denominator.copy())
+        loss = (log_denominator.dot(self.denominator_weight) - of_events) * scale
         if not with_gradient:
-            return returned, None
+            return returned(loss, None, log_hazard_ratio)
         part = self.denominator_weight / denominator
         if tied is None:
             parts = np.zeros(self.n_bins)
@@ -276,18 +272,7 @@ class Bins(NamedTuple):
         gradient *= hazard
         gradient -= self.event_weight
         gradient *= scale
-        same = gradient if log_hazard_ratio.itemsize < 4 else gradient.astype(kind, copy=False)
-        return returned, torch.from_numpy(same)
-
-
-def count(x: Tensor) -> int:
-    """Return how many are True."""
-    return int(np.count_nonzero(array(x)) if x.device.type == "cpu" else x.sum())
-
-
-def array(x: Tensor) -> NDArray[Any]:
-    """Return a tensor on the CPU as an array: that of its memory, where numpy has its dtype."""
-    return (x.float() if x.dtype == torch.bfloat16 else x).numpy(force=True)
+        return returned(loss, gradient, log_hazard_ratio)
 
 
 def _sums(place: Places, x: Floats, n_places: int) -> Floats:

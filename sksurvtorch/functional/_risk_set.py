@@ -13,8 +13,9 @@ from torch import Tensor
 
 from sksurvtorch._validation import TIES, check_any_event, check_columns, check_option
 from sksurvtorch.functional._arithmetic import moved, widest
+from sksurvtorch.functional._arrays import count
 from sksurvtorch.functional._autograd import refuse_transforms
-from sksurvtorch.functional._bins import Bins, Levels, count, levels
+from sksurvtorch.functional._bins import Bins, Levels, levels
 from sksurvtorch.functional._groups import Groups, Segments
 from sksurvtorch.functional._layout import (
     Layout,

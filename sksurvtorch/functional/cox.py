@@ -25,6 +25,7 @@ from sksurvtorch.functional._arithmetic import (
     widest,
 )
 from sksurvtorch.functional._autograd import (
+    Evaluated,
     FirstDerivative,
     by_reverse_mode,
     refuse_batched_gradient,
@@ -139,7 +140,8 @@ def cox_neg_partial_log_likelihood(
     n_samples, device = risk_sets.n_samples, risk_sets.device
     eta = check_log_hazard_ratio(log_hazard_ratio, n_samples, device, given)
     if reduction != "none":
-        summed: Tensor = _Loss.apply(eta, risk_sets, reduction)  # type: ignore[no-untyped-call]
+        evaluate = partial(_loss_and_gradient, risk_sets, reduction == "mean")
+        summed: Tensor = Evaluated.apply(eta, evaluate, _NAME)  # type: ignore[no-untyped-call]
         return summed
     return _loss_by_row(eta, risk_sets).to(returned_in(eta))
 
@@ -203,30 +205,14 @@ def _pull_back(arithmetic: Arithmetic, x: Tensor, v: Tensor, risk_sets: RiskSets
     return risk_sets.by_row(arithmetic.lower_(arithmetic.times_(total, v)))
 
 
-class _Loss(FirstDerivative):
-    """Sum or mean of the loss; its gradient is ready before it is asked for."""
-
-    @staticmethod
-    def forward(ctx: Any, eta: Tensor, risk_sets: RiskSets, reduction: str) -> Tensor:
-        given: Any = {"mean": reduction == "mean", "with_gradient": ctx.needs_input_grad[0]}
-        bins = risk_sets.bins
-        in_bins = None if bins is None else bins.loss_and_gradient(eta, **given)
-        loss, gradient = in_bins or _loss_and_gradient(eta, risk_sets, **given)
-        if gradient is not None:
-            ctx.save_for_backward(gradient)
-        return loss
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
-        refuse_second_derivative(_NAME)
-        (gradient,) = ctx.saved_tensors
-        return grad.to(gradient.dtype) * gradient, None, None  # torch casts it to half precision
-
-
 def _loss_and_gradient(
-    eta: Tensor, risk_sets: RiskSets, *, mean: bool, with_gradient: bool
+    risk_sets: RiskSets, mean: bool, eta: Tensor, with_gradient: bool
 ) -> tuple[Tensor, Tensor | None]:
-    """Return the sum or mean of the loss, and its gradient if asked for."""
+    """Return the mean or sum of the loss, and its gradient if asked for."""
+    if risk_sets.bins is not None:
+        in_bins = risk_sets.bins.loss_and_gradient(eta, mean, with_gradient)
+        if in_bins is not None:
+            return in_bins
     rows, layout = risk_sets.rows, risk_sets.layout
     wide = eta.to(widest(eta.device))
     arithmetic, log_scale = _arithmetic(wide, risk_sets)

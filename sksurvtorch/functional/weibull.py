@@ -28,10 +28,12 @@ from sksurvtorch._validation import (
 )
 from sksurvtorch.functional._arithmetic import returned_in, widest
 from sksurvtorch.functional._autograd import (
+    Evaluated,
     FirstDerivative,
     by_reverse_mode,
     refuse_second_derivative,
 )
+from sksurvtorch.functional._weibull_sum import loss_and_gradient
 
 # What messages call the loss.
 _NAME = "weibull_neg_log_likelihood"
@@ -122,6 +124,13 @@ def weibull_neg_log_likelihood(
     n_summed = len(log_params) if reduction == "sum" else 1
     if reduction == "mean" and weight is not None:
         weight = _near_one(weight)
+    if reduction != "none" and entry is None and log_params.device.type == "cpu":
+        found = loss_and_gradient(log_params, event, time, weight, reduction == "mean")
+        if found is not None:
+            summed: Tensor = Evaluated.apply(  # type: ignore[no-untyped-call]
+                log_params, lambda *_: found, _NAME
+            )
+            return summed
     dtype = returned_in(log_params)
     largest = torch.finfo(dtype).max / max(1, n_summed)
     loss: Tensor = _WeibullLoss.apply(  # type: ignore[no-untyped-call]

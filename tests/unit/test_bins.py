@@ -34,7 +34,7 @@ def test_the_tables_of_the_bins():
     assert bins.tied.share.tolist() == [[1, 1, 0.5, 1], [0, 0, 0.5, 0]]
     log_denominators = torch.tensor([11.0, 11111, 5611, 111111]).double().log()
     expected = log_denominators.sum() - hazard_ratio[columns["event"]].log().sum()
-    loss, _ = bins.loss_and_gradient(hazard_ratio.log(), mean=False, with_gradient=False)
+    loss, _ = bins.loss_and_gradient(hazard_ratio.log(), False, False)
     assert_close(loss, expected)
 
 
@@ -95,7 +95,7 @@ def test_both_ways_agree_to_rounding(with_, ties, spread, shift):
 def test_numbers_out_of_range_are_left_to_logarithms(spread, in_bins):
     bins = RiskSets(torch.tensor([True, True]), torch.tensor([1.0, 2.0])).bins
     eta = torch.tensor([0.0, spread], dtype=torch.float64)
-    found = bins.loss_and_gradient(eta, mean=True, with_gradient=True)
+    found = bins.loss_and_gradient(eta, True, True)
     assert (found is not None) is in_bins
 
 
@@ -106,7 +106,7 @@ def test_what_is_not_finite_is_left_to_logarithms(row, value):
     event, time = torch.tensor([True, False]), torch.tensor([2.0, 1.0])
     eta = torch.zeros(2).index_fill(0, torch.tensor([row]), value)
     bins = RiskSets(event, time).bins
-    assert bins.loss_and_gradient(eta, mean=True, with_gradient=True) is None
+    assert bins.loss_and_gradient(eta, True, True) is None
     assert cox(eta, event, time).isnan()
 
 
