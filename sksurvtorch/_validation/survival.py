@@ -89,7 +89,8 @@ def check_constant(name: str, value: Any) -> None:
 
 def _refuse(name: str, rule: str, bad: Tensor, value: Tensor, hint: str) -> None:
     """Raise if a row is `bad`, with the count of such rows and the first value."""
-    if bad.device.type == "cpu" and "Vmap" not in transforms() and bool(bad.any()):
+    hidden = transforms() & {"Vmap", "Trace"}
+    if bad.device.type == "cpu" and not hidden and bool(bad.any()):
         first = value[bad][0].item()
         raise ValueError(
             f"`{name}` must {rule}, got {first!r} ({int(bad.sum())} of {len(bad)} rows). {hint}"

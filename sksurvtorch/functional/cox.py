@@ -30,7 +30,7 @@ from sksurvtorch.functional._risk_set import RiskSets
 # relative to a log hazard ratio of 1000.
 LINEAR_RANGE = 1200.0
 # What messages call the loss.
-_NAME = "cox_neg_partial_log_likelihood"
+_NAME = "`cox_neg_partial_log_likelihood`"
 
 
 def cox_neg_partial_log_likelihood(
