@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -13,6 +12,7 @@ from sklearn.utils.validation import _check_sample_weight, check_array, validate
 
 from sksurvtorch import _validation as validation
 from sksurvtorch._processes import Group
+from sksurvtorch._warnings import warn
 from sksurvtorch.estimators._settings import is_linear, penalty, resolve_dtype
 from sksurvtorch.exceptions import NearlyTiedTimesWarning, PrecisionWarning
 from sksurvtorch.nets.moments import column_ranges
@@ -169,12 +169,11 @@ def _warn_of_lost_precision(lost: np.ndarray, dtype: torch.dtype) -> None:
     """Warn of columns that vary, and are nearly constant in the dtype of the network."""
     if len(lost):
         name = str(dtype).removeprefix("torch.")
-        warnings.warn(
+        warn(
             f"{len(lost)} columns of X (the first is number {lost[0]}) vary so little around their "
             f"mean that {name} hardly tells their values apart. Subtract the mean before `fit`, "
             "or set dtype='float64'.",
             PrecisionWarning,
-            stacklevel=2,
         )
 
 
@@ -197,10 +196,9 @@ def warn_of_nearly_tied_times(columns: Columns) -> None:
     if 10 * near.sum() <= (difference < 100 * rounding).sum():
         return
     first = int(near.argmax())
-    warnings.warn(
+    warn(
         f"{near.sum()} of {len(values)} distinct times differ from the time before by no more than "
         f"rounding, such as {values[first + 1]!s} from {values[first]!s}: they are not tied. Round "
         "the times, for instance by numpy.round(time, 6), if they should be.",
         NearlyTiedTimesWarning,
-        stacklevel=2,
     )
