@@ -224,7 +224,7 @@ def test_errors(changes, error, message):
 
 def test_a_parameter_is_named_as_the_caller_knows_it():
     y = Surv.from_arrays(EVENT, TIME)
-    wrong = Surv.from_arrays(EVENT, np.where(TIME == TIME[0], np.nan, TIME))
+    wrong = Surv.from_arrays(EVENT, np.where(TIME[0] == TIME, np.nan, TIME))
     with pytest.raises(ValueError, match=r"^`survival_test\['time'\]` must be finite, got nan"):
         metrics.concordance_index_ipcw(y, wrong, ESTIMATE)
     with pytest.raises(ValueError, match=r"^`survival_test` must be a structured array"):
