@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from sksurvtorch.estimators._checks import check_parameters
+from sksurvtorch.estimators._checks import check_parameters, made_with
 from sksurvtorch.estimators._net import may_fit, net_with
 from sksurvtorch.nets.training import Training
 
@@ -92,7 +92,8 @@ def from_state(kind: type[SurvivalNetEstimator], state: Fitted) -> SurvivalNetEs
     net = net_with(maker, training, state.weights)
     net.history.extend({"batches": [], **epoch} for epoch in state.history)
     estimator = kind(**state.parameters)
-    estimator._restore(state, net)
+    # Of a parameter that the file does not have, what has made the network all the same.
+    estimator._restore(replace(state, made_with=made_with(maker)), net)
     return estimator
 
 

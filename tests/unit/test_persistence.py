@@ -180,6 +180,18 @@ def test_the_parameters_of_the_fit_make_the_network_and_those_of_today_the_next(
     assert loaded.net_.optimizer_.param_groups[0]["momentum"] == 0.9
 
 
+def test_parameters_of_the_next_fit_do_not_stand_in_for_one_that_made_the_network(data, path):
+    """As in a file of a version that did not have it yet."""
+    model = CoxNNRegressor(max_epochs=2, hidden_layer_sizes=4).fit(*data)
+    save(model.set_params(dtype="float64"), path)
+    document, tensors = container.read(path)
+    assert document["made_with"].pop("dtype") == "float32"
+    container.write(path, document, tensors)
+    loaded = load(path)
+    assert (loaded.predict(data[0]) == model.predict(data[0])).all()
+    assert loaded._made_with == model._made_with
+
+
 def test_the_shape_of_samples_is_that_of_the_last_fit(data, path):
     X, y = data
     model = CoxNNRegressor(module=Own, max_epochs=1).fit(X.to_numpy()[:, None], y)
