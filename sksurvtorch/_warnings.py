@@ -10,10 +10,8 @@ _BETWEEN = {"sksurvtorch", "accelerate", "joblib", "skorch", "sklearn", "torch"}
 
 
 def warn(message: str, category: type[Warning]) -> None:
-    """Warn, with the innermost line outside of these packages as its place.
-
-    A process that joblib has started has no line of the user.
-    """
+    """Warn, with the innermost line outside of these packages as its place."""
+    # A process that joblib has started has no line of the user: there it is one of Python's own.
     depth, frame = 1, inspect.currentframe()
     while frame is not None and _package(frame.f_globals) in _BETWEEN:
         depth, frame = depth + 1, frame.f_back

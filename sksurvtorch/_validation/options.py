@@ -78,10 +78,8 @@ def describe(value: Any) -> str:
 
 
 def transforms() -> Set[str]:
-    """Return the transforms of torch.func that are active: Grad, Vmap, Jvp, and Trace.
-
-    Trace is the recording of operations by `torch.func.linearize` and `make_fx`.
-    """
+    """Return the transforms of torch.func that are active, such as Grad, Vmap, Jvp and Trace."""
+    # The last one stands for the recording of operations by torch.func.linearize and make_fx.
     traced = not torch.compiler.is_compiling() and _mode(_RECORDING) is not None
     if not (traced or _any_transform()):
         return _NO_TRANSFORM
