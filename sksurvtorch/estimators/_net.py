@@ -204,7 +204,7 @@ def net_with(
         _check_dtypes(net.module_, weights)
         net.module_.load_state_dict(weights)
     except Exception as error:
-        if called or estimator.module is None:
+        if called or estimator.module is None or isinstance(error, (ImportError, MemoryError)):
             raise
         raise _uncalled(estimator, error) from error
     return net
