@@ -211,7 +211,7 @@ def concordance_index_ipcw(
     check_number("tied_tol", tied_tol, float, 0)
     if tau is not None:
         check_number("tau", tau, float, 0)
-    event, time = check_survival_y(survival_test, "concordance index")
+    event, time = check_survival_y(survival_test, "concordance index", name="survival_test")
     event, time, estimate = _check_rows(event, time, estimate)
     counts = event if tau is None else event & (time < tau)
     weight = _censoring_weights(survival_train, time, counts)
@@ -437,7 +437,7 @@ def _check_comparable(rows: _Rows) -> None:
     """Raise unless some row is comparable with an event."""
     if not (rows.start < len(rows.rank)).any():
         raise NoComparablePairException(
-            "`event_time` must hold a comparable pair, an event and a row that is at risk after "
+            "The rows must hold a comparable pair, an event and a row that is at risk after "
             f"it, got {len(rows.event)} events in {len(rows.rank)} rows of positive weight. "
             "The concordance index is not defined: score more rows at once."
         )

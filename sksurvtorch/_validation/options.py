@@ -10,7 +10,9 @@ from typing import Any
 import torch
 
 REDUCTIONS = ("mean", "sum", "none")
+# Every loss asks these: torch.fx's own function takes four times as long as what it calls.
 _any_transform = torch._C._are_functorch_transforms_active
+_mode, _RECORDING = torch._C._get_dispatch_mode, torch._C._TorchDispatchModeKey.PROXY
 _NO_TRANSFORM: Set[str] = frozenset()
 
 
@@ -78,18 +80,21 @@ def describe(value: Any) -> str:
 
 
 def transforms() -> Set[str]:
-    """Return the transforms of torch.func that are active, such as Grad, Vmap and Jvp."""
-    if not _any_transform():
+    """Return the transforms of torch.func that are active, such as Grad, Vmap, Jvp and Trace."""
+    # The last one stands for the recording of operations by torch.func.linearize and make_fx.
+    traced = not torch.compiler.is_compiling() and _mode(_RECORDING) is not None
+    if not (traced or _any_transform()):
         return _NO_TRANSFORM
     active = torch._C._functorch.get_interpreter_stack() or []
-    return {str(interpreter.key()).rpartition(".")[2] for interpreter in active}
+    names = {str(interpreter.key()).rpartition(".")[2] for interpreter in active}
+    return names | {"Trace"} if traced else names
 
 
 def is_readable(x: torch.Tensor) -> bool:
-    """Whether values can be looked at: on the CPU, and in neither compiled nor batched code."""
-    return (
-        x.device.type == "cpu" and not torch.compiler.is_compiling() and "Vmap" not in transforms()
-    )
+    """Whether values can be looked at: on the CPU, in no compiled, batched or recorded code."""
+    if x.device.type != "cpu" or torch.compiler.is_compiling():
+        return False
+    return transforms().isdisjoint({"Vmap", "Trace"})
 
 
 def resolve_device(device: Any) -> torch.device:

@@ -86,7 +86,8 @@ def check_constant(name: str, value: Any) -> None:
 
 def _refuse(name: str, rule: str, bad: Tensor, value: Tensor, hint: str) -> None:
     """Raise if a row is `bad`, with the count of such rows and the first value."""
-    if bad.device.type == "cpu" and "Vmap" not in transforms() and bool(bad.any()):
+    hidden = transforms() & {"Vmap", "Trace"}
+    if bad.device.type == "cpu" and not hidden and bool(bad.any()):
         first = value[bad][0].item()
         raise ValueError(
             f"`{name}` must {rule}, got {first!r} ({int(bad.sum())} of {len(bad)} rows). {hint}"
@@ -119,18 +120,18 @@ def check_event(event: Any, n_samples: int | None = None) -> Tensor:
     return value.bool()
 
 
-def check_time(time: Any, n_samples: int, *, positive: bool = False) -> Tensor:
+def check_time(time: Any, n_samples: int, *, name: str = "time", positive: bool = False) -> Tensor:
     """Return `time` as a finite tensor."""
-    value = check_vector("time", time, n_samples)
+    value = check_vector(name, time, n_samples)
     if value.is_floating_point() and not _is_finite(value):
         hint = "Impute or remove these rows."
-        _refuse("time", "be finite", ~torch.isfinite(value), value, hint)
+        _refuse(name, "be finite", ~torch.isfinite(value), value, hint)
     if positive and not _is_positive(value):
         hint = (
             "The Weibull density is zero or infinite at time 0: add half a unit of time to all "
             "rows, or leave out those that were never at risk."
         )
-        _refuse("time", "be positive", value <= 0, value, hint)
+        _refuse(name, "be positive", value <= 0, value, hint)
     return value
 
 
@@ -140,7 +141,7 @@ def check_entry(entry: Any, time: Tensor) -> Tensor:
     check_device("entry", value, time.device, "time")
     low, high = comparable(value, time)
     hint = "A row is at risk on (entry, time], which may not be empty."
-    _refuse("entry", "be less than `time`", ~(low < high), value, hint)
+    _refuse("entry", "be less than the time of its row", ~(low < high), value, hint)
     return value
 
 
@@ -243,43 +244,44 @@ def check_probability(probability: Any) -> Tensor:
 
 
 def check_survival_y(
-    y: Any, owner: str = "estimator", *, positive: bool = False
+    y: Any, owner: str = "estimator", *, name: str = "y", positive: bool = False
 ) -> tuple[Any, Any]:
     """Return event and time of scikit-survival's structured array, its two fields in this order."""
     hint = "Make one with sksurv.util.Surv.from_arrays(event, time)."
     if y is None:
         raise ValueError(
-            f"This {owner} requires y to be passed, but the target y is None. It must be a "
-            f"structured array with the fields event and time. {hint}"
+            f"This {owner} requires {name} to be passed, but the target {name} is None. It must be "
+            f"a structured array with the fields event and time. {hint}"
         )
     names = getattr(getattr(y, "dtype", None), "names", None)
     if names is None or y.ndim != 1:
         raise ValueError(
-            "`y` must be a structured array of shape (n_samples,) with two fields, the event "
+            f"`{name}` must be a structured array of shape (n_samples,) with two fields, the event "
             f"indicator and the time, got {describe(y)}. {hint}"
         )
     if len(names) != 2:
         raise ValueError(
-            f"`y` must have two fields, the event indicator and the time, got {len(names)}: "
+            f"`{name}` must have two fields, the event indicator and the time, got {len(names)}: "
             f"{', '.join(names)}. {hint}"
         )
     event, time = y[names[0]], y[names[1]]
     if event.dtype != bool:
         raise ValueError(
-            f"The first field of `y`, {names[0]!r}, must be bool, True for an observed event, "
+            f"The first field of `{name}`, {names[0]!r}, must be bool, True for an observed event, "
             f"got {event.dtype}. {hint}"
         )
     if time.dtype.kind not in "iuf":
         raise ValueError(
-            f"The second field of `y`, {names[1]!r}, must be a numeric time, got {time.dtype}."
+            f"The second field of `{name}`, {names[1]!r}, must be a numeric time, got {time.dtype}."
         )
     event = event.copy()  # a field of y has the stride of all of it
     wide = {"i": "int64", "u": "uint64", "f": "float64"}[time.dtype.kind]
-    checked = check_time(time.astype(wide), len(y))
+    of_time = f"{name}[{names[1]!r}]"
+    checked = check_time(time.astype(wide), len(y), name=of_time)
     hint = "Time counts from the origin of each row, so it cannot lie before it."
-    _refuse("time", "be at least 0", checked < 0, checked, hint)
+    _refuse(of_time, "be at least 0", checked < 0, checked, hint)
     if positive:
-        check_time(checked, len(y), positive=True)
+        check_time(checked, len(y), name=of_time, positive=True)
     return event, checked.numpy()
 
 

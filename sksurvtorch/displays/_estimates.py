@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ from sksurv.nonparametric import kaplan_meier_estimator
 from sksurv.util import Surv
 
 from sksurvtorch._validation import check_number
+from sksurvtorch._warnings import warn
 from sksurvtorch.exceptions import TiedGroupsWarning
 
 Array = NDArray[Any]
@@ -60,11 +60,10 @@ def quantile_groups(value: Array, n_groups: int) -> Array:
     codes: Array = np.unique(np.searchsorted(ends, value, side="left"), return_inverse=True)[1]
     n_found = int(codes.max()) + 1
     if n_found < n_groups:
-        warnings.warn(
+        warn(
             f"Tied predictions are not split, which leaves {n_found} of the {n_groups} groups "
             "asked for. Lower `n_groups`, or group the samples by other values.",
             TiedGroupsWarning,
-            stacklevel=3,
         )
     return codes
 

@@ -149,6 +149,7 @@ class SurvivalNetEstimator(SurvivalAnalysisMixin, RegressorMixin, PrefixedParame
         """
         event, time = validation.check_survival_y(y, type(self).__name__)
         if sample_weight is not None:
+            sample_weight = validation.for_numpy("sample_weight", sample_weight)
             sample_weight = _check_sample_weight(sample_weight, event, ensure_non_negative=True)
         risk_score = self.predict(X)
         result = concordance_index_censored(event, time, risk_score, sample_weight=sample_weight)

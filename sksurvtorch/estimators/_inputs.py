@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -13,6 +12,7 @@ from sklearn.utils.validation import _check_sample_weight, check_array, validate
 
 from sksurvtorch import _validation as validation
 from sksurvtorch._processes import Group
+from sksurvtorch._warnings import warn
 from sksurvtorch.estimators._settings import is_linear, penalty, resolve_dtype
 from sksurvtorch.exceptions import NearlyTiedTimesWarning, PrecisionWarning
 from sksurvtorch.nets.moments import column_ranges
@@ -22,8 +22,8 @@ from sksurvtorch.nets.target import Columns
 if TYPE_CHECKING:
     from sksurvtorch.estimators._base import SurvivalNetEstimator
 
-# Beyond it a loss, or its gradient, is infinite in float32.
-_MOST_WEIGHT = 1e30
+# Beyond them a loss, or its gradient, is infinite in float32, or its mean in float64.
+_LEAST_WEIGHT, _MOST_WEIGHT = 1e-300, 1e30
 # Of a unit of weight: the square of its gradient, which Adam takes, is finite in float32.
 _MOST_PENALTY = 1e15
 # Relative difference that sums of some thousand steps can come to by rounding.
@@ -118,10 +118,11 @@ def check_data(
         validation.check_entry(columns["entry"], columns["time"])
     if given["sample_weight"] is None:
         return rows, columns
+    given_weight = validation.for_numpy("sample_weight", given["sample_weight"])
     may_vanish = group.size > 1  # other processes may have rows that count
     kind = {"dtype": np.float64, "ensure_non_negative": True, "allow_all_zero_weights": may_vanish}
-    weight = _check_sample_weight(given["sample_weight"], rows, **kind)
-    columns["weight"] = validation.check_weight(weight, n_samples, may_vanish=may_vanish)
+    weight = _check_sample_weight(given_weight, rows, **kind)
+    columns["weight"] = validation.check_vector("sample_weight", weight, n_samples)
     # A row of weight 0 counts as absent, in batches and standardisation too.
     counts = columns["weight"] > 0
     if not counts.all():
@@ -134,18 +135,20 @@ def check_total_weight(estimator: SurvivalNetEstimator, columns: Columns) -> Non
     """Raise if weights are so large or so small that losses would overflow."""
     if "weight" not in columns:
         return
-    total, strength = float(columns["weight"].double().sum()), penalty(estimator)
-    if total > _MOST_WEIGHT:
-        raise ValueError(
-            f"`sample_weight` must have a sum of at most {_MOST_WEIGHT:.0e}, got {total:.3g}. "
-            "Divide the weights by their mean."
+    total, strength = float(columns["weight"].sum()), penalty(estimator)
+    least = max(_LEAST_WEIGHT, strength / _MOST_PENALTY)
+    if least <= total <= _MOST_WEIGHT:
+        return
+    hint = "Divide the weights by their mean."
+    if _LEAST_WEIGHT <= total < least:
+        hint = (
+            f"`alpha`, a penalty of {strength:g}, allows no smaller one. Divide the weights by "
+            "their mean, or set `alpha` to 0."
         )
-    if total < strength / _MOST_PENALTY:
-        raise ValueError(
-            f"`sample_weight` must have a sum of at least {strength / _MOST_PENALTY:.0e} beside "
-            f"`alpha`, a penalty of {strength:g}, got {total:.3g}. Divide the weights by their "
-            "mean, or set `alpha` to 0."
-        )
+    raise ValueError(
+        f"`sample_weight` must have a sum from {least:.0e} to {_MOST_WEIGHT:.0e}, got "
+        f"{total:.3g}. {hint}"
+    )
 
 
 def _nearly_constant(rows: Rows, dtype: torch.dtype) -> np.ndarray:
@@ -169,12 +172,11 @@ def _warn_of_lost_precision(lost: np.ndarray, dtype: torch.dtype) -> None:
     """Warn of columns that vary, and are nearly constant in the dtype of the network."""
     if len(lost):
         name = str(dtype).removeprefix("torch.")
-        warnings.warn(
+        warn(
             f"{len(lost)} columns of X (the first is number {lost[0]}) vary so little around their "
             f"mean that {name} hardly tells their values apart. Subtract the mean before `fit`, "
             "or set dtype='float64'.",
             PrecisionWarning,
-            stacklevel=2,
         )
 
 
@@ -197,10 +199,9 @@ def warn_of_nearly_tied_times(columns: Columns) -> None:
     if 10 * near.sum() <= (difference < 100 * rounding).sum():
         return
     first = int(near.argmax())
-    warnings.warn(
+    warn(
         f"{near.sum()} of {len(values)} distinct times differ from the time before by no more than "
         f"rounding, such as {values[first + 1]!s} from {values[first]!s}: they are not tied. Round "
         "the times, for instance by numpy.round(time, 6), if they should be.",
         NearlyTiedTimesWarning,
-        stacklevel=2,
     )

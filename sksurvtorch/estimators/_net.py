@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from sksurvtorch.estimators import _accelerate as accelerate
 from sksurvtorch.estimators._linear import start_from_linear
@@ -44,7 +45,8 @@ if TYPE_CHECKING:
 # Rows that the built-in network takes at once where nothing is trained: few enough for the
 # processor's cache, and enough for a GPU.
 _CHUNK = 8_192
-# Samples that a network of the user's is called with before its weights are loaded.
+# Samples that a network of the user's is called with before its weights are loaded, if these are
+# not more themselves: a forged file may claim samples of any size.
 _SAMPLE_BYTES = 2**26
 # A number that an option of a network may be, whatever the number of weights.
 _FEW = 4_096
@@ -156,8 +158,8 @@ def make_net(
     return _net_around(estimator, module, training, stream)
 
 
-def fits_on_paper(estimator: SurvivalNetEstimator, weights: Mapping[str, Tensor]) -> bool | None:
-    """Whether its network has weights of these names and shapes; None where nobody can tell."""
+def may_fit(estimator: SurvivalNetEstimator, weights: Mapping[str, Tensor]) -> bool:
+    """Whether its network has weights of these names and shapes, as far as can be told."""
     # Nothing is allocated: it is made on torch's device without memory, if it can be made there.
     if estimator.module is None and len(layer_sizes(estimator)) > len(weights):
         return False
@@ -174,8 +176,13 @@ def fits_on_paper(estimator: SurvivalNetEstimator, weights: Mapping[str, Tensor]
             if estimator.momentum:
                 module, _ = wrap(estimator, module, 1)
         made = {name: x.shape for name, x in module.state_dict().items() if isinstance(x, Tensor)}
-    except Exception:
-        return None if estimator.module is not None else False
+    except Exception as error:
+        if estimator.module is None:
+            return False
+        # A network of the user's may need numbers; torch then says that "meta" has none.
+        if _is_called(estimator, weights) or "meta" in str(error).lower():
+            return True
+        raise _uncalled(estimator, error) from error
     return made == {name: weight.shape for name, weight in weights.items()}
 
 
@@ -187,25 +194,61 @@ def _is_small(estimator: SurvivalNetEstimator, weights: Mapping[str, Tensor]) ->
     return not own or all(not isinstance(n, int) or n <= most for n in options)
 
 
-def make_net_to_load(
-    estimator: SurvivalNetEstimator, training: Training, *, is_known: bool
+def net_with(
+    estimator: SurvivalNetEstimator, training: Training, weights: Mapping[str, Tensor]
 ) -> SurvivalNet:
-    """Return a net whose weights are to be loaded; it `is_known` that they fit."""
-    # A network of the user's may make weights in its first call, so it is called, unless samples
-    # are large: torch makes lazy weights when they are loaded, too.
+    """Return a net that has these weights."""
+    called = _is_called(estimator, weights)
+    try:
+        net = _net_to_load(estimator, training, called=called)
+        _check_dtypes(net.module_, weights)
+        net.module_.load_state_dict(weights)
+    except Exception as error:
+        if called or estimator.module is None or isinstance(error, (ImportError, MemoryError)):
+            raise
+        raise _uncalled(estimator, error) from error
+    return net
+
+
+def _is_called(estimator: SurvivalNetEstimator, weights: Mapping[str, Tensor]) -> bool:
+    """Whether two samples are small enough to call a network before its weights are loaded."""
+    n_bytes = 2 * math.prod(estimator._sample_shape) * resolve_dtype(estimator).itemsize
+    return n_bytes <= max(_SAMPLE_BYTES, sum(weight.nbytes for weight in weights.values()))
+
+
+def _uncalled(estimator: SurvivalNetEstimator, error: Exception) -> ValueError:
+    """Return the error of a network that may lack a first call."""
+    return ValueError(
+        f"{str(error).rstrip('.')}. It was not called before: two samples of shape "
+        f"{estimator._sample_shape} take more than {_SAMPLE_BYTES / 2**20:.0f} MiB, and more "
+        "than its weights. If it makes weights in its first call, give a function as `module` "
+        "that makes it and calls it once."
+    )
+
+
+def _net_to_load(
+    estimator: SurvivalNetEstimator, training: Training, *, called: bool
+) -> SurvivalNet:
+    """Return a net whose weights are to be loaded."""
+    # A network of the user's may make weights in its first call. Without one, torch makes lazy
+    # weights when they are loaded.
     device, dtype = estimator.device_, resolve_dtype(estimator)
     stream = RandomStream(estimator._seed, device)
     with stream:
         module = make_module(estimator, estimator._sample_shape).to(device, dtype)
-        if estimator.module is not None:
-            n_bytes = 2 * math.prod(estimator._sample_shape) * dtype.itemsize
-            if n_bytes <= _SAMPLE_BYTES:
-                samples = torch.zeros((2, *estimator._sample_shape), device=device, dtype=dtype)
-                check_output(module, samples, estimator._n_outputs)
-            elif not is_known:
-                raise ValueError(f"A sample is of shape {estimator._sample_shape}.")
+        if estimator.module is not None and called:
+            samples = torch.zeros((2, *estimator._sample_shape), device=device, dtype=dtype)
+            check_output(module, samples, estimator._n_outputs)
     module = estimator._wrap_network(module).to(device, dtype)
     return _net_around(estimator, module, training, stream)
+
+
+def _check_dtypes(module: nn.Module, weights: Mapping[str, Tensor]) -> None:
+    """Raise unless weights are of the dtypes that a network has, where it has them already."""
+    for name, own in module.state_dict().items():
+        theirs = weights.get(name)
+        if theirs is not None and not is_lazy(own) and theirs.dtype != own.dtype:
+            raise ValueError(f"{name} is of {theirs.dtype} rather than {own.dtype}.")
 
 
 def _net_around(

@@ -8,7 +8,6 @@ ends somewhere far out, where the likelihood is flat in that direction.
 from __future__ import annotations
 
 import copy
-import warnings
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,6 +15,7 @@ import torch
 from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor, nn
 
+from sksurvtorch._warnings import warn
 from sksurvtorch.estimators._linear import minimise, mlp_of, sample
 from sksurvtorch.estimators._settings import Settings, is_lbfgs, is_linear, penalty
 from sksurvtorch.nets.dataset import SurvivalDataset
@@ -60,7 +60,7 @@ def warn_unless_optimal(
         )
     else:
         return
-    warnings.warn(message, ConvergenceWarning, stacklevel=2)
+    warn(message, ConvergenceWarning)
 
 
 def _has_used_up_its_epochs(net: SurvivalNet) -> bool:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor, nn
-from torch.nn.parameter import is_lazy
+from torch import Tensor
 
-from sksurvtorch.estimators._checks import check_parameters
-from sksurvtorch.estimators._net import fits_on_paper, make_net_to_load
+from sksurvtorch.estimators._checks import check_parameters, made_with
+from sksurvtorch.estimators._net import may_fit, net_with
 from sksurvtorch.nets.training import Training
 
 if TYPE_CHECKING:
@@ -87,16 +86,14 @@ def from_state(kind: type[SurvivalNetEstimator], state: Fitted) -> SurvivalNetEs
     maker = _maker(kind, state)
     maker._restore(state)
     weights = {name.replace("_orig_mod.", ""): weight for name, weight in state.weights.items()}
-    fits = fits_on_paper(maker, weights)
-    if fits is False:
+    if not may_fit(maker, weights):
         raise ValueError("The network that the parameters make has no such weights.")
     training = Training(0, state.batch_size, [], l2=state.l2)
-    net = make_net_to_load(maker, training, is_known=bool(fits))
-    _check_dtypes(net.module_, state.weights)
-    net.module_.load_state_dict(state.weights)
+    net = net_with(maker, training, state.weights)
     net.history.extend({"batches": [], **epoch} for epoch in state.history)
     estimator = kind(**state.parameters)
-    estimator._restore(state, net)
+    # Of a parameter that the file does not have, what has made the network all the same.
+    estimator._restore(replace(state, made_with=made_with(maker)), net)
     return estimator
 
 
@@ -112,11 +109,3 @@ def _maker(kind: type[SurvivalNetEstimator], state: Fitted) -> SurvivalNetEstima
     check_parameters(maker)
     maker._check_own_parameters()
     return maker
-
-
-def _check_dtypes(module: nn.Module, weights: dict[str, Tensor]) -> None:
-    """Raise unless weights are of the dtypes that a network has, where it has them already."""
-    for name, own in module.state_dict().items():
-        theirs = weights.get(name)
-        if theirs is not None and not is_lazy(own) and theirs.dtype != own.dtype:
-            raise ValueError(f"{name} is of {theirs.dtype} rather than {own.dtype}.")

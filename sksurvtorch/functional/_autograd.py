@@ -31,6 +31,7 @@ _FORWARD_MODE = (
     "{} offers no forward-mode derivative. Use backward, torch.autograd.grad, or torch.func.grad, "
     "vjp or jacrev."
 )
+_FIRST_ALONE = "Call backward or torch.autograd.grad without create_graph=True."
 
 
 class Evaluated(FirstDerivative):
@@ -55,21 +56,18 @@ class Evaluated(FirstDerivative):
         return grad.to(gradient.dtype) * gradient, None, None  # torch casts it to half precision
 
 
-def refuse_second_derivative(name: str) -> None:
+def refuse_second_derivative(name: str, hint: str = _FIRST_ALONE) -> None:
     """Raise in a backward pass that is itself recorded, as ``create_graph=True`` does."""
     # Recorded without more ado it would take the first derivative for a constant.
     if torch.is_grad_enabled():
-        raise NotImplementedError(
-            f"`{name}` offers no second derivative. Call backward or torch.autograd.grad without "
-            "create_graph=True."
-        )
+        raise NotImplementedError(f"{name} offers no second derivative. {hint}")
 
 
 def refuse_batched_gradient(name: str, grad: Tensor) -> None:
     """Raise in a backward pass of several gradients at once."""
     if torch._C._functorch.is_legacy_batchedtensor(grad):
         raise NotImplementedError(
-            f"`{name}` takes one gradient at a time. Leave out is_grads_batched=True or "
+            f"{name} takes one gradient at a time. Leave out is_grads_batched=True or "
             "vectorize=True, or use torch.func.jacrev."
         )
 
@@ -88,7 +86,7 @@ def by_reverse_mode(
     Parameters
     ----------
     name : str
-        What the user has called.
+        What the user has called, in quotes.
     loss : callable
         Takes the prediction and the columns as keywords.
     prediction : tensor
@@ -106,10 +104,15 @@ def by_reverse_mode(
     others = transforms() - {"Grad"}  # of grad, vjp and jacrev
     if others == {"Vmap"}:
         raise NotImplementedError(
-            f"`{name}` offers no torch.func.vmap. Call it for one batch after the other."
+            f"{name} offers no torch.func.vmap. Call it for one batch after the other."
+        )
+    if "Trace" in others:
+        raise NotImplementedError(
+            f"{name} cannot be recorded, as torch.func.linearize and make_fx do. Use backward, "
+            "torch.autograd.grad, or torch.func.grad, vjp or jacrev."
         )
     if others:
-        raise NotImplementedError(_FORWARD_MODE.format(f"`{name}`"))
+        raise NotImplementedError(_FORWARD_MODE.format(name))
     value: Tensor = _ReverseMode.apply(prediction, columns, _Call(name, loss))  # type: ignore[no-untyped-call]
     return value
 
@@ -166,13 +169,13 @@ class _Gradient(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Any:
         raise NotImplementedError(
-            f"`{ctx.name}` offers no second derivative. Take torch.func.grad, vjp or jacrev of it "
+            f"{ctx.name} offers no second derivative. Take torch.func.grad, vjp or jacrev of it "
             "once."
         )
 
     @staticmethod
     def jvp(ctx: Any, *tangents: Any) -> Any:
-        raise NotImplementedError(_FORWARD_MODE.format(f"`{ctx.name}`"))
+        raise NotImplementedError(_FORWARD_MODE.format(ctx.name))
 
     @staticmethod
     def vmap(

@@ -25,6 +25,7 @@ from sksurvtorch.functional._autograd import (
     refuse_second_derivative,
 )
 
+_NAME = "The loss of a dense prediction"
 BLOCK_SIZE = 2**16  # elements for each thread; the few temporaries of a block fit into its cache
 
 
@@ -129,9 +130,16 @@ class _WeightedSums(FirstDerivative):
         return tuple(sums)
 
     @staticmethod
+    def jvp(ctx: Any, *tangents: Any) -> Any:
+        """Refuse forward-mode derivatives outside of torch.func."""
+        raise NotImplementedError(
+            f"{_NAME} offers no forward mode of torch.autograd. Use torch.func.jvp."
+        )
+
+    @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None]:
-        refuse_second_derivative("The loss of a dense prediction")
-        refuse_batched_gradient("The loss of a dense prediction", grads[0])
+        refuse_second_derivative(_NAME, "Leave out create_graph=True, or use torch.func.hessian.")
+        refuse_batched_gradient(_NAME, grads[0])
         prediction, target, weight = ctx.saved_tensors
         gradient = torch.empty_like(prediction)
         for part, grad in zip(ctx.parts, grads, strict=True):

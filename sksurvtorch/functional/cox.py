@@ -34,7 +34,7 @@ from sksurvtorch.functional._autograd import (
 from sksurvtorch.functional._risk_set import RiskSets
 
 # What messages call the loss.
-_NAME = "cox_neg_partial_log_likelihood"
+_NAME = "`cox_neg_partial_log_likelihood`"
 
 
 def cox_neg_partial_log_likelihood(

@@ -6,7 +6,6 @@ formulas are DaCapo's (https://github.com/janelia-cellmap/dacapo, version 0.3.5)
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Sequence
 
 import torch
@@ -14,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sksurvtorch import _validation as validation
+from sksurvtorch._warnings import warn
 from sksurvtorch.exceptions import IgnoredWeightWarning
 from sksurvtorch.functional import _dense as dense
 from sksurvtorch.functional._arithmetic import returned_in, widest
@@ -279,11 +279,10 @@ def _for_autograd(name: str, x: Tensor) -> Tensor:
 
 
 def _warn_of_dropped_weight() -> None:
-    warnings.warn(
+    warn(
         'weighting="dacapo" leaves the weight out here, as DaCapo does. Use weighting="linear" to '
         "let it count, or pass none.",
         IgnoredWeightWarning,
-        stacklevel=4,
     )
 
 

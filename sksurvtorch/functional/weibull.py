@@ -36,7 +36,7 @@ from sksurvtorch.functional._autograd import (
 from sksurvtorch.functional._weibull_sum import loss_and_gradient
 
 # What messages call the loss.
-_NAME = "weibull_neg_log_likelihood"
+_NAME = "`weibull_neg_log_likelihood`"
 # Exponents of 2 of weights that leave room in float32 for a loss and for their number.
 _NEAR = 24
 

@@ -6,13 +6,13 @@ doi:10.1109/CVPR42600.2020.00975.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor, nn
 
 from sksurvtorch import _validation as validation
+from sksurvtorch._warnings import warn
 from sksurvtorch.exceptions import NoEventError, SkippedBatchWarning
 from sksurvtorch.functional import RiskSets
 from sksurvtorch.functional._arithmetic import returned_in
@@ -188,11 +188,10 @@ class MomentumLoss(nn.Module):
         if n_rows < bank.size or self._has_warned:
             return
         self._has_warned = True
-        warnings.warn(
+        warn(
             f"Bank and batch, {n_rows} rows, have no event: the Cox partial likelihood has nothing "
             "to learn from such a step. Use larger batches or a larger bank.",
             SkippedBatchWarning,
-            stacklevel=2,
         )
 
     def extra_repr(self) -> str:

@@ -14,6 +14,7 @@ from skorch.callbacks import Callback, EarlyStopping, LRScheduler, PrintLog
 from skorch.utils import noop
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
+from sksurvtorch._warnings import warn
 from sksurvtorch.exceptions import NonFiniteLossError, NonFiniteLossWarning
 
 
@@ -40,10 +41,9 @@ class FiniteLoss(Callback):
             raise NonFiniteLossError(failure)
         for part, good in zip((net.module_, net.criterion_), self.good_state_, strict=True):
             good.restore(part)
-        warnings.warn(
+        warn(
             f"{failure} Training stopped with the weights of the epoch before.",
             NonFiniteLossWarning,
-            stacklevel=2,
         )
         raise KeyboardInterrupt  # how a skorch callback ends the training
 

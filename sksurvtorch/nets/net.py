@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Self
@@ -17,6 +16,7 @@ from torch import Tensor
 
 from sksurvtorch._processes import Alone, Group
 from sksurvtorch._validation import to_tensor
+from sksurvtorch._warnings import warn
 from sksurvtorch.exceptions import SkippedBatchWarning
 from sksurvtorch.losses import CoxPHLoss, MomentumNetwork
 from sksurvtorch.nets.callbacks import FiniteLoss, PrintedLog, printed
@@ -456,11 +456,10 @@ class SurvivalNet(NeuralNet):
         super().on_train_end(net, X=X, y=y, **kwargs)
         skipped = getattr(self.train_batches_, "n_skipped", 0)
         if skipped:
-            warnings.warn(
+            warn(
                 f"Batches without an event were left out of the fit, {skipped} in all: the Cox "
                 "partial likelihood is not defined for them. Use a larger `batch_size`.",
                 SkippedBatchWarning,
-                stacklevel=2,
             )
 
 

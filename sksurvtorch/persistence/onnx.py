@@ -18,13 +18,16 @@ from sksurvtorch._files import PathLike, is_there, replaced
 from sksurvtorch.estimators import CoxNNRegressor, WeibullAFTRegressor
 
 _NEEDS = ("onnx", "onnxscript")
+# A file of ONNX is less than 2 GiB, with some room for all but the weights.
+_MOST_BYTES = 2**31 - 2**24
 
 
 def export_onnx(estimator: CoxNNRegressor | WeibullAFTRegressor, path: PathLike) -> None:
     r"""Write the network of a fitted estimator as an ONNX file.
 
     Its input ``X`` has the shape (n_samples, n_features), or that of the samples of the fit, and
-    the dtype of the network. Its outputs have the shape (n_samples,): of a Cox model
+    the dtype of the network; several inputs are flattened and side by side, in the order of
+    `input_shape_`. Its outputs have the shape (n_samples,): of a Cox model
     ``log_hazard_ratio``, which is what `predict` gives; of a Weibull model ``log_scale`` and
     ``log_shape``, in the unit of the training times.
 
@@ -42,7 +45,8 @@ def export_onnx(estimator: CoxNNRegressor | WeibullAFTRegressor, path: PathLike)
     TypeError
         If `estimator` is of another class.
     ValueError
-        If `module` can be exported for one number of samples only.
+        If `module` cannot be exported, or for one number of samples only, or if the weights take
+        2 GiB.
     sklearn.exceptions.NotFittedError
         If it is not fitted.
 
@@ -66,21 +70,12 @@ def export_onnx(estimator: CoxNNRegressor | WeibullAFTRegressor, path: PathLike)
             'pip install "sksurvtorch[onnx]".'
         )
     is_there(path)  # before what takes seconds
+    _check_size(estimator._trained)
     outputs = _outputs(estimator).eval()
     dtype = next((w.dtype for w in outputs.network.parameters() if w.is_floating_point()), None)
     # One sample or two could be taken for a fixed number of them.
     example = torch.zeros((3, *estimator._sample_shape), dtype=dtype, device="cpu")
-    with _quiet_exporter():
-        program = torch.onnx.export(
-            outputs,
-            (example,),
-            input_names=["X"],
-            output_names=list(outputs.names),
-            dynamic_shapes=({0: torch.export.Dim("n_samples")},),
-            dynamo=True,
-            verbose=False,
-        )
-    assert program is not None
+    program = _recorded(outputs, example)
     taken = program.model.graph.inputs[0].shape
     if taken is not None and isinstance(taken[0], int):
         raise ValueError(
@@ -90,6 +85,39 @@ def export_onnx(estimator: CoxNNRegressor | WeibullAFTRegressor, path: PathLike)
         )
     with replaced(path) as file:
         file.write(program.model_proto.SerializeToString())
+
+
+def _recorded(outputs: _CoxOutput | _WeibullOutputs, example: Tensor) -> torch.onnx.ONNXProgram:
+    """Return a network as torch exports it."""
+    try:
+        with _quiet_exporter():
+            program = torch.onnx.export(
+                outputs,
+                (example,),
+                input_names=["X"],
+                output_names=list(outputs.names),
+                dynamic_shapes=({0: torch.export.Dim("n_samples")},),
+                dynamo=True,
+                verbose=False,
+            )
+    except torch.onnx.OnnxExporterError as error:
+        raise ValueError(
+            "`module` must be a network that torch.onnx.export takes, got one that it does not: "
+            f"{error.__cause__ or error}. Leave out branches on the values of X."
+        ) from error
+    assert program is not None
+    return program
+
+
+def _check_size(network: nn.Module) -> None:
+    """Raise if a file of ONNX cannot hold the weights."""
+    n_bytes = sum(weight.nbytes for weight in (*network.parameters(), *network.buffers()))
+    if n_bytes > _MOST_BYTES:
+        raise ValueError(
+            f"`estimator` must have weights of at most {_MOST_BYTES / 2**30:.2f} GiB for one file "
+            f"of ONNX, got {n_bytes / 2**30:.2f} GiB. Make layers smaller, or use `save`, whose "
+            "files have no such limit."
+        )
 
 
 def _outputs(estimator: CoxNNRegressor | WeibullAFTRegressor) -> _CoxOutput | _WeibullOutputs:

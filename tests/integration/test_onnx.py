@@ -35,6 +35,20 @@ class OnlyThree(nn.Module):
         return self.linear(X).reshape(len(X))
 
 
+class Branching(OnlyThree):
+    def forward(self, X):
+        return self.linear(X) if X.sum() > 0 else -self.linear(X)
+
+
+class TwoInputs(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = nn.Linear(1, 1), nn.Linear(3, 1)
+
+    def forward(self, a, b):
+        return self.first(a) + self.second(b).tanh()
+
+
 @pytest.fixture(scope="module")
 def data():
     X, y = load_veterans_lung_cancer()
@@ -104,6 +118,33 @@ def test_a_network_for_one_number_of_samples_is_refused(data, tmp_path):
     with pytest.raises(ValueError, match=r"`module` must take any number of samples .*X\.shape"):
         export_onnx(model, tmp_path / "model.onnx")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_network_that_branches_on_values_is_refused(data, tmp_path):
+    model = CoxNNRegressor(module=Branching, max_epochs=1).fit(*data)
+    with pytest.raises(
+        ValueError, match=r"^`module` must be a network that torch\.onnx\.export tak"
+    ):
+        export_onnx(model, tmp_path / "model.onnx")
+    assert not [*tmp_path.iterdir()]
+
+
+def test_several_inputs_are_side_by_side(data, tmp_path):
+    X, y = {"b": data[0], "a": data[0][:, :1]}, data[1]
+    model = CoxNNRegressor(module=TwoInputs, max_epochs=1, random_state=0).fit(X, y)
+    export_onnx(model, tmp_path / "model.onnx")
+    joined = np.concatenate([X[name] for name in model.input_shape_], axis=1)
+    found = run(tmp_path / "model.onnx", joined)["log_hazard_ratio"]
+    np.testing.assert_allclose(found, model.predict(X), rtol=1e-5, atol=1e-5)
+
+
+def test_a_network_that_is_too_large_for_a_file_is_refused_before(data, tmp_path):
+    model = CoxNNRegressor(hidden_layer_sizes=4, max_epochs=1).fit(*data)
+    model.net_.module_.more = nn.Linear(2**15, 2**14, bias=False, device="meta")  # of 2 GiB
+    sentence = r"^`estimator` must have weights of at most 1\.98 GiB for one .* got 2\.00 GiB\."
+    with pytest.raises(ValueError, match=sentence):
+        export_onnx(model, tmp_path / "model.onnx")
+    assert not [*tmp_path.iterdir()]
 
 
 def test_it_says_nothing_and_leaves_the_log_as_it_was(data, tmp_path, capfd):

@@ -25,7 +25,7 @@ NOT_Y = (
 )
 AT_RISK = "A row is at risk on (entry, time], which may not be empty."
 POSITIVE = (
-    "`time` must be positive, got {}. The Weibull density is zero or infinite at time 0: add half "
+    "`{}` must be positive, got {}. The Weibull density is zero or infinite at time 0: add half "
     "a unit of time to all rows, or leave out those that were never at risk."
 )
 

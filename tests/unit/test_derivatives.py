@@ -7,6 +7,7 @@ from functools import partial
 import pytest
 import torch
 from torch.autograd import forward_ad
+from torch.fx.experimental.proxy_tensor import make_fx
 
 from sksurvtorch import CoxPHLoss, WeibullAFTLoss
 from sksurvtorch.functional import (
@@ -34,7 +35,10 @@ WEIGHT = 0.5 + torch.rand(N, generator=G)
 STRATUM = torch.tensor([0, 0, 0, 0, 0, 1, 1, 1, 1])
 ONE, TWO = torch.randn(N, generator=G).double(), torch.randn(N, 2, generator=G).double()
 DENSE = torch.randn(2, 4, 3, generator=G).double()
+ONE_EACH = torch.ones_like(TWO)
 TARGET, DENSE_WEIGHT = (DENSE > 0).double(), torch.rand(2, 4, 3, generator=G).double()
+#: torch.func.linearize computes what does not depend on the tangent, and torch.fx says so.
+folds_constants = pytest.mark.filterwarnings("ignore:Attempted to insert a get_attr Node")
 REDUCTIONS = ("mean", "sum", "none")
 
 
@@ -157,6 +161,9 @@ def test_what_is_not_offered_is_refused_in_words(loss, at):
     refused(second, lambda: torch.func.grad(lambda x: torch.func.grad(total)(x).sum())(at))
     refused(second, lambda: torch.func.jacrev(torch.func.jacrev(total))(at))
     refused(second, lambda: torch.autograd.functional.hessian(total, at))
+    recorded = "^`.*` cannot be recorded, as torch.func.linearize and make_fx do"
+    refused(recorded, lambda: torch.func.linearize(loss, at))
+    refused(recorded, lambda: make_fx(torch.func.grad(total))(at))
     refused("offers no torch.func.vmap", lambda: torch.vmap(loss)(torch.stack([at, at])))
     with forward_ad.dual_level():
         refused(forward, lambda: loss(forward_ad.make_dual(at, at)))
@@ -177,12 +184,14 @@ def test_several_gradients_at_once_are_right_or_refused(loss, at):
         same(found, expected)
 
 
+@folds_constants
 @cases(dense_losses)
 def test_dense_losses_have_all_transforms(loss, at):
     tangent = DENSE.flip(0)
     (expected,) = gradients(lambda at: loss(at).sum(), at, [None])
     found = torch.func.jvp(lambda at: loss(at).sum(), (at,), (tangent,))[1]
     same(found, (expected * tangent).sum())
+    same(torch.func.linearize(lambda at: loss(at).sum(), at)[1](tangent), found)
     stacked = torch.stack([at, at.flip(0)])
     same(torch.vmap(loss)(stacked), torch.stack([loss(x) for x in stacked]))
     numbers = torch.func.grad(lambda x: torch.func.grad(lambda y: loss(y).sum())(x).sum())(at)
@@ -263,8 +272,11 @@ def test_what_has_no_place_within_a_transform_says_so(name, call):
     }.get(name, call)
     with pytest.raises(NotImplementedError, match=f"^`{name}` cannot be called within torch.func"):
         torch.func.grad(lambda at: (call(at), at.sum())[1])(ONE)
+    with pytest.raises(NotImplementedError, match=f"^`{name}` cannot be called within torch.func"):
+        make_fx(call)(ONE)
 
 
+@folds_constants
 def test_functions_of_a_weibull_distribution_have_all_transforms():
     times = torch.tensor([0.5, 2.0])
     expected = weibull_survival(TWO, times)
@@ -273,3 +285,7 @@ def test_functions_of_a_weibull_distribution_have_all_transforms():
     same(by_row(TWO, times.expand(N, 2)), expected)
     hessian = torch.func.hessian(lambda at: weibull_survival(at, times).sum())(TWO)
     assert hessian.isfinite().all()
+    value, push_forward = torch.func.linearize(lambda at: weibull_survival(at, times), TWO)
+    same(value, expected)
+    tangent = torch.func.jvp(lambda at: weibull_survival(at, times), (TWO,), (ONE_EACH,))[1]
+    same(push_forward(ONE_EACH), tangent)

@@ -203,7 +203,7 @@ def test_an_estimator_takes_unsigned_times_that_have_signed_ones():
     X, event = np.arange(4.0)[:, None], np.ones(4, dtype=bool)
     model = WeibullAFTRegressor(max_epochs=1, hidden_layer_sizes=())
     y = np.rec.fromarrays([event, time], names="event,time").view(np.ndarray)
-    with pytest.raises(ValueError, match=r"^`time` must be less than 2\*\*63, got"):
+    with pytest.raises(ValueError, match=r"^`y\[.time.\]` must be less than 2\*\*63, got"):
         model.fit(X, y)
     y["time"][-1] = 4
     assert model.fit(X, y).unique_times_.tolist() == [1, 2, 3, 4]

@@ -159,7 +159,7 @@ CASES = {
     "late_entry": (
         lambda: cox(Z, E, T, entry=T),
         ValueError,
-        f"`entry` must be less than `time`, got 1.0 (3 of 3 rows). {AT_RISK}",
+        f"`entry` must be less than the time of its row, got 1.0 (3 of 3 rows). {AT_RISK}",
     ),
     "float_stratum": (
         lambda: cox(Z, E, T, stratum=T),
@@ -201,7 +201,7 @@ CASES = {
     "zero_time": (
         lambda: weibull(ONE_COLUMN, E, torch.tensor([0.0, 1.0, 0.0])),
         ValueError,
-        POSITIVE.format("0.0 (2 of 3 rows)"),
+        POSITIVE.format("time", "0.0 (2 of 3 rows)"),
     ),
     "grid_of_three_axes": (
         lambda: weibull_survival(ONE_COLUMN, torch.zeros(2, 2, 2)),

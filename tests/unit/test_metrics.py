@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from sksurv.exceptions import NoComparablePairException
 from sksurv.metrics import concordance_index_censored as sksurv_concordance
+from sksurv.util import Surv
 
 from sksurvtorch import metrics
 from sksurvtorch.metrics import concordance_index_censored
@@ -125,7 +126,7 @@ def test_a_row_of_weight_zero_is_absent():
     result = concordance_index_censored(EVENT, TIME, ESTIMATE, sample_weight=[True, False, True])
     assert result == (1.0, 1.0, 0.0, 0.0, 0.0)
     message = (
-        "`event_time` must hold a comparable pair, an event and a row that is at risk after it, "
+        "The rows must hold a comparable pair, an event and a row that is at risk after it, "
         "got 1 events in 1 rows of positive weight. The concordance index is not defined: score "
         "more rows at once."
     )
@@ -219,3 +220,12 @@ def test_errors(changes, error, message):
     arguments = {"event_indicator": EVENT, "event_time": TIME, "estimate": ESTIMATE, **changes}
     with pytest.raises(error, match=f"^{re.escape(message)}$"):
         concordance_index_censored(**arguments)
+
+
+def test_a_parameter_is_named_as_the_caller_knows_it():
+    y = Surv.from_arrays(EVENT, TIME)
+    wrong = Surv.from_arrays(EVENT, np.where(TIME[0] == TIME, np.nan, TIME))
+    with pytest.raises(ValueError, match=r"^`survival_test\['time'\]` must be finite, got nan"):
+        metrics.concordance_index_ipcw(y, wrong, ESTIMATE)
+    with pytest.raises(ValueError, match=r"^`survival_test` must be a structured array"):
+        metrics.concordance_index_ipcw(y, TIME, ESTIMATE)

@@ -161,8 +161,8 @@ BATCHES = {
     "late_entry": (
         {"entry": torch.tensor([0.0, 2.0, 0.0])},
         ValueError,
-        "`entry` must be less than `time`, got 2.0 (1 of 3 rows). A row is at risk on (entry, "
-        "time], which may not be empty.",
+        "`entry` must be less than the time of its row, got 2.0 (1 of 3 rows). A row is at risk "
+        "on (entry, time], which may not be empty.",
     ),
     "half_an_event": (
         {"event": torch.tensor([0.5, 1.0, 0.0])},

@@ -22,6 +22,7 @@ from sksurv.util import Surv
 from torch import nn
 
 from sksurvtorch import CoxNNRegressor, WeibullAFTRegressor, load, save
+from sksurvtorch.estimators import _net
 from sksurvtorch.exceptions import ModelFileError
 from sksurvtorch.persistence import _container as container
 
@@ -179,6 +180,18 @@ def test_the_parameters_of_the_fit_make_the_network_and_those_of_today_the_next(
     assert loaded.net_.optimizer_.param_groups[0]["momentum"] == 0.9
 
 
+def test_parameters_of_the_next_fit_do_not_stand_in_for_one_that_made_the_network(data, path):
+    """As in a file of a version that did not have it yet."""
+    model = CoxNNRegressor(max_epochs=2, hidden_layer_sizes=4).fit(*data)
+    save(model.set_params(dtype="float64"), path)
+    document, tensors = container.read(path)
+    assert document["made_with"].pop("dtype") == "float32"
+    container.write(path, document, tensors)
+    loaded = load(path)
+    assert (loaded.predict(data[0]) == model.predict(data[0])).all()
+    assert loaded._made_with == model._made_with
+
+
 def test_the_shape_of_samples_is_that_of_the_last_fit(data, path):
     X, y = data
     model = CoxNNRegressor(module=Own, max_epochs=1).fit(X.to_numpy()[:, None], y)
@@ -233,6 +246,61 @@ def test_another_network_is_refused(data, path):
     save(CoxNNRegressor(module=Own, max_epochs=1).fit(X, y), path)
     with pytest.raises(ValueError, match=r"^`module` must be the network that was saved\."):
         load(path, module=lambda: nn.Linear(3, 1))
+
+
+class Pooled(nn.Module):
+    """Of few weights for samples of any size, which it looks at."""
+
+    def __init__(self, n_channels=2):
+        super().__init__()
+        self.first, self.last = nn.Conv1d(1, n_channels, 3), nn.Linear(n_channels, 1)
+
+    def forward(self, X):
+        assert bool(X.isfinite().all())
+        return self.last(self.first(X[:, None]).relu().mean(2))
+
+
+class PooledAtTheFirstCall(nn.Module):
+    """The same, of which nothing is made before."""
+
+    def forward(self, X):
+        if not hasattr(self, "made"):
+            self.made = Pooled().to(X)
+        return self.made(X)
+
+
+def called(**options):
+    network = PooledAtTheFirstCall(**options)
+    network(torch.zeros(2, 100))
+    return network
+
+
+@pytest.mark.parametrize("momentum", [False, True])
+def test_networks_of_large_samples_are_loaded_without_a_call(momentum, data, path, monkeypatch):
+    """Nor can they be called without numbers."""
+    X, y = np.random.default_rng(0).normal(size=(20, 100)), data[1][:20]
+    options = {"max_epochs": 2, "momentum": momentum, "batch_size": 10}
+    model = CoxNNRegressor(module=Pooled, module__n_channels=3, **options).fit(X, y)
+    other = CoxNNRegressor(module=PooledAtTheFirstCall, **options).fit(X, y)
+    save(model, path)
+    save(other, path.with_name("other"))
+    monkeypatch.setattr(_net, "_SAMPLE_BYTES", 2**8)
+    assert (load(path, module=Pooled).predict(X) == model.predict(X)).all()
+    with pytest.raises(ModelFileError, match=r"give a function as `module` that makes it and call"):
+        load(path.with_name("other"), module=PooledAtTheFirstCall)
+    lazy = nn.Sequential(nn.AvgPool1d(10), nn.LazyLinear(1))
+    save(CoxNNRegressor(module=lazy, **options).fit(X, y), path)
+    with pytest.raises(ModelFileError, match=r"give a function as `module` that makes it and call"):
+        load(path, module=lazy)
+    larger = nn.Sequential(nn.LazyLinear(4), nn.LazyLinear(1))  # than the samples
+    model = CoxNNRegressor(module=larger, **options).fit(X, y)
+    save(model, path)
+    assert (load(path, module=larger).predict(X) == model.predict(X)).all()
+    loaded = load(path.with_name("other"), module=called)
+    assert (loaded.predict(X) == other.predict(X)).all()
+    monkeypatch.undo()
+    loaded = load(path.with_name("other"), module=PooledAtTheFirstCall)
+    assert (loaded.predict(X) == other.predict(X)).all()
 
 
 def test_only_fitted_estimators_of_this_package_are_saved(data, path):

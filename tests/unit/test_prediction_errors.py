@@ -68,7 +68,7 @@ def test_score_without_a_comparable_pair(kind):
     refuses(
         lambda: model.score(X[:2], Surv.from_arrays([False, False], [1.0, 2.0])),
         NoComparablePairException,
-        "`event_time` must hold a comparable pair, an event and a row that is at risk after it, "
+        "The rows must hold a comparable pair, an event and a row that is at risk after it, "
         "got 0 events in 2 rows of positive weight. The concordance index is not defined: score "
         "more rows at once.",
     )

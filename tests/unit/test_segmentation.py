@@ -9,6 +9,7 @@ from math import exp, log
 import pytest
 import torch
 from torch import nn
+from torch.autograd import forward_ad
 
 from sksurvtorch.exceptions import IgnoredWeightWarning
 from sksurvtorch.functional import affinities_terms, hot_distance_terms, weighted_error
@@ -341,8 +342,15 @@ def test_a_second_derivative_is_refused_in_words_unless_nothing_is_reduced(kind)
     prediction, target = volumes(1, 4, 3, 2)
     prediction.requires_grad_()
     loss = LOSSES[kind]().compute(prediction, target)
-    with pytest.raises(NotImplementedError, match="offers no second derivative"):
+    with pytest.raises(NotImplementedError, match=r"^The loss .* second .*torch\.func\.hessian"):
         torch.autograd.grad(loss, prediction, create_graph=True)
+    with (
+        forward_ad.dual_level(),
+        pytest.raises(
+            NotImplementedError, match=r"^The loss .* forward .* Use torch\.func\.jvp\.$"
+        ),
+    ):
+        LOSSES[kind]().compute(forward_ad.make_dual(prediction, prediction), target)
     compute = LOSSES[kind](reduction="none").compute
     assert torch.autograd.gradgradcheck(compute, (prediction, target))
 

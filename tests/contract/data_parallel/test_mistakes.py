@@ -56,7 +56,7 @@ def test_if_one_process_cannot_go_on_all_say_why(run, name, size):
 def test_each_process_has_its_own_error(run):
     first, second = run("refused: several mistakes", 2)
     assert first["message"].startswith("Input X contains NaN.")
-    assert second["message"].startswith("`time` must be at least 0")
+    assert second["message"].startswith("`y['time']` must be at least 0")
 
 
 @cases(MISTAKES_OF_ALL, "refused: {}")

@@ -157,8 +157,8 @@ def test_after_the_follow_up_survival_is_known_only_where_it_is_0():
         (
             {"entry": [0, 1, 3, 0]},
             ValueError,
-            "`entry` must be less than `time`, got 3 (1 of 4 rows). A row is at risk on (entry, "
-            "time], which may not be empty.",
+            "`entry` must be less than the time of its row, got 3 (1 of 4 rows). A row is at "
+            "risk on (entry, time], which may not be empty.",
         ),
         (
             {"entry": [-1, 1, 0, 0], "y": Surv.from_arrays([True] * 4, [0, 2, 3, 4])},
