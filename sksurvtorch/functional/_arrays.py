@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -28,28 +27,17 @@ def count(x: Tensor) -> int:
 
 def exp_(x: Floats) -> Floats:
     """Return exp(x) in place of x."""
-    return _in_place(x, np.exp, torch.exp)
+    return np.exp(x, x) if len(x) < _MANY else torch.from_numpy(x).exp_().numpy()
 
 
 def log_(x: Floats) -> Floats:
     """Return log(x) in place of x."""
-    return _in_place(x, np.log, torch.log)
+    return np.log(x, x) if len(x) < _MANY else torch.from_numpy(x).log_().numpy()
 
 
 def expm1_(x: Floats) -> Floats:
     """Return exp(x) - 1 in place of x."""
-    return _in_place(x, np.expm1, torch.expm1)
-
-
-def _in_place(
-    x: Floats, of_few: Callable[[Floats, Floats], Any], of_many: Callable[..., Tensor]
-) -> Floats:
-    if len(x) < _MANY:
-        of_few(x, x)
-    else:
-        tensor = torch.from_numpy(x)
-        of_many(tensor, out=tensor)
-    return x
+    return np.expm1(x, x) if len(x) < _MANY else torch.from_numpy(x).expm1_().numpy()
 
 
 def returned(
@@ -60,9 +48,10 @@ def returned(
     In half precision the loss has float32, and the gradient stays wide: what it is multiplied by
     may be large.
     """
-    kind: Any = np.float64 if prediction.itemsize == 8 else np.float32
-    value = torch.from_numpy(np.asarray(loss, kind))
-    if gradient is None:
-        return value, None
-    own = gradient if prediction.itemsize < 4 else gradient.astype(kind, copy=False)
-    return value, torch.from_numpy(own)
+    if prediction.itemsize == 8:
+        value = np.asarray(loss)
+    else:
+        value = np.asarray(loss, np.float32)
+        if gradient is not None and prediction.itemsize == 4:
+            gradient = gradient.astype(np.float32)
+    return torch.from_numpy(value), None if gradient is None else torch.from_numpy(gradient)

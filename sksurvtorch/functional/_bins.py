@@ -72,6 +72,14 @@ class Levels(NamedTuple):
     of_row: Places  # (n_samples,) from 0 on
     stop: int  # above all of them
 
+    def joined(self, event: NDArray[np.bool]) -> Levels:
+        """Return fewer: the times between two event times have the level of the earlier one."""
+        has_event = np.zeros(self.stop, np.intp)
+        has_event[self.of_row[event]] = 1
+        later = np.add.accumulate(has_event)
+        later -= has_event
+        return Levels(later[self.of_row], int(later[-1] + has_event[-1]) + 1)
+
 
 def levels(time: Tensor) -> Levels:
     """Return the levels of times."""
@@ -95,37 +103,17 @@ def levels(time: Tensor) -> Levels:
 
 
 class Tied(NamedTuple):
-    """Denominators of tied events, by Efron: each event has its own."""
+    """How Efron divides the denominators of tied events, of which each has its own."""
 
-    bin: Places  # (n_events,) of each event, from the first bin on
-    before: Places  # (n_events,) the bin before
-    both: Places  # (2 * n_events,) `bin` and behind it `before`
-    share: Floats  # (2, n_events) 1 - l / d and l / d: how a denominator is divided to the two
-
-    @classmethod
-    def of(cls, size: Places, n_events: int) -> Tied:
-        """Return the denominators of groups of so many events."""
-        group = np.arange(len(size)).repeat(size)
-        rank = np.arange(n_events)
-        rank -= (np.add.accumulate(size) - size)[group]
-        share = np.empty((2, n_events))
-        np.divide(rank, size[group], share[1])
-        np.subtract(1.0, share[1], share[0])
-        group *= 2
-        return cls.at(group, share)
+    before: Places  # (n_events,) the bin before that of each event
+    both: Places  # (2 * n_events,) the bin of each event, and behind them `before`
+    share: Floats  # (2, n_events) 1 - l / d for the bin, and l / d for the bin before
 
     @classmethod
-    def at(cls, before: Places, share: Floats) -> Tied:
-        """Return the denominators, given the bin before that of each event."""
-        own = before + 1
-        return cls(own, before, np.concatenate((own, before)), share)
-
-    def split(self, first_group: Places, n_events: Places) -> list[Tied | None]:
-        """Return those of several batches, given their first groups; None if none is tied."""
-        before = _parts(self.before - (2 * first_group).repeat(n_events), n_events)
-        shares = np.split(self.share, n_events.cumsum()[:-1], axis=1)
-        pairs = zip(before, shares, strict=True)
-        return [Tied.at(own, share) if share[1].any() else None for own, share in pairs]
+    def of(cls, bin_of_event: Places, share: Floats) -> Tied:
+        """Return it for events in the order of their bins."""
+        before = bin_of_event - 1
+        return cls(before, np.concatenate((bin_of_event, before)), share)
 
 
 class Bins(NamedTuple):
@@ -133,7 +121,8 @@ class Bins(NamedTuple):
 
     of_row: Places  # (n_samples,)
     n_bins: int
-    tied: Tied | None  # None if each group has one denominator, S
+    of_denominator: Places  # (n_denominators,) the last bin in each, ascending
+    tied: Tied | None  # None if each time has one denominator, S
     # In the mean of the loss: that is, divided by the total.
     denominator_weight: Floats  # (n_denominators,) of the logarithm of each
     event_weight: Floats  # (n_samples,) weight of a row with an event, 0 for a censored one
@@ -153,32 +142,37 @@ class Bins(NamedTuple):
         level : Levels, optional
             Of the times, where they are known.
         """
-        bins = cls._undivided(columns, ties, level or levels(columns["time"]))
+        level = level or levels(columns["time"])
+        if len(level.of_row) > _FEW_ROWS:
+            level = level.joined(array(columns["event"]))
+        bins = cls._undivided(columns, ties, level)
         for weight in (bins.denominator_weight, bins.event_weight):
             np.divide(weight, bins.total_event_weight, weight)
         return bins
 
     @classmethod
     def _undivided(cls, columns: Mapping[str, Tensor], ties: str, level: Levels) -> Bins:
+        """Put rows into bins, and leave the weights as they are given."""
         event = array(columns["event"])
         of_event = level.of_row[event]
         size: Places = np.bincount(of_event, minlength=level.stop)
-        is_group = size > 0
-        size = size[is_group]
-        bin_of_level = is_group.astype(np.intp)
-        np.subtract(np.add.accumulate(bin_of_level), bin_of_level, bin_of_level)
-        bin_of_level *= 2
-        of_row = bin_of_level[level.of_row]
+        of_row = 2 * level.of_row
         of_row += event
-        n_groups, n_events = len(size), len(of_event)
-        tied = Tied.of(size, n_events) if ties == "efron" and n_groups < n_events else None
-        in_bins = of_row, 2 * n_groups + 1, tied
+        at = size.nonzero()[0]
+        n_events = len(of_event)
+        tied = None
+        if ties == "breslow" or len(at) == n_events:
+            own = 2 * at
+            own += 1
+        else:
+            own, tied = _of_tied(size, n_events)
+        in_bins = of_row, 2 * level.stop, own, tied
         if "weight" not in columns:
-            each = size.astype(np.float64) if tied is None else np.ones(n_events)
+            each = size[at].astype(np.float64) if tied is None else np.ones(n_events)
             return cls(*in_bins, each, event.astype(np.float64), float(n_events))
         weight = array(columns["weight"].double())
-        each = _sums(of_event, weight[event], level.stop)[is_group]
-        each = each if tied is None else (each / size).repeat(size)
+        each = _sums(of_event, weight[event], level.stop)[at]
+        each = each if tied is None else (each / size[at]).repeat(size[at])
         event_weight = event * weight
         with np.errstate(divide="ignore"):  # a weight of 0
             log_weight = np.log(weight)
@@ -211,22 +205,30 @@ class Bins(NamedTuple):
         step[start] = 1
         if step.min() < 0:
             return None
-        level = (step > 0).cumsum() - 1
-        whole = cls._undivided(columns, ties, Levels(level, int(level[-1]) + 1))
-        first_group = whole.of_row[start] // 2
-        n_groups = np.diff(first_group, append=whole.n_bins // 2)
-        n_events = np.add.reduceat(array(columns["event"]), start, dtype=np.intp)
-        n_denominators = n_groups if whole.tied is None else n_events
+        event, number = array(columns["event"]), (step > 0).cumsum() - 1
+        joined = Levels(number, int(number[-1]) + 1).joined(event)
+        whole = cls._undivided(columns, ties, joined)
+        first = joined.of_row[start]
+        n_levels = np.diff(first, append=joined.stop - 1)
+        n_events = np.add.reduceat(event, start, dtype=np.intp)
+        n_denominators = n_levels if whole.tied is None else n_events
+        own = _parts(whole.of_denominator - (2 * first).repeat(n_denominators), n_denominators)
         total = np.add.reduceat(whole.event_weight, start)
-        none = [None] * len(sizes)
+        tied: list[Tied | None] = [None] * len(sizes)
+        if whole.tied is not None:
+            shares = np.split(whole.tied.share, n_events.cumsum()[:-1], axis=1)
+            pairs = zip(own, shares, strict=True)
+            tied = [Tied.of(bins, share) if share[1].any() else None for bins, share in pairs]
+        log_weight = whole.log_weight
         each = zip(
-            _parts(whole.of_row - (2 * first_group).repeat(sizes), sizes),
-            (2 * n_groups + 1).tolist(),
-            none if whole.tied is None else whole.tied.split(first_group, n_events),
+            _parts(whole.of_row - (2 * first).repeat(sizes), sizes),
+            (2 * n_levels + 2).tolist(),
+            own,
+            tied,
             _parts(whole.denominator_weight / total.repeat(n_denominators), n_denominators),
             _parts(whole.event_weight / total.repeat(sizes), sizes),
             total.tolist(),
-            none if whole.log_weight is None else _parts(whole.log_weight, sizes),
+            [None] * len(sizes) if log_weight is None else _parts(log_weight, sizes),
             strict=True,
         )
         return list(map(cls._make, each))
@@ -247,25 +249,24 @@ class Bins(NamedTuple):
         hazard = exp_(log_hazard)
         binned = _sums(self.of_row, hazard, self.n_bins)
         sums = np.add.accumulate(binned)
-        tied = self.tied
+        own, tied = self.of_denominator, self.tied
+        # Sums grow: the first denominator has the least.
+        if not (sums[own[0]] > SMALLEST and sums[-1] < LARGEST and isfinite(of_events)):
+            return None
         if tied is None:
-            denominator = sums[1::2]
+            denominator = sums[own]
         else:
-            denominator = binned[tied.bin]
+            denominator = binned[own]
             denominator *= tied.share[0]
             denominator += sums[tied.before]
-        # Sums grow: the first bins with an event have the least denominator.
-        if not (sums[1] > SMALLEST and sums[-1] < LARGEST and isfinite(of_events)):
-            return None
+        part = self.denominator_weight / denominator
         scale = 1.0 if mean else self.total_event_weight
-        log_denominator = log_(denominator.copy())
-        loss = (log_denominator.dot(self.denominator_weight) - of_events) * scale
+        loss = (log_(denominator).dot(self.denominator_weight) - of_events) * scale
         if not with_gradient:
             return returned(loss, None, log_hazard_ratio)
-        part = self.denominator_weight / denominator
         if tied is None:
             parts = np.zeros(self.n_bins)
-            parts[1::2] = part
+            parts[own] = part
         else:
             parts = _sums(tied.both, (tied.share * part).ravel(), self.n_bins)
         gradient = np.add.accumulate(parts[::-1])[::-1][self.of_row]
@@ -273,6 +274,19 @@ class Bins(NamedTuple):
         gradient -= self.event_weight
         gradient *= scale
         return returned(loss, gradient, log_hazard_ratio)
+
+
+def _of_tied(size: Places, n_events: int) -> tuple[Places, Tied]:
+    """Return the bins of the events at each level, and how their denominators are divided."""
+    level = np.arange(len(size)).repeat(size)
+    left = np.add.accumulate(size)[level]
+    left -= np.arange(n_events)
+    share = np.empty((2, n_events))
+    np.divide(left, size[level], share[0])
+    np.subtract(1.0, share[0], share[1])
+    level *= 2
+    level += 1
+    return level, Tied.of(level, share)
 
 
 def _sums(place: Places, x: Floats, n_places: int) -> Floats:

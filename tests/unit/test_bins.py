@@ -24,13 +24,13 @@ def test_the_tables_of_the_bins():
         "event": torch.tensor([word == "yes" for word in event]),
         "time": torch.tensor(numbers(time)),
     }
-    bins = Bins.of(columns, "efron")
+    bins = Bins.of(columns, "efron", levels(columns["time"]).joined(columns["event"].numpy()))
     assert bins.of_row.tolist() == numbers(of_row)
     number, binned, sums = table(_bins, 1)
     assert numbers(number) == [0, 1, 2, 3, 4, 5]
     assert np.bincount(bins.of_row, hazard_ratio).tolist() == numbers(binned)
     assert np.cumsum(numbers(binned)).tolist() == numbers(sums)
-    assert bins.tied.bin.tolist() == [1, 3, 3, 5]
+    assert bins.of_denominator.tolist() == [1, 3, 3, 5]
     assert bins.tied.share.tolist() == [[1, 1, 0.5, 1], [0, 0, 0.5, 0]]
     log_denominators = torch.tensor([11.0, 11111, 5611, 111111]).double().log()
     expected = log_denominators.sum() - hazard_ratio[columns["event"]].log().sum()
