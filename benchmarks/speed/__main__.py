@@ -123,12 +123,16 @@ def main() -> None:
     for row in rows(machine, quick=quick):
         measured.append(row)
         print(formatted([row], goals=not quick).splitlines()[-1], flush=True)
+    cox, weibull = loss.cox_batches(), loss.weibull_batches()
+    print(cox, weibull, sep="\n")
     if quick:
         return
     text = TEXT.format(
         machine=machine,
         versions=versions(),
         rows=formatted(measured),
+        cox=cox,
+        weibull=weibull,
         memory=peaks(1_000_000, 100),
         segmentation=segmentation_memory(),
         scale=scale.report(DOCS / "images" / "scale.png"),

@@ -1,13 +1,22 @@
-"""The Cox loss and its gradient against torchsurv."""
+"""The losses and their gradients, against torchsurv and against the lines that people paste."""
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
-from torchsurv.loss.cox import neg_partial_log_likelihood
+from collections.abc import Callable
 
-from sksurvtorch.functional import RiskSets, cox_neg_partial_log_likelihood
-from speed.measure import Machine, Row, medians
+import torch
+from torch import Tensor, nn
+from torchsurv.loss.cox import neg_partial_log_likelihood
+from torchsurv.loss.weibull import neg_log_likelihood_weibull
+
+from sksurvtorch.functional import (
+    RiskSets,
+    cox_neg_partial_log_likelihood,
+    weibull_neg_log_likelihood,
+)
+from speed.measure import Machine, Row, medians, table
+
+BATCHES = (64, 256, 1024, 4096)
 
 
 def rows(n: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -94,3 +103,109 @@ def with_strata(n: int, n_strata: int, machine: Machine) -> Row:
         needed,
         "bytes moved, exp, log",
     )
+
+
+def naive_cox(eta: Tensor, event: Tensor, time: Tensor) -> Tensor:
+    """Return what is pasted most: wrong with ties, and nothing is checked."""
+    order = torch.argsort(time, descending=True)
+    eta, event = eta[order], event[order]
+    return -(eta - torch.logcumsumexp(eta, 0))[event].mean()
+
+
+def plain_weibull(log_params: Tensor, event: Tensor, time: Tensor) -> Tensor:
+    """Return the likelihood as it is written down, in float32."""
+    log_scale, log_shape = log_params.unbind(1)
+    z = log_shape.exp() * (time.log() - log_scale)
+    return (z.exp() - event * (log_shape - time.log() + z)).mean()
+
+
+def with_gradient(x: Tensor, loss: Callable[[Tensor], Tensor]) -> Callable[[], None]:
+    """Return what computes a loss of x and its gradient."""
+
+    def program() -> None:
+        x.grad = None
+        loss(x).backward()
+
+    return program
+
+
+def network(n: int) -> Callable[[], None]:
+    """Return what passes a batch through a network of two hidden layers of 64, and back."""
+    layers = nn.Linear(20, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 1)
+    module, X = nn.Sequential(*layers), torch.randn(n, 20)
+
+    def program() -> None:
+        module.zero_grad()
+        module(X).sum().backward()
+
+    return program
+
+
+def cox_programs(n: int) -> dict[str, Callable[[], None]]:
+    """Return the Cox losses of a batch, and a network beside them."""
+    eta, event, time = rows(n)
+
+    def once(ties: str) -> Callable[[], None]:
+        return with_gradient(
+            eta, lambda x: cox_neg_partial_log_likelihood(x, event, time, ties=ties)
+        )
+
+    def known(ties: str) -> Callable[[], None]:
+        risk_sets = RiskSets(event, time, ties=ties)
+        return with_gradient(eta, lambda x: cox_neg_partial_log_likelihood(x, risk_sets=risk_sets))
+
+    return {
+        "once efron": once("efron"),
+        "once breslow": once("breslow"),
+        "known efron": known("efron"),
+        "known breslow": known("breslow"),
+        "naive": with_gradient(eta, lambda x: naive_cox(x, event, time)),
+        "torchsurv": with_gradient(
+            eta, lambda x: neg_partial_log_likelihood(x, event, time, ties_method="efron")
+        ),
+        "network": network(n),
+    }
+
+
+def cox_batches() -> str:
+    """Compare the Cox loss of a batch with the naive line and torchsurv, beside a network."""
+    lines = []
+    for n in BATCHES:
+        seconds = medians(cox_programs(n), rounds=21)
+        ours = [_beside(seconds[name], seconds["naive"]) for name in list(seconds)[:4]]
+        others = [f"{1e6 * seconds[name]:,.0f}" for name in ("naive", "torchsurv", "network")]
+        lines.append([f"{n:,}", *ours, *others])
+    head = ["rows", "one call, Efron", "one call, Breslow", "known, Efron", "known, Breslow"]
+    return table([*head, "naive line", "torchsurv", "network"], lines)
+
+
+def weibull_programs(n: int) -> dict[str, Callable[[], None]]:
+    """Return the Weibull losses of a batch."""
+    rng = torch.Generator().manual_seed(0)
+    time = torch.rand(n, generator=rng) * 5 + 0.1
+    event = torch.rand(n, generator=rng) < 0.5
+    log_params = torch.randn(n, 2, generator=rng).mul_(0.3).requires_grad_()
+    losses = {
+        "sksurvtorch": weibull_neg_log_likelihood,
+        "plain": plain_weibull,
+        "torchsurv": neg_log_likelihood_weibull,
+    }
+    return {
+        name: with_gradient(log_params, lambda x, loss=loss: loss(x, event, time))
+        for name, loss in losses.items()
+    }
+
+
+def weibull_batches() -> str:
+    """Compare the Weibull loss of a batch with the plain formula and torchsurv."""
+    lines = []
+    for n in (*BATCHES, 100_000, 1_000_000):
+        seconds = medians(weibull_programs(n), rounds=21 if n < 100_000 else 5)
+        others = [f"{1e6 * seconds[name]:,.0f}" for name in ("plain", "torchsurv")]
+        lines.append([f"{n:,}", _beside(seconds["sksurvtorch"], seconds["plain"]), *others])
+    return table(["rows", "sksurvtorch", "plain formula", "torchsurv"], lines)
+
+
+def _beside(ours: float, theirs: float) -> str:
+    """Format microseconds, and the ratio to those of another program."""
+    return f"{1e6 * ours:,.0f} ({ours / theirs:.2f})"

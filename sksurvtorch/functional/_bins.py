@@ -98,7 +98,8 @@ def levels(time: Tensor) -> Levels:
     order = x.argsort()[::-1]
     in_order = x[order]
     level = np.zeros(len(x), np.intp)
-    level[order[1:]] = number = np.add.accumulate(in_order[1:] != in_order[:-1], dtype=np.intp)
+    is_new = (in_order[1:] != in_order[:-1]).astype(np.intp)
+    level[order[1:]] = number = np.add.accumulate(is_new)
     return Levels(level, int(number[-1]) + 1 if len(number) else 1)
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from sksurvtorch._validation import comparable
-from sksurvtorch.functional._order import nonzero, sort
 
 Columns = dict[str, Tensor]
 
@@ -110,18 +110,12 @@ def _cat(x: Tensor, y: Tensor) -> Tensor:
 
 def _unlike(older: Tensor, newer: Tensor) -> Tensor | None:
     """Return the places in `older` of values that `newer` does not have; None for all of them."""
-    value, order = sort(torch.cat([older, newer]))
-    equal = value[1:] == value[:-1]
-    if not bool(equal.any()):
-        return None
-    # Each value is there once in `older` and once in `newer`.
-    copy = torch.minimum(order[1:], order[:-1])[equal]
-    if bool((copy >= len(older)).any()):
-        repeated = int(value[1:][equal][copy >= len(older)][0])
+    codes = np.sort(newer.numpy())
+    repeated = codes[1:][codes[1:] == codes[:-1]]
+    if len(repeated):
         raise ValueError(
-            f"`index` must not repeat within a batch, got {repeated} more than once. It tells the "
-            "rows apart, and a row can be at risk only once."
+            f"`index` must not repeat within a batch, got {repeated[0]} more than once. It tells "
+            "the rows apart, and a row can be at risk only once."
         )
-    is_other = torch.ones(len(older), dtype=torch.bool, device=older.device)
-    is_other[copy] = False
-    return nonzero(is_other)
+    is_copy = np.isin(older.numpy(), codes)
+    return torch.from_numpy((~is_copy).nonzero()[0]) if is_copy.any() else None
