@@ -43,15 +43,12 @@ def expm1_(x: Floats) -> Floats:
 def returned(
     loss: float, gradient: Floats | None, prediction: Tensor
 ) -> tuple[Tensor, Tensor | None]:
-    """Return a loss and its gradient as tensors, in the dtypes that belong to a prediction.
+    """Return a loss and its gradient as tensors: in float32, or in float64 for such a prediction.
 
-    In half precision the loss has float32, and the gradient stays wide: what it is multiplied by
-    may be large.
+    Half precision has too short a range for sums, and for a gradient that is yet to be multiplied.
     """
-    if prediction.itemsize == 8:
-        value = np.asarray(loss)
-    else:
-        value = np.asarray(loss, np.float32)
-        if gradient is not None and prediction.itemsize == 4:
-            gradient = gradient.astype(np.float32)
-    return torch.from_numpy(value), None if gradient is None else torch.from_numpy(gradient)
+    dtype = np.float64 if prediction.itemsize == 8 else np.float32
+    value = torch.from_numpy(np.asarray(loss, dtype))
+    if gradient is None:
+        return value, None
+    return value, torch.from_numpy(gradient.astype(dtype, copy=False))

@@ -50,6 +50,7 @@ TIMES = {
     "the largest and the smallest": np.array([1.7e308, -1.7e308, 5e-324, 0.0, -0.0] * 200),
     "fractions": RNG.random(3_000),
     "many fractions": RNG.random(50_000).round(4),
+    "one time, far off": np.full(1_000, 1e300),
     "many seconds": np.tile(DAYS, 20) * 1e9,
     "bytes": RNG.integers(-128, 128, 1_000).astype("i1"),
     "bool": DAYS % 2 == 0,
@@ -117,6 +118,31 @@ def test_rows_with_late_entry_or_strata_have_no_bins(with_):
 
 def test_rows_on_another_device_have_no_bins():
     assert RiskSets(**random_cohort(3).target).to("meta").bins is None
+
+
+@pytest.mark.parametrize("with_", [(), ("weight",)], ids="+".join)
+@pytest.mark.parametrize("ties", ["efron", "breslow"])
+def test_the_bins_of_batches_are_those_of_each_batch_alone(ties, with_):
+    """One of the batches has no ties."""
+    cohort = random_cohort(3, n=120, n_times=40, with_=with_)
+    risk_sets = RiskSets(**cohort.target, ties=ties)
+    risk_sets = risk_sets.take(risk_sets.order)
+    sizes = [60, 3, 57]
+    event = risk_sets.columns["event"].nonzero()[:, 0]
+    apart = torch.stack([event[0], event[len(event) // 2], event[-1]])
+    others = torch.tensor([row for row in range(120) if row not in apart])
+    index = torch.cat([others[:60], apart, others[60:117]])
+    batches = risk_sets.split(index, sizes)
+    assert (batches[1].bins.tied, batches[0].bins.tied is None) == (None, ties == "breslow")
+    for batch in batches:
+        columns = batch.columns
+        alone = levels(columns["time"]).joined(columns["event"].numpy())
+        for ours, theirs in zip(batch.bins, Bins.of(columns, ties, alone), strict=True):
+            assert (ours is None) == (theirs is None)
+            parts = (x if isinstance(x, tuple) else (x,) for x in (ours, theirs))
+            for one, other in zip(*parts, strict=True):
+                if one is not None:
+                    np.testing.assert_allclose(one, other, rtol=1e-14)
 
 
 def test_a_batch_of_far_smaller_weights_keeps_its_loss():

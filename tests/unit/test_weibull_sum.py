@@ -54,9 +54,10 @@ def test_the_gradient_of_an_event_at_its_scale_does_not_cancel(width):
 
 
 @pytest.mark.parametrize(
-    "params", [(-200.0, 0.0), (0.0, 800.0), (torch.nan, 0.0), (0.0, torch.inf)]
+    "params",
+    [(-200.0,), (-200.0, 0.0), (0.0, 800.0), (torch.nan,), (torch.nan, 0.0), (0.0, -torch.inf)],
 )
 def test_rows_out_of_range_are_left_to_the_other_way(params):
-    log_params = torch.tensor([[0.0, 0.0], params], dtype=torch.float64)
-    event, time = torch.tensor([True, False]), torch.tensor([2.0, 2.0])
+    log_params = torch.tensor([[0.0, 0.0][: len(params)], params], dtype=torch.float64)
+    event, time = torch.tensor([True, True]), torch.tensor([2.0, 2.0])
     assert _weibull_sum.loss_and_gradient(log_params, event, time, None, True) is None
