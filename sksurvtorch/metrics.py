@@ -289,18 +289,22 @@ def _tied_ranks(value: Array, tied_tol: float) -> Array:
     if value.dtype.kind in "iu":
         # Modulo 2**64 the difference of a value and a smaller one is right for any integers.
         value = value.astype(np.uint64)
+    first = np.arange(len(value))
     # Rounded subtraction is monotone, so bisection finds what the direct comparison of all pairs
-    # would; a search for the rounded `value - tied_tol` would not.
-    high = np.arange(len(value))
-    low = np.zeros_like(high)
+    # would; a search for the rounded `value - tied_tol` would not. And who is not tied with the
+    # value before is tied with none.
     with np.errstate(over="ignore"):  # an infinite difference is no tie
-        for _ in range(len(value).bit_length()):
+        tied = np.flatnonzero(value[1:] - value[:-1] <= tied_tol) + 1
+        upper, high = value[tied], tied - 1
+        low = np.zeros_like(high)
+        for _ in range(len(value).bit_length() if len(tied) else 0):
             middle = (low + high) >> 1
-            tied = value - value[middle] <= tied_tol
-            high = np.where(tied, middle, high)
-            low = np.where(tied, low, middle + 1)
+            is_tied = upper - value[middle] <= tied_tol
+            high = np.where(is_tied, middle, high)
+            low = np.where(is_tied, low, middle + 1)
+    first[tied] = high
     # k is tied with a smaller i if the first rank tied with k is at most i.
-    return np.stack([high, np.cumsum(np.bincount(high, minlength=len(value)))])
+    return np.stack([first, np.cumsum(np.bincount(first, minlength=len(value)))])
 
 
 def _levels(rank: Array) -> Iterator[tuple[int, Array, Array]]:
