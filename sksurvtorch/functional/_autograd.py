@@ -43,6 +43,7 @@ class Evaluated(FirstDerivative):
 
     @staticmethod
     def forward(ctx: Any, prediction: Tensor, evaluate: Evaluate, name: str) -> Tensor:
+        """Compute both."""
         value, gradient = evaluate(prediction, ctx.needs_input_grad[0])
         ctx.name = name
         if gradient is not None:
@@ -51,6 +52,7 @@ class Evaluated(FirstDerivative):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        """Return what is known by now."""
         refuse_second_derivative(ctx.name)
         (gradient,) = ctx.saved_tensors
         return grad.to(gradient.dtype) * gradient, None, None  # torch casts it to half precision

@@ -142,6 +142,11 @@ class Bins(NamedTuple):
             How events at the same time share their risk set.
         level : Levels, optional
             Of the times, where they are known.
+
+        Returns
+        -------
+        Bins
+            The bins of all rows.
         """
         level = level or levels(columns["time"])
         if len(level.of_row) > _FEW_ROWS:
@@ -241,7 +246,22 @@ class Bins(NamedTuple):
     ) -> tuple[Tensor, Tensor | None] | None:
         """Return the mean or sum of the loss, and its gradient if asked for.
 
-        None if the hazard ratios leave the range of plain numbers, or are not finite.
+        Parameters
+        ----------
+        log_hazard_ratio : tensor of shape (n_samples,)
+            Of any floating-point type.
+        mean : bool
+            Whether to divide by the sum of the weights of the events.
+        with_gradient : bool
+            Whether the gradient is needed.
+
+        Returns
+        -------
+        loss : tensor of shape ()
+            The mean or sum.
+        gradient : tensor of shape (n_samples,), or None
+            In place of both None, if the hazard ratios leave the range of plain numbers, or are not
+            finite.
         """
         log_hazard = array(log_hazard_ratio).astype(np.float64)
         of_events = log_hazard.dot(self.event_weight)
