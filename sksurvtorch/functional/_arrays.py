@@ -43,7 +43,7 @@ def expm1_(x: Floats) -> Floats:
 def returned(
     loss: float, gradient: Floats | None, prediction: Tensor
 ) -> tuple[Tensor, Tensor | None]:
-    """Return a loss and its gradient as tensors: in float32, or in float64 for such a prediction."""
+    """Return a loss and its gradient as tensors, in float32, or in float64 as the prediction."""
     # Half precision has too short a range for sums, and for a gradient that is to be multiplied.
     dtype = np.float64 if prediction.itemsize == 8 else np.float32
     value = torch.from_numpy(np.asarray(loss, dtype))
