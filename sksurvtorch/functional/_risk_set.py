@@ -27,6 +27,8 @@ from sksurvtorch.functional._layout import (
 from sksurvtorch.functional._order import ascends, in_order, nonzero, sort
 from sksurvtorch.functional._rows import Rows, events
 
+# Rows of batches that are put into bins in one pass.
+_ROWS_AT_ONCE = 2**17
 _MADE_BEFORE = "Make risk sets before, and pass them as `risk_sets`."
 
 Columns = dict[str, Tensor]
@@ -196,6 +198,10 @@ class RiskSets:
         index, sizes = index.to(self.device), list(sizes)
         if not self._is_plain:
             return [self.take(batch) for batch in index.split(sizes)]
+        if self._has_bins and len(index) > _ROWS_AT_ONCE and len(sizes) > 1:  # for less memory
+            half = len(sizes) // 2
+            first, second = index.tensor_split([sum(sizes[:half])])
+            return self.split(first, sizes[:half]) + self.split(second, sizes[half:])
         columns = _taken(self._columns, index)
         stop = torch.tensor(sizes, dtype=torch.int64, device=self.device).cumsum(0)
         counts = columns["event"].cumsum(0).index_select(0, stop - 1)

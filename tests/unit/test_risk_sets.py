@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from sksurvtorch.exceptions import NoEventError
-from sksurvtorch.functional import RiskSets, _arithmetic, breslow_baseline
+from sksurvtorch.functional import RiskSets, _arithmetic, _risk_set, breslow_baseline
 from sksurvtorch.functional import cox_neg_partial_log_likelihood as cox
 from sksurvtorch.functional._arithmetic import Linear, Log
 from sksurvtorch.functional._order import sort
@@ -80,8 +80,12 @@ def test_interval_sums_are_those_of_a_matrix(n_points, arithmetic, into, back):
 @pytest.mark.parametrize(
     "with_", [(), ("weight",), ("stratum",), ("entry", "weight")], ids="+".join
 )
+@pytest.mark.parametrize("rows_at_once", [50, 1_000])
 @pytest.mark.usefixtures("route")
-def test_batches_split_at_once_are_those_taken_one_by_one(with_, in_order, ties):
+def test_batches_split_at_once_are_those_taken_one_by_one(
+    monkeypatch, rows_at_once, with_, in_order, ties
+):
+    monkeypatch.setattr(_risk_set, "_ROWS_AT_ONCE", rows_at_once)
     cohort = random_cohort(8, n=120, with_=with_)
     risk_sets = RiskSets(**cohort.target, ties=ties)
     if in_order:
