@@ -10,6 +10,7 @@ from typing import Any, final
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from sksurvtorch._validation import TIES, check_any_event, check_columns, check_option
 from sksurvtorch.functional._arithmetic import moved, widest
@@ -203,9 +204,9 @@ class RiskSets:
             first, second = index.tensor_split([sum(sizes[:half])])
             return self.split(first, sizes[:half]) + self.split(second, sizes[half:])
         columns = _taken(self._columns, index)
-        stop = torch.tensor(sizes, dtype=torch.int64, device=self.device).cumsum(0)
-        counts = columns["event"].cumsum(0).index_select(0, stop - 1)
-        n_events = counts.diff(prepend=counts.new_zeros(1)).tolist()
+        stop = torch.tensor([0, *sizes], dtype=torch.int64, device=self.device).cumsum(0)
+        so_far = functional.pad(columns["event"].cumsum(0), (1, 0))
+        n_events = so_far.index_select(0, stop).diff().tolist()
         if 0 in n_events:
             check_any_event(0, sizes[n_events.index(0)])
         known = self._known_of_batches(columns, index, sizes)

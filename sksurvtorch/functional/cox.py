@@ -226,8 +226,7 @@ def _loss_and_gradient(
         slope = arithmetic.divided(layout.denominator_weight, risk)
         gradient = _pull_back(arithmetic, slope, v, risk_sets).sub_(rows.event_weight)
         gradient = gradient if divisor is None else gradient.div_(divisor)
-        # Half precision stays wide: `grad` may be a large scale that lifts its smallest.
-        gradient = gradient if eta.itemsize < 4 else gradient.to(eta.dtype)
+        gradient = gradient.to(returned_in(eta))
     loss = arithmetic.to_log_(risk) @ layout.denominator_weight - of_events
     return (loss if divisor is None else loss / divisor).to(returned_in(eta)), gradient
 

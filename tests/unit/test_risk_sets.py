@@ -124,6 +124,13 @@ def test_a_batch_without_an_event_is_refused_with_its_size():
         risk_sets.split(torch.arange(5), [2, 3])
 
 
+@pytest.mark.parametrize("sizes", [[0, 5], [5, 0], [2, 0, 3]], ids=str)
+def test_a_batch_without_rows_has_no_event(sizes):
+    risk_sets = RiskSets(torch.ones(5, dtype=torch.bool), torch.arange(5.0))
+    with pytest.raises(NoEventError, match="got 0 rows that are censored"):
+        risk_sets.split(torch.arange(5), sizes)
+
+
 def tensors_in(held):
     """All tensors in a tuple of tuples."""
     for part in held:
