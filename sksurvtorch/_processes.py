@@ -130,6 +130,7 @@ class _Gathered(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, group: Processes, counts: Sequence[int]) -> Tensor:
+        """Gather the rows of all processes."""
         start = sum(counts[: group.rank])
         ctx.own = slice(start, start + len(x))
         ctx.factor = len(counts)
@@ -137,6 +138,7 @@ class _Gathered(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        """Return the part of the gradient that belongs to the rows of this process."""
         return grad[ctx.own] * ctx.factor, None, None
 
 

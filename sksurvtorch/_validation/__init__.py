@@ -48,6 +48,7 @@ from sksurvtorch._validation.survival import (
     unpack_target,
 )
 from sksurvtorch._validation.tensors import (
+    array,
     check_dense,
     check_device,
     check_devices,
@@ -63,6 +64,7 @@ __all__ = [
     "REDUCTIONS",
     "TIES",
     "WEIGHTINGS",
+    "array",
     "check_any_event",
     "check_codes",
     "check_columns",

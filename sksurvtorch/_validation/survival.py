@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from sksurvtorch._validation.options import describe, transforms
 from sksurvtorch._validation.tensors import (
+    array,
     check_dense,
     check_device,
     check_devices,
@@ -96,18 +97,10 @@ def _refuse(name: str, rule: str, bad: Tensor, value: Tensor, hint: str) -> None
 
 def _is_finite(value: Tensor) -> bool:
     """Whether all are finite, where looking does not stop a stream."""
-    if value.device.type != "cpu":
+    if value.device.type != "cpu" or value.numel() == 0:
         return True
-    if value.dtype == torch.bfloat16:
-        return bool(torch.isfinite(value).all())
-    return bool(np.isfinite(value.numpy(force=True)).all())  # in less time than by torch
-
-
-def _is_positive(value: Tensor) -> bool:
-    """Whether all are positive, where looking is quick."""
-    if value.device.type != "cpu" or value.dtype == torch.bfloat16 or value.numel() == 0:
-        return False
-    return bool(value.numpy(force=True).min() > 0)
+    x = array(value)
+    return math.isfinite(x.min()) and math.isfinite(x.max())  # NaN if one is
 
 
 def check_event(event: Any, n_samples: int | None = None) -> Tensor:
@@ -126,7 +119,7 @@ def check_time(time: Any, n_samples: int, *, name: str = "time", positive: bool 
     if value.is_floating_point() and not _is_finite(value):
         hint = "Impute or remove these rows."
         _refuse(name, "be finite", ~torch.isfinite(value), value, hint)
-    if positive and not _is_positive(value):
+    if positive and not (value.device.type == "cpu" and (array(value) > 0).all()):
         hint = (
             "The Weibull density is zero or infinite at time 0: add half a unit of time to all "
             "rows, or leave out those that were never at risk."

@@ -113,5 +113,9 @@ def for_numpy(name: str, value: Any) -> Any:
         return value
     check_dense(name, value)
     check_has_numbers(name, value)
-    value = value.detach().cpu().resolve_neg()
-    return (value.float() if value.dtype == torch.bfloat16 else value).numpy()
+    return array(value)
+
+
+def array(value: Tensor) -> Any:
+    """Return a tensor as an array: on the CPU that of its memory, if numpy has its dtype."""
+    return (value.float() if value.dtype == torch.bfloat16 else value).numpy(force=True)

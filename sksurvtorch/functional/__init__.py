@@ -1,4 +1,4 @@
-"""Mathematics of the losses on tensors: pure functions that need torch alone."""
+"""Mathematics of the losses on tensors: pure functions that need torch and numpy."""
 
 from sksurvtorch.functional._risk_set import RiskSets
 from sksurvtorch.functional.breslow import BreslowBaseline, breslow_baseline

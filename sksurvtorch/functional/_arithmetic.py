@@ -16,7 +16,6 @@ Held = TypeVar("Held")
 # room for their sums and inverses; beyond that range sums are taken in logarithms, which keep 1e-13
 # relative to a log hazard ratio of 1000.
 LINEAR_RANGE = 1200.0
-SMALLEST, LARGEST = 1e-280, 1e280
 
 
 def widest(device: torch.device) -> torch.dtype:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+
+from sksurvtorch._validation import array
 
 Floats = NDArray[np.float64]
 
@@ -15,14 +15,14 @@ Floats = NDArray[np.float64]
 _MANY = 2**10
 
 
-def array(x: Tensor) -> NDArray[Any]:
-    """Return a tensor on the CPU as an array: that of its memory, where numpy has its dtype."""
-    return (x.float() if x.dtype == torch.bfloat16 else x).numpy(force=True)
-
-
 def count(x: Tensor) -> int:
     """Return how many are True."""
     return int(np.count_nonzero(array(x)) if x.device.type == "cpu" else x.sum())
+
+
+def among(x: Tensor, values: Tensor) -> Tensor:
+    """Whether each of some integers on the CPU is among others."""
+    return torch.from_numpy(np.isin(array(x), array(values)))
 
 
 def exp_(x: Floats) -> Floats:

@@ -144,15 +144,18 @@ class _ReverseMode(FirstDerivative):
 
     @staticmethod
     def forward(prediction: Tensor, columns: dict[str, Any], call: _Call) -> Tensor:
+        """Compute the loss."""
         return call.value(prediction, columns)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        """Keep the call for its gradient."""
         ctx.save_for_backward(inputs[0])
         ctx.call = inputs[2]
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        """Return the gradient, in a way that torch.func can take apart."""
         (prediction,) = ctx.saved_tensors
         return _Gradient.apply(grad, prediction, ctx.call), None, None  # type: ignore[no-untyped-call]
 
@@ -162,14 +165,17 @@ class _Gradient(torch.autograd.Function):
 
     @staticmethod
     def forward(grad: Tensor, prediction: Tensor, call: _Call) -> Tensor:
+        """Return the gradient of the call."""
         return call.gradient(grad)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        """Keep the name for messages."""
         ctx.name = inputs[2].name
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Any:
+        """Refuse second derivatives."""
         raise NotImplementedError(
             f"{ctx.name} offers no second derivative. Take torch.func.grad, vjp or jacrev of it "
             "once."
@@ -177,6 +183,7 @@ class _Gradient(torch.autograd.Function):
 
     @staticmethod
     def jvp(ctx: Any, *tangents: Any) -> Any:
+        """Refuse forward-mode derivatives."""
         raise NotImplementedError(_FORWARD_MODE.format(ctx.name))
 
     @staticmethod

@@ -44,21 +44,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from math import isfinite
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sksurvtorch.functional._arithmetic import LARGEST, SMALLEST
-from sksurvtorch.functional._arrays import Floats, array, exp_, log_, returned
+from sksurvtorch._validation import array
+from sksurvtorch.functional._arrays import Floats, exp_, log_, returned
 from sksurvtorch.functional._order import ranks
 
 Places = NDArray[np.intp]
 
+# Of sums of hazard ratios, as they are: float64 leaves room for the inverses of these.
+_SMALLEST, _LARGEST = 1e-280, 1e280
 # Whole times that span so many, or as many as this times the rows, need no sort.
 _FEW_TIMES, _TIMES_PER_ROW = 4096, 4
-# Up to so many rows a sort takes less time than to find out.
+# Up to so many rows a sort takes less time than to find out; and to sum all their levels takes less
+# than to join some.
 _FEW_ROWS = 512
 # Times up to it are whole numbers in float64, one by one.
 _LARGEST_WHOLE = 2.0**53
@@ -106,15 +109,15 @@ def levels(time: Tensor) -> Levels:
 class Tied(NamedTuple):
     """How Efron divides the denominators of tied events, of which each has its own."""
 
-    before: Places  # (n_events,) the bin before that of each event
-    both: Places  # (2 * n_events,) the bin of each event, and behind them `before`
+    before: Places  # (n_events,) the bin before that of each event: the end of `both`
+    both: Places  # (2 * n_events,) the bin of each event, and behind them those before
     share: Floats  # (2, n_events) 1 - l / d for the bin, and l / d for the bin before
 
     @classmethod
     def of(cls, bin_of_event: Places, share: Floats) -> Tied:
         """Return it for events in the order of their bins."""
-        before = bin_of_event - 1
-        return cls(before, np.concatenate((bin_of_event, before)), share)
+        both = np.concatenate((bin_of_event, bin_of_event - 1))
+        return cls(both[len(bin_of_event) :], both, share)
 
 
 class Bins(NamedTuple):
@@ -272,7 +275,7 @@ class Bins(NamedTuple):
         sums = np.add.accumulate(binned)
         own, tied = self.of_denominator, self.tied
         # Sums grow: the first denominator has the least.
-        if not (sums[own[0]] > SMALLEST and sums[-1] < LARGEST and isfinite(of_events)):
+        if not (sums[own[0]] > _SMALLEST and sums[-1] < _LARGEST and isfinite(of_events)):
             return None
         if tied is None:
             denominator = sums[own]
@@ -312,8 +315,8 @@ def _of_tied(size: Places, n_events: int) -> tuple[Places, Tied]:
 
 def _sums(place: Places, x: Floats, n_places: int) -> Floats:
     """Return the sum of the numbers at each place."""
-    sums: Any = np.bincount(place, x, n_places)
-    return sums  # type: ignore[no-any-return]
+    # The types of numpy take all counts for integers, those of weights too.
+    return cast("Floats", np.bincount(place, x, n_places))
 
 
 def _parts(x: NDArray[Any], sizes: Places) -> list[NDArray[Any]]:

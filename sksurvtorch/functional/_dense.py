@@ -122,6 +122,7 @@ class _WeightedSums(FirstDerivative):
         weight: Tensor | None,
         parts: tuple[Part, ...],
     ) -> tuple[Tensor, ...]:
+        """Sum the values of each part."""
         sums, hide = hiding(
             lambda hide: _sums(prediction, target, weight, parts, hide=hide), weight
         )
@@ -138,6 +139,7 @@ class _WeightedSums(FirstDerivative):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None]:
+        """Compute the gradient block by block."""
         refuse_second_derivative(_NAME, "Leave out create_graph=True, or use torch.func.hessian.")
         refuse_batched_gradient(_NAME, grads[0])
         prediction, target, weight = ctx.saved_tensors

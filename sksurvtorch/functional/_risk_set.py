@@ -171,7 +171,7 @@ class RiskSets:
         return self._of(self.ties, columns, count(columns["event"]), **known)
 
     def split(self, index: Tensor, sizes: Sequence[int]) -> list[RiskSets]:
-        """Return the risk sets of several batches of rows, all laid out in one pass.
+        """Return the risk sets of several batches of rows, laid out together.
 
         Parameters
         ----------

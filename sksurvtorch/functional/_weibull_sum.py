@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sksurvtorch.functional._arrays import Floats, array, exp_, expm1_, log_, returned
+from sksurvtorch._validation import array
+from sksurvtorch.functional._arrays import Floats, exp_, expm1_, log_, returned
 
 _BLOCK = 2**13
 # Values up to it, and their sums over rows, are within the range of float32.

@@ -252,6 +252,7 @@ class _LogDenominators(FirstDerivative):
 
     @staticmethod
     def forward(ctx: Any, eta: Tensor, risk_sets: RiskSets) -> Tensor:
+        """Sum the denominators, and keep them for the gradient."""
         arithmetic, log_scale = _arithmetic(eta, risk_sets)
         v = risk_sets.in_order(log_weighted_(eta - log_scale, risk_sets))
         v = arithmetic.from_log_(v)
@@ -262,6 +263,7 @@ class _LogDenominators(FirstDerivative):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        """Return the gradient, of the two signs one after the other in logarithms."""
         refuse_second_derivative(_NAME)
         v, risk = ctx.saved_tensors
         risk_sets, arithmetic = ctx.risk_sets, ctx.arithmetic

@@ -161,6 +161,7 @@ class _WeibullLoss(FirstDerivative):
         weight: Tensor | None,
         largest: float,
     ) -> Tensor:
+        """Compute the loss of each row, and its gradient."""
         dtype = widest(log_params.device)
         log_scale, log_shape = _columns(log_params.to(dtype))
         log_time = _log_time(time.to(dtype))
@@ -197,6 +198,7 @@ class _WeibullLoss(FirstDerivative):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None, None, None]:
+        """Return the gradient, within the range of half precision where that is asked for."""
         refuse_second_derivative(_NAME)
         (gradient,) = ctx.saved_tensors
         product = gradient * grad.unsqueeze(1)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from sksurvtorch._validation import comparable
+from sksurvtorch.functional._arrays import among
+from sksurvtorch.functional._order import nonzero
 
 Columns = dict[str, Tensor]
 
@@ -110,12 +111,12 @@ def _cat(x: Tensor, y: Tensor) -> Tensor:
 
 def _unlike(older: Tensor, newer: Tensor) -> Tensor | None:
     """Return the places in `older` of values that `newer` does not have; None for all of them."""
-    codes = np.sort(newer.numpy())
+    codes = newer.sort().values
     repeated = codes[1:][codes[1:] == codes[:-1]]
     if len(repeated):
         raise ValueError(
-            f"`index` must not repeat within a batch, got {repeated[0]} more than once. It tells "
-            "the rows apart, and a row can be at risk only once."
+            f"`index` must not repeat within a batch, got {int(repeated[0])} more than once. It "
+            "tells the rows apart, and a row can be at risk only once."
         )
-    is_copy = np.isin(older.numpy(), codes)
-    return torch.from_numpy((~is_copy).nonzero()[0]) if is_copy.any() else None
+    is_copy = among(older, newer)
+    return nonzero(~is_copy) if bool(is_copy.any()) else None
