@@ -2,7 +2,7 @@
 
 A second way to what the modules `_layout` and `_plan` do for all rows on all devices, because most
 losses are of such rows, and the time of a batch is the number of operations: one of numpy takes a
-third of the time of one of torch. Rows need no order either: where many share their time, nothing
+third of the time of one of torch. Rows need no order either: of many rows with whole times nothing
 is sorted, and each column is read once, as it lies in memory.
 
 Each row belongs to a bin: twice the number of event times after its own, and one more if it has an

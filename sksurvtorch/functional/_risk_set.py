@@ -67,8 +67,8 @@ class RiskSets:
 
     Notes
     -----
-    The rows are sorted at the first use of the risk sets, once. That takes O(n log n) time and O(n)
-    memory, for any pattern of ties and any number of strata.
+    What has to be sorted is sorted at the first use of the risk sets, once. That takes O(n log n)
+    time and O(n) memory, for any pattern of ties and any number of strata.
 
     Conventions:
 
