@@ -23,16 +23,23 @@ from sksurvtorch._processes import Group, device_of, group_of
 from sksurvtorch.estimators import _accelerate as accelerate
 from sksurvtorch.estimators import _inputs as inputs
 from sksurvtorch.estimators._checks import check_parameters, check_resumes, made_with
+from sksurvtorch.estimators._ensemble import (
+    draw_members,
+    into_memory,
+    outputs_of_members,
+    settle,
+)
 from sksurvtorch.estimators._momentum import Identities
 from sksurvtorch.estimators._net import checkpoints, describe, make_net, make_training
 from sksurvtorch.estimators._optimum import warn_unless_optimal
 from sksurvtorch.estimators._parameters import PrefixedParameters
-from sksurvtorch.estimators._settings import Settings
+from sksurvtorch.estimators._settings import Settings, n_members
 from sksurvtorch.exceptions import NoEventError, NonFiniteLossError
 from sksurvtorch.losses import MomentumNetwork
 from sksurvtorch.metrics import concordance_index_censored
 from sksurvtorch.nets.dataset import SurvivalDataset
 from sksurvtorch.nets.rows import Rows, pool
+from sksurvtorch.nets.rows.base import numbers
 from sksurvtorch.nets.target import Columns
 
 if TYPE_CHECKING:
@@ -50,6 +57,8 @@ class SurvivalNetEstimator(SurvivalAnalysisMixin, RegressorMixin, PrefixedParame
 
     #: Whether the likelihood needs times above 0.
     _positive_time: ClassVar[bool]
+    #: Whether the level of the output means something, beside its differences between samples.
+    _has_level: ClassVar[bool]
     #: Whether the built-in network has an intercept.
     _bias: ClassVar[bool]
     #: What a fit learns besides the network, by name.
@@ -63,6 +72,8 @@ class SurvivalNetEstimator(SurvivalAnalysisMixin, RegressorMixin, PrefixedParame
     _made_with: dict[str, Any]
     #: Numbers of the rows in the bank.
     _identities: Identities
+    oob_prediction_: np.ndarray
+    oob_score_: float
 
     @abstractmethod
     def __init__(
@@ -73,10 +84,11 @@ class SurvivalNetEstimator(SurvivalAnalysisMixin, RegressorMixin, PrefixedParame
         dropout: float,
         norm: str | None,
         module: Any,
+        n_estimators: int,
         optimizer: Any,
-        lr: float,
+        lr: Any,
         lr_schedule: str,
-        alpha: float | str,
+        alpha: Any,
         max_epochs: int | str,
         batch_size: int | None,
         early_stopping: bool,
@@ -102,6 +114,7 @@ class SurvivalNetEstimator(SurvivalAnalysisMixin, RegressorMixin, PrefixedParame
         self.dropout = dropout
         self.norm = norm
         self.module = module
+        self.n_estimators = n_estimators
         self.optimizer = optimizer
         self.lr = lr
         self.lr_schedule = lr_schedule
@@ -130,6 +143,24 @@ class SurvivalNetEstimator(SurvivalAnalysisMixin, RegressorMixin, PrefixedParame
     def predict(self, X: Any) -> np.ndarray:
         """Predict a risk score: the higher, the earlier."""
 
+    def predict_members(self, X: Any) -> np.ndarray:
+        """Predict a risk score by each member of the ensemble.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Samples.
+
+        Returns
+        -------
+        array of shape (n_estimators, n_samples)
+            For each network what `predict` would give with it alone. The scores of the members of a
+            Cox model are centred, so that their means over the training data are 0.
+        """
+        check_is_fitted(self, "net_")
+        outputs = outputs_of_members(self, self._check_X(X, reset=False)).double()
+        return np.stack([self._risk_score(output) for output in outputs])
+
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Harrell's concordance index of the risk scores.
 
@@ -154,6 +185,15 @@ class SurvivalNetEstimator(SurvivalAnalysisMixin, RegressorMixin, PrefixedParame
         risk_score = self.predict(X)
         result = concordance_index_censored(event, time, risk_score, sample_weight=sample_weight)
         return float(result[0])
+
+    @property
+    def member_weights_(self) -> np.ndarray:
+        """Weights of the members in the mean that predicts, (n_estimators,), which add up to 1."""
+        check_is_fitted(self, "net_")
+        if n_members(self._as_fitted) == 1:
+            return np.ones(1)
+        weights: np.ndarray = self._trained.weight.flatten().double().cpu().numpy()
+        return weights
 
     # What a model is: hooks of the way of a fit.
 
@@ -184,6 +224,10 @@ class SurvivalNetEstimator(SurvivalAnalysisMixin, RegressorMixin, PrefixedParame
     def _wrap_network(self, module: torch.nn.Module) -> torch.nn.Module:
         """Return the network with the weights that belong to the model."""
         return module
+
+    @abstractmethod
+    def _risk_score(self, output: Tensor) -> np.ndarray:
+        """Return the risk score of an output of the network in float64."""
 
     @abstractmethod
     def _criterion(self) -> nn.Module:
@@ -233,8 +277,10 @@ class SurvivalNetEstimator(SurvivalAnalysisMixin, RegressorMixin, PrefixedParame
             self._begin(columns, settings.group)
         dataset = self._make_dataset(rows, columns)
         description = describe(self, rows, columns, settings)
-        interrupted = self._train(dataset, settings, description)
+        interrupted, trained = self._train(dataset, settings, description)
         self.unique_times_ = np.unique(columns["time"].numpy())
+        if n_members(self) > 1:
+            settle(self, dataset, columns, None if settings.resume else trained)
         try:
             output = self._finite_output(dataset.rows)
         except NonFiniteLossError as error:
@@ -271,6 +317,8 @@ class SurvivalNetEstimator(SurvivalAnalysisMixin, RegressorMixin, PrefixedParame
             rows, columns = inputs.check_data(self, rows, y, given, group)
         accelerate.check_alike(self, columns, settings)
         rows, columns = pool(rows, self._merge_strata(columns, group), group)
+        if n_members(self) > 1:
+            rows = into_memory(self, rows)
         inputs.check_total_weight(self, columns)
         n_samples = sum(group.exchange(len(y)))
         if n_samples < 2:
@@ -301,11 +349,11 @@ class SurvivalNetEstimator(SurvivalAnalysisMixin, RegressorMixin, PrefixedParame
 
     def _train(
         self, dataset: SurvivalDataset, settings: Settings, description: Mapping[str, str] | None
-    ) -> TrainingInterrupted | None:
+    ) -> tuple[TrainingInterrupted | None, list[Tensor]]:
         """Train the net, which is made if there is none to resume the training of.
 
         Ctrl-C leaves a network that can be used, and is returned, to be raised when all of the
-        model is there.
+        model is there. Besides, the rows that each member of an ensemble was trained with.
         """
         from sksurvtorch.nets.interruption import TrainingInterrupted
 
@@ -313,7 +361,8 @@ class SurvivalNetEstimator(SurvivalAnalysisMixin, RegressorMixin, PrefixedParame
         train, valid = dataset, None
         if self.early_stopping:
             train, valid = dataset.split(self.validation_fraction, self._seed)
-        training = make_training(self, train, settings, description)
+        members = self._draw_members(train, settings)
+        training = make_training(self, train, settings, description, members)
         if settings.resume:
             net = self.net_
         else:
@@ -329,7 +378,16 @@ class SurvivalNetEstimator(SurvivalAnalysisMixin, RegressorMixin, PrefixedParame
             interrupted = ctrl_c
         self.net_ = net
         self.n_iter_ = len(net.history)
-        return interrupted
+        rows = [] if members is None else list(members)
+        return interrupted, rows if train.numbers is None else [train.numbers[own] for own in rows]
+
+    def _draw_members(self, train: SurvivalDataset, settings: Settings) -> Tensor | None:
+        """Return the rows of each member of an ensemble, or None without one."""
+        if n_members(self) == 1:
+            return None
+        if settings.partial:
+            return numbers(0, len(train)).expand(n_members(self), -1)
+        return draw_members(train.event, n_members(self), self._seed)
 
     def _finite_output(self, rows: Rows) -> Tensor:
         """Return the output for all training rows, or raise if training has ruined it."""

@@ -10,6 +10,7 @@ import torch
 from sksurvtorch import _validation as validation
 from sksurvtorch.estimators._settings import (
     DTYPES,
+    N_FOLDS,
     OPTIMIZERS,
     asked_batch_size,
     is_lbfgs,
@@ -24,8 +25,9 @@ if TYPE_CHECKING:
 SCHEDULES = ("cosine", "constant")
 #: Parameters that make the network and its optimizer, as far as an estimator has them.
 _MAKERS = (
-    "hidden_layer_sizes", "activation", "dropout", "norm", "module", "ties", "shape", "optimizer",
-    "device", "compile", "momentum", "momentum_steps", "momentum_rate", "momentum_warmup",
+    "hidden_layer_sizes", "activation", "dropout", "norm", "module", "n_estimators", "ties",
+    "shape", "optimizer", "device", "compile", "momentum", "momentum_steps", "momentum_rate",
+    "momentum_warmup",
 )  # fmt: skip
 
 
@@ -37,10 +39,11 @@ def check_parameters(estimator: SurvivalNetEstimator) -> None:
     validation.check_option("activation", p.activation, tuple(ACTIVATIONS))
     validation.check_option("norm", p.norm, NORMS)
     validation.check_number("dropout", p.dropout, float, 0.0, 1.0)
-    validation.check_number("lr", p.lr, float, 0.0, closed=False)
+    if not (isinstance(p.lr, str) and p.lr == "auto"):
+        validation.check_number("lr", p.lr, float, 0.0, closed=False)
     validation.check_option("lr_schedule", p.lr_schedule, SCHEDULES)
-    if p.alpha != "auto":
-        validation.check_number("alpha", p.alpha, float, 0.0)
+    validation.check_number("n_estimators", p.n_estimators, int, 1)
+    _check_alpha(p)
     if p.max_epochs != "auto":
         validation.check_number("max_epochs", p.max_epochs, int, 1)
     asked_batch_size(p)
@@ -59,6 +62,20 @@ def check_parameters(estimator: SurvivalNetEstimator) -> None:
         _check_no_network(p)
     _check_callbacks(p)
     _check_momentum(p)
+    _check_ensemble(p)
+
+
+def _check_alpha(p: SurvivalNetEstimator) -> None:
+    """Raise unless these are penalties, not more than there are groups of members."""
+    several = isinstance(p.alpha, (list, tuple))
+    for alpha in p.alpha if several else [p.alpha]:
+        if several or not (isinstance(alpha, str) and alpha == "auto"):
+            validation.check_number("alpha", alpha, float, 0.0)
+    if several and not 0 < len(p.alpha) <= max(1, p.n_estimators // N_FOLDS):
+        raise ValueError(
+            f"`alpha` must hold at least one value, and at most one for {N_FOLDS} members, got "
+            f"{p.alpha!r} for n_estimators={p.n_estimators}."
+        )
 
 
 def _check_no_network(p: SurvivalNetEstimator) -> None:
@@ -147,6 +164,22 @@ def _check_momentum(p: SurvivalNetEstimator) -> None:
             "`momentum` must be False for L-BFGS, got True. It takes all rows at once and ends at "
             "an optimum: there is nothing to average, and no earlier batch."
         )
+
+
+def _check_ensemble(p: SurvivalNetEstimator) -> None:
+    """Raise unless there can be so many networks."""
+    if p.n_estimators == 1:
+        return
+    for name, only, reason in (
+        ("momentum", False, "A bank holds the outputs of one network."),
+        ("accelerator", None, "The members are trained in one process."),
+    ):
+        value = getattr(p, name)
+        if value is not only:
+            raise ValueError(
+                f"`{name}` must be {only} for several networks, got {value!r} beside "
+                f"n_estimators={p.n_estimators}. {reason}"
+            )
 
 
 def check_resumes(estimator: SurvivalNetEstimator) -> None:

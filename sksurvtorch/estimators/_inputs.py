@@ -13,7 +13,7 @@ from sklearn.utils.validation import _check_sample_weight, check_array, validate
 from sksurvtorch import _validation as validation
 from sksurvtorch._processes import Group
 from sksurvtorch._warnings import warn
-from sksurvtorch.estimators._settings import is_linear, penalty, resolve_dtype
+from sksurvtorch.estimators._settings import is_linear, penalties, resolve_dtype
 from sksurvtorch.exceptions import NearlyTiedTimesWarning, PrecisionWarning
 from sksurvtorch.nets.moments import column_ranges
 from sksurvtorch.nets.rows import Rows, as_rows, find_stored, join
@@ -135,7 +135,7 @@ def check_total_weight(estimator: SurvivalNetEstimator, columns: Columns) -> Non
     """Raise if weights are so large or so small that losses would overflow."""
     if "weight" not in columns:
         return
-    total, strength = float(columns["weight"].sum()), penalty(estimator)
+    total, strength = float(columns["weight"].sum()), max(penalties(estimator))
     least = max(_LEAST_WEIGHT, strength / _MOST_PENALTY)
     if least <= total <= _MOST_WEIGHT:
         return

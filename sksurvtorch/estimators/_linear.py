@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,16 +27,37 @@ _N_EPOCHS = 5
 
 def start_from_linear(
     estimator: SurvivalNetEstimator,
+    modules: Sequence[nn.Module],
+    train: SurvivalDataset,
+    training: Training,
+    settings: Settings,
+) -> None:
+    """Set the linear parts of built-in networks to the optimum of the linear model.
+
+    The small steps of a short training could not bring it there, and the hidden layers would learn
+    what a linear model knows. Each member of an ensemble has the optimum of its own rows.
+    """
+    first, *_ = modules
+    _to_optimum(estimator, first, train, training.l2, settings)
+    if training.members is None:
+        return
+    with mlp_of(first).linear_only():
+        optimum = copy.deepcopy(first.state_dict())
+    members = training.members
+    for module, rows, l2 in zip(modules, members.rows, members.l2.tolist(), strict=True):
+        with mlp_of(module).linear_only():
+            module.load_state_dict(optimum)  # from here it is not far
+        _to_optimum(estimator, module, train.select(rows), l2, settings)
+
+
+def _to_optimum(
+    estimator: SurvivalNetEstimator,
     module: nn.Module,
     train: SurvivalDataset,
     l2: float,
     settings: Settings,
 ) -> None:
-    """Set the linear part of the built-in network to the optimum of the linear model.
-
-    The small steps of a short training could not bring it there, and the hidden layers would learn
-    what a linear model knows.
-    """
+    """Set the linear part of a built-in network to the optimum of the linear model."""
     rows = sample(estimator, train)
     with mlp_of(module).linear_only():
         start = copy.deepcopy(module.state_dict())

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from sksurvtorch.estimators import _accelerate as accelerate
-from sksurvtorch.estimators._linear import start_from_linear
+from sksurvtorch.estimators._linear import mlp_of, start_from_linear
 from sksurvtorch.estimators._module import check_output, make_module
 from sksurvtorch.estimators._momentum import wrap
 from sksurvtorch.estimators._settings import (
@@ -22,21 +22,24 @@ from sksurvtorch.estimators._settings import (
     Settings,
     asked_batch_size,
     bank_size,
+    groups,
     is_lbfgs,
     is_linear,
     layer_sizes,
+    learning_rate,
     n_epochs,
-    penalty,
+    n_members,
+    penalties,
     resolve_dtype,
 )
 from sksurvtorch.nets.dataset import SurvivalDataset
 from sksurvtorch.nets.defaults import on_cpu
-from sksurvtorch.nets.modules import MLP
+from sksurvtorch.nets.ensemble import Ensemble
 from sksurvtorch.nets.moments import Moments
 from sksurvtorch.nets.random import RandomStream
 from sksurvtorch.nets.rows import Rows
 from sksurvtorch.nets.target import Columns
-from sksurvtorch.nets.training import Training
+from sksurvtorch.nets.training import Members, Training
 
 if TYPE_CHECKING:
     from sksurvtorch.estimators._base import SurvivalNetEstimator
@@ -64,10 +67,22 @@ def make_training(
     train: SurvivalDataset,
     settings: Settings,
     description: Mapping[str, str] | None,
+    rows: Tensor | None = None,
 ) -> Training:
-    """Return what the net is told for a training with these rows."""
+    """Return what the net is told for a training with these rows, some for each member."""
     assert train.y is not None
-    p, n_rows, information = estimator, len(train), float(train.y.information)
+    p, members = estimator, None
+    alphas = penalties(p)
+    if rows is None:
+        n_rows, information = len(train), float(train.y.information)
+        l2 = alphas[0] / information
+    else:
+        n_rows = rows.shape[1]
+        each = [float(train.y.take(own).information) for own in rows]
+        information = sum(each) / len(each)
+        of_members = [alphas[group] / own for group, own in zip(groups(p), each, strict=True)]
+        l2 = sum(of_members) / len(of_members)
+        members = Members(rows, torch.tensor(of_members, dtype=torch.float64, device="cpu"))
     asked = None if is_lbfgs(p) else asked_batch_size(p)
     batch_size = n_rows if asked is None else asked * settings.group.size
     n_batches = -(-n_rows // batch_size)
@@ -78,11 +93,12 @@ def make_training(
         epochs,
         batch_size,
         _make_callbacks(p, settings, n_steps=epochs * n_batches),
-        l2=penalty(p) / information,
+        l2=l2,
         lr=float(_optimizer_options(p)["lr"]),
         mean_information=information / n_batches if weighted else None,
         bank_size=bank,
         description=description,
+        members=members,
     )
 
 
@@ -104,7 +120,7 @@ def describe(
     asked = None if is_lbfgs(p) else asked_batch_size(p)
     told |= {
         "hidden_layer_sizes": str(layer_sizes(p)),
-        "alpha": str(penalty(p)),
+        "alpha": ", ".join(map(str, penalties(p))),
         "dtype": str(resolve_dtype(p)),
         "batch_size": str(None if asked is None else asked * settings.group.size),
         "random_state": str(p._seed),
@@ -136,23 +152,28 @@ def make_net(
 ) -> SurvivalNet:
     """Return a net that can be trained with these rows."""
     group, device, dtype = settings.group, estimator.device_, resolve_dtype(estimator)
+    shape = train.rows.shape[1:]
     stream = RandomStream(estimator._seed, device)
     with stream:
         with group.all_or_none(), on_cpu():
-            module = make_module(estimator, train.rows.shape[1:])
-        if estimator.module is None and isinstance(module, MLP):
+            modules = [make_module(estimator, shape) for _ in range(n_members(estimator))]
+        if estimator.module is None:
             moments = Moments.of(train.rows, train.weight, group)
-            module.standardise(moments.mean, moments.deviation)
-        module.to(device, dtype)
-        # The first call of a lazy module draws its weights.
-        with group.all_or_none():
-            check_output(module, train.rows.head().to(device), estimator._n_outputs)
+            for module in modules:
+                mlp_of(module).standardise(moments.mean, moments.deviation)
+        for module in modules:
+            module.to(device, dtype)
+            # The first call of a lazy module draws its weights.
+            with group.all_or_none():
+                check_output(module, train.rows.head().to(device), estimator._n_outputs)
     if group.size > 1:
+        (module,) = modules
         accelerate.check_network(module, group)
-        module = accelerate.synchronised(module, device)
-    module = estimator._wrap_network(module).to(device, dtype)
+        modules = [accelerate.synchronised(module, device)]
+    modules = [estimator._wrap_network(module).to(device, dtype) for module in modules]
     if estimator.module is None and not (is_linear(estimator) and is_lbfgs(estimator)):
-        start_from_linear(estimator, module, train, training.l2, settings)
+        start_from_linear(estimator, modules, train, training, settings)
+    module = _as_one(estimator, modules)
     if group.rank > 0:  # dropout of its own
         stream = RandomStream(estimator._seed + group.rank, device)
     return _net_around(estimator, module, training, stream)
@@ -163,16 +184,20 @@ def may_fit(estimator: SurvivalNetEstimator, weights: Mapping[str, Tensor]) -> b
     # Nothing is allocated: it is made on torch's device without memory, if it can be made there.
     if estimator.module is None and len(layer_sizes(estimator)) > len(weights):
         return False
+    if n_members(estimator) > max(len(weights), *(len(w) for w in weights.values() if w.ndim)):
+        return False
     if estimator.module is not None and not _is_small(estimator, weights):
         return False
     try:
         with torch.device("meta"):
-            module = make_module(estimator, estimator._sample_shape, "meta").to("meta")
-            samples = torch.empty(
-                (2, *estimator._sample_shape), dtype=resolve_dtype(estimator), device="meta"
-            )
-            check_output(module.to(samples.dtype), samples, estimator._n_outputs)
-            module = estimator._wrap_network(module)
+            shape = estimator._sample_shape
+            samples = torch.empty((2, *shape), dtype=resolve_dtype(estimator), device="meta")
+            modules = []
+            for _ in range(n_members(estimator)):
+                module = make_module(estimator, shape, "meta").to("meta")
+                check_output(module.to(samples.dtype), samples, estimator._n_outputs)
+                modules.append(estimator._wrap_network(module))
+            module = _as_one(estimator, modules)
             if estimator.momentum:
                 module, _ = wrap(estimator, module, 1)
         made = {name: x.shape for name, x in module.state_dict().items() if isinstance(x, Tensor)}
@@ -234,13 +259,22 @@ def _net_to_load(
     # weights when they are loaded.
     device, dtype = estimator.device_, resolve_dtype(estimator)
     stream = RandomStream(estimator._seed, device)
+    modules = []
     with stream:
-        module = make_module(estimator, estimator._sample_shape).to(device, dtype)
-        if estimator.module is not None and called:
-            samples = torch.zeros((2, *estimator._sample_shape), device=device, dtype=dtype)
-            check_output(module, samples, estimator._n_outputs)
-    module = estimator._wrap_network(module).to(device, dtype)
-    return _net_around(estimator, module, training, stream)
+        for _ in range(n_members(estimator)):
+            module = make_module(estimator, estimator._sample_shape).to(device, dtype)
+            if estimator.module is not None and called:
+                samples = torch.zeros((2, *estimator._sample_shape), device=device, dtype=dtype)
+                check_output(module, samples, estimator._n_outputs)
+            modules.append(estimator._wrap_network(module).to(device, dtype))
+    return _net_around(estimator, _as_one(estimator, modules), training, stream)
+
+
+def _as_one(estimator: SurvivalNetEstimator, modules: list[nn.Module]) -> nn.Module:
+    """Return the networks of an estimator as one."""
+    if len(modules) == 1:
+        return modules[0]
+    return Ensemble(modules, len(estimator._sample_shape))
 
 
 def _check_dtypes(module: nn.Module, weights: Mapping[str, Tensor]) -> None:
@@ -255,8 +289,10 @@ def _net_around(
     estimator: SurvivalNetEstimator, module: nn.Module, training: Training, stream: RandomStream
 ) -> SurvivalNet:
     """Return an initialised net around a network."""
-    from sksurvtorch.nets import SurvivalNet
+    from sksurvtorch.nets.ensemble_net import EnsembleNet
+    from sksurvtorch.nets.net import SurvivalNet
 
+    kind = EnsembleNet if isinstance(module, Ensemble) else SurvivalNet
     criterion: dict[str, Any] = {"criterion": estimator._criterion()}
     if estimator.momentum:
         module, criterion = wrap(estimator, module, training.batch_size)
@@ -265,14 +301,15 @@ def _net_around(
     iterator.pop("batch_size", None)
     optimizer, batch_size = estimator.optimizer, training.batch_size
     draws = estimator.module is not None or estimator.dropout > 0
-    net: SurvivalNet = SurvivalNet(
+    chunk = _CHUNK // n_members(estimator) if estimator.module is None else max(batch_size, 256)
+    net: SurvivalNet = kind(
         module,
         **criterion,
         optimizer=OPTIMIZERS[optimizer] if isinstance(optimizer, str) else optimizer,
         batch_size=batch_size,
         l2=training.l2,
         random_stream=stream if draws else None,
-        iterator_valid__batch_size=_CHUNK if estimator.module is None else max(batch_size, 256),
+        iterator_valid__batch_size=max(1, chunk),
         iterator_valid__num_workers=iterator.get("num_workers", 0),
         verbose=max(0, int(estimator.verbose) - 1),
         device=estimator.device_,
@@ -287,7 +324,7 @@ def _net_around(
 def _optimizer_options(estimator: SurvivalNetEstimator) -> dict[str, Any]:
     """Return the options of the optimizer."""
     further = estimator._prefixed("optimizer__")
-    options = dict(LBFGS_OPTIONS) if is_lbfgs(estimator) else {"lr": estimator.lr}
+    options = dict(LBFGS_OPTIONS) if is_lbfgs(estimator) else {"lr": learning_rate(estimator)}
     if estimator.optimizer == "adam" and not further.keys() & {"foreach", "capturable"}:
         options["fused"] = estimator.device_.type in ("cpu", "cuda")
     return options | further

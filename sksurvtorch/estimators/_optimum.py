@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from sksurvtorch._warnings import warn
 from sksurvtorch.estimators._linear import minimise, mlp_of, sample
-from sksurvtorch.estimators._settings import Settings, is_lbfgs, is_linear, penalty
+from sksurvtorch.estimators._settings import Settings, is_lbfgs, is_linear, n_members, penalties
 from sksurvtorch.nets.dataset import SurvivalDataset
 from sksurvtorch.nets.modules import MLP
 from sksurvtorch.nets.moments import column_ranges
@@ -75,7 +75,9 @@ def _infinite_features(
     estimator: SurvivalNetEstimator, dataset: SurvivalDataset, output: Tensor, settings: Settings
 ) -> list[str]:
     """Return the features of a linear model whose coefficients are infinite."""
-    if not is_linear(estimator) or penalty(estimator) > 0 or settings.group.size > 1:
+    if not is_linear(estimator) or max(penalties(estimator)) > 0 or settings.group.size > 1:
+        return []
+    if n_members(estimator) > 1:
         return []
     if float((output.amax(0) - output.amin(0)).max()) < _NARROW:
         return []

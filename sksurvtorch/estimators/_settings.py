@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,10 @@ OPTIMIZERS: dict[str, type[torch.optim.Optimizer]] = {
     "sgd": torch.optim.SGD,
     "lbfgs": torch.optim.LBFGS,
 }
+# A member of an ensemble leaves one of so many folds out; so many together leave out every row.
+N_FOLDS = 5
+#: Penalties of the built-in network with hidden layers: of an ensemble as many as it has folds for.
+_ALPHAS = (10.0, 3.0, 30.0)
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 LBFGS_OPTIONS: dict[str, Any] = {
     "lr": 1.0,
@@ -61,6 +66,11 @@ def is_linear(estimator: SurvivalNetEstimator) -> bool:
     return estimator.module is None and not layer_sizes(estimator)
 
 
+def n_members(estimator: SurvivalNetEstimator) -> int:
+    """Return the number of networks."""
+    return int(estimator.n_estimators)
+
+
 def resolve_dtype(estimator: SurvivalNetEstimator) -> torch.dtype:
     """Return the dtype of the network: a line search needs float64."""
     if estimator.dtype == "auto":
@@ -70,16 +80,39 @@ def resolve_dtype(estimator: SurvivalNetEstimator) -> torch.dtype:
 
 def n_epochs(estimator: SurvivalNetEstimator) -> int:
     """Return the number of epochs of a whole training."""
-    if estimator.max_epochs == "auto":
-        return 200 if is_lbfgs(estimator) else 100
-    return int(estimator.max_epochs)
+    if estimator.max_epochs != "auto":
+        return int(estimator.max_epochs)
+    if is_lbfgs(estimator):
+        return 200
+    return 30 if _is_quick(estimator) else 100
 
 
-def penalty(estimator: SurvivalNetEstimator) -> float:
-    """Return the strength of the penalty: none where the usual linear model is wanted."""
-    if estimator.alpha == "auto":
-        return 10.0 if estimator.module is None and layer_sizes(estimator) else 0.0
-    return float(estimator.alpha)
+def learning_rate(estimator: SurvivalNetEstimator) -> float:
+    """Return the learning rate at the start."""
+    if estimator.lr != "auto":
+        return float(estimator.lr)
+    return 1e-2 if _is_quick(estimator) else 1e-3
+
+
+def _is_quick(estimator: SurvivalNetEstimator) -> bool:
+    """Whether larger steps are right: the members of an ensemble even out what each overdoes."""
+    return estimator.module is None and n_members(estimator) > 1
+
+
+def penalties(estimator: SurvivalNetEstimator) -> tuple[float, ...]:
+    """Return the penalty of each group of members: 0 where the usual linear model is wanted."""
+    alpha = estimator.alpha
+    if not isinstance(alpha, str):
+        return tuple(map(float, alpha)) if isinstance(alpha, Iterable) else (float(alpha),)
+    if estimator.module is not None or not layer_sizes(estimator):
+        return (0.0,)
+    return _ALPHAS[: max(1, n_members(estimator) // N_FOLDS)]
+
+
+def groups(estimator: SurvivalNetEstimator) -> list[int]:
+    """Return the group of each member: those of a group have one penalty, and share their folds."""
+    n_groups = len(penalties(estimator))
+    return [k // N_FOLDS % n_groups for k in range(n_members(estimator))]
 
 
 def is_lbfgs(estimator: SurvivalNetEstimator) -> bool:

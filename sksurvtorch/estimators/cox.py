@@ -46,23 +46,33 @@ class CoxNNRegressor(SurvivalNetEstimator):
         network of several inputs X is a mapping of arrays, one for each argument of ``forward``.
     ties : {"efron", "breslow"}, default="efron"
         How events at the same time share their risk set.
+    n_estimators : int, default=1
+        Number of networks. Several are trained at once, each without a fifth of the rows, in
+        batches of its own, and predict by the mean of their centred log hazard
+        ratios. From 10 on the
+        members have several values of `alpha`, and `member_weights_` by the likelihood of the rows
+        that they left out. 15 predict best, at one to two times the cost of a single network. Not
+        with `momentum` or `accelerator`, nor for X that is read piece by piece.
     optimizer : {"adam", "sgd", "lbfgs"} or torch.optim class, default="adam"
         ``"lbfgs"`` takes all rows at once and runs until the loss no longer falls. Options are
         given as ``optimizer__name``; momentum of SGD, for one, is ``optimizer__momentum``. A class
         keeps its own defaults, such as the weight decay of AdamW.
-    lr : float, default=1e-3
-        Learning rate; L-BFGS does not use it, since a line search finds its steps.
+    lr : float or "auto", default="auto"
+        Learning rate; L-BFGS does not use it, since a line search finds its steps. ``"auto"`` is
+        1e-3, and 1e-2 for several built-in networks.
     lr_schedule : {"cosine", "constant"}, default="cosine"
         ``"cosine"`` lets the learning rate fall to 0 over `max_epochs`; a scheduler among the
         `callbacks` needs ``"constant"`` here.
-    alpha : float or "auto", default="auto"
+    alpha : float, sequence of float or "auto", default="auto"
         Strength of the L2 penalty: ``alpha / 2`` times the sum of the squared weights (not biases)
         is added to the (weighted) negative log likelihood of the rows of the fit. With more than 10
         features the squares of the first hidden layer count n_features / 10 times.
         ``"auto"`` is 10 for the built-in network with hidden layers, and 0 for the linear model and
-        for a `module` of your own.
+        for a `module` of your own. A sequence has a value for each five of several networks: of 15
+        with hidden layers five each have 10, 3 and 30 by default.
     max_epochs : int or "auto", default="auto"
-        Number of passes over the data. ``"auto"`` is 100; with L-BFGS, which ends by itself, it is
+        Number of passes over the data. ``"auto"`` is 100, and 30 for several built-in networks;
+        with L-BFGS, which ends by itself, it is
         at most 200 times 20 iterations.
     batch_size : int or None, default=256
         Largest number of rows in a step; None for all rows.
@@ -130,6 +140,14 @@ class CoxNNRegressor(SurvivalNetEstimator):
         Labels of the strata, ascending.
     unique_times_ : array of shape (n_unique_times,)
         The distinct times of the training data, ascending.
+    member_weights_ : array of shape (n_estimators,)
+        Weights of the networks in the mean that predicts; they add up to 1.
+    oob_prediction_ : array of shape (n_samples,)
+        Of several networks: for each training sample the risk score by those that have not seen it;
+        NaN if all have, as may be with fewer than five. Not after `partial_fit`, nor after a
+        training was resumed.
+    oob_score_ : float
+        Harrell's concordance index of `oob_prediction_`.
     device_ : torch.device
         Where it was computed.
     n_iter_ : int
@@ -179,10 +197,11 @@ class CoxNNRegressor(SurvivalNetEstimator):
         norm: str | None = None,
         module: Any = None,
         ties: str = "efron",
+        n_estimators: int = 1,
         optimizer: Any = "adam",
-        lr: float = 1e-3,
+        lr: Any = "auto",
         lr_schedule: str = "cosine",
-        alpha: float | str = "auto",
+        alpha: Any = "auto",
         max_epochs: int | str = "auto",
         batch_size: int | None = 256,
         early_stopping: bool = False,
@@ -209,6 +228,7 @@ class CoxNNRegressor(SurvivalNetEstimator):
             dropout=dropout,
             norm=norm,
             module=module,
+            n_estimators=n_estimators,
             optimizer=optimizer,
             lr=lr,
             lr_schedule=lr_schedule,
@@ -236,6 +256,7 @@ class CoxNNRegressor(SurvivalNetEstimator):
         self.ties = ties
 
     _positive_time = False
+    _has_level = False
     _bias = False
     _learned = ("unique_times_", "strata_", "_baseline_steps")
     _baseline: Baseline
@@ -301,8 +322,7 @@ class CoxNNRegressor(SurvivalNetEstimator):
         array of shape (n_samples,)
             Risk scores. Differences between samples have a meaning, their level has none.
         """
-        log_hazard_ratio: np.ndarray = self._output(X)[:, 0].numpy()
-        return log_hazard_ratio
+        return self._risk_score(self._output(X))
 
     def predict_cumulative_hazard_function(
         self, X: Any, return_array: bool = False, *, times: Any = None, stratum: Any = None
@@ -438,6 +458,11 @@ class CoxNNRegressor(SurvivalNetEstimator):
 
     def _criterion(self) -> nn.Module:
         return CoxPHLoss(ties=self.ties)
+
+    def _risk_score(self, output: Tensor) -> np.ndarray:
+        """Return the log hazard ratio, which is the output."""
+        log_hazard_ratio: np.ndarray = output[:, 0].numpy()
+        return log_hazard_ratio
 
     @property
     def _n_outputs(self) -> int:

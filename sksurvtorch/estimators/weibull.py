@@ -63,24 +63,34 @@ class WeibullAFTRegressor(SurvivalNetEstimator):
     shape : {"shared", "per_sample"}, default="shared"
         One shape for all samples, as in R's ``survreg``, or one for each: then the network has a
         second output, the log shape.
+    n_estimators : int, default=1
+        Number of networks. Several are trained at once, each without a fifth of the rows, in
+        batches of its own, and predict by the mean of their log scales and of
+        their log shapes. From 10 on the
+        members have several values of `alpha`, and `member_weights_` by the likelihood of the rows
+        that they left out. 15 predict best, at one to two times the cost of a single network. Not
+        with `momentum` or `accelerator`, nor for X that is read piece by piece.
     optimizer : {"adam", "sgd", "lbfgs"} or torch.optim class, default="adam"
         ``"lbfgs"`` takes all rows at once and runs until the loss no longer falls. Options are
         given as ``optimizer__name``; momentum of SGD, for one, is ``optimizer__momentum``. A class
         keeps its own defaults, such as the weight decay of AdamW.
-    lr : float, default=1e-3
-        Learning rate; L-BFGS does not use it, since a line search finds its steps.
+    lr : float or "auto", default="auto"
+        Learning rate; L-BFGS does not use it, since a line search finds its steps. ``"auto"`` is
+        1e-3, and 1e-2 for several built-in networks.
     lr_schedule : {"cosine", "constant"}, default="cosine"
         ``"cosine"`` lets the learning rate fall to 0 over `max_epochs`; a scheduler among the
         `callbacks` needs ``"constant"`` here.
-    alpha : float or "auto", default="auto"
+    alpha : float, sequence of float or "auto", default="auto"
         Strength of the L2 penalty: ``alpha / 2`` times the sum of the squared weights (not biases)
         is added to the (weighted) negative log likelihood of the rows of the fit. With more than 10
         features the squares of the first hidden layer count n_features / 10 times. The log
         shape of the standardised times counts as a weight.
         ``"auto"`` is 10 for the built-in network with hidden layers, and 0 for the linear model and
-        for a `module` of your own.
+        for a `module` of your own. A sequence has a value for each five of several networks: of 15
+        with hidden layers five each have 10, 3 and 30 by default.
     max_epochs : int or "auto", default="auto"
-        Number of passes over the data. ``"auto"`` is 100; with L-BFGS, which ends by itself, it is
+        Number of passes over the data. ``"auto"`` is 100, and 30 for several built-in networks;
+        with L-BFGS, which ends by itself, it is
         at most 200 times 20 iterations.
     batch_size : int or None, default=256
         Largest number of rows in a step; None for all rows.
@@ -142,6 +152,14 @@ class WeibullAFTRegressor(SurvivalNetEstimator):
         logarithms have mean 0 and standard deviation 1, whatever the unit.
     unique_times_ : array of shape (n_unique_times,)
         The distinct times of the training data, ascending.
+    member_weights_ : array of shape (n_estimators,)
+        Weights of the networks in the mean that predicts; they add up to 1.
+    oob_prediction_ : array of shape (n_samples,)
+        Of several networks: for each training sample the risk score by those that have not seen it;
+        NaN if all have, as may be with fewer than five. Not after `partial_fit`, nor after a
+        training was resumed.
+    oob_score_ : float
+        Harrell's concordance index of `oob_prediction_`.
     device_ : torch.device
         Where it was computed.
     n_iter_ : int
@@ -191,10 +209,11 @@ class WeibullAFTRegressor(SurvivalNetEstimator):
         norm: str | None = None,
         module: Any = None,
         shape: str = "shared",
+        n_estimators: int = 1,
         optimizer: Any = "adam",
-        lr: float = 1e-3,
+        lr: Any = "auto",
         lr_schedule: str = "cosine",
-        alpha: float | str = "auto",
+        alpha: Any = "auto",
         max_epochs: int | str = "auto",
         batch_size: int | None = 256,
         early_stopping: bool = False,
@@ -221,6 +240,7 @@ class WeibullAFTRegressor(SurvivalNetEstimator):
             dropout=dropout,
             norm=norm,
             module=module,
+            n_estimators=n_estimators,
             optimizer=optimizer,
             lr=lr,
             lr_schedule=lr_schedule,
@@ -248,6 +268,7 @@ class WeibullAFTRegressor(SurvivalNetEstimator):
         self.shape = shape
 
     _positive_time = True
+    _has_level = True
     _bias = True
     _learned = ("unique_times_", "log_time_center_", "log_time_spread_")
 
@@ -301,10 +322,7 @@ class WeibullAFTRegressor(SurvivalNetEstimator):
             Minus the logarithm of the median time, counted from `log_time_center_`: the unit of
             the times does not matter.
         """
-        log_scale, log_shape = self._log_params(X).T
-        log_median = log_scale + (-log_shape).exp() * math.log(math.log(2))
-        risk_score: np.ndarray = (self.log_time_center_ - log_median).numpy()
-        return risk_score
+        return self._risk_score(self._output(X))
 
     def predict_params(self, X: Any) -> tuple[np.ndarray, np.ndarray]:
         """Predict the parameters of the Weibull distribution, S(t) = exp(-(t / scale)^shape).
@@ -444,7 +462,7 @@ class WeibullAFTRegressor(SurvivalNetEstimator):
                 "`intercept_`."
             )
         check_is_fitted(self, "net_")
-        slope, intercept = (c.double().cpu() for c in self._trained.module.coefficients())
+        slope, intercept = (c.double().cpu() for c in self._trained.coefficients())
         spread = self.log_time_spread_
         return (spread * slope[0]).numpy(), self.log_time_center_ + spread * float(intercept[0])
 
@@ -453,6 +471,13 @@ class WeibullAFTRegressor(SurvivalNetEstimator):
 
     def _criterion(self) -> nn.Module:
         return _TrainedLoss()
+
+    def _risk_score(self, output: Tensor) -> np.ndarray:
+        """Return minus the log median time, counted from the centre."""
+        log_scale, log_shape = self._in_units_of_time(output).T
+        log_median = log_scale + (-log_shape).exp() * math.log(math.log(2))
+        risk_score: np.ndarray = (self.log_time_center_ - log_median).numpy()
+        return risk_score
 
     @property
     def _n_outputs(self) -> int:
@@ -496,8 +521,12 @@ class WeibullAFTRegressor(SurvivalNetEstimator):
         return ((time.double().log() - self.log_time_center_) / self.log_time_spread_).exp()
 
     def _log_params(self, X: Any) -> Tensor:
+        """Return log scale and log shape of new samples in the unit of the training times."""
+        return self._in_units_of_time(self._output(X))
+
+    def _in_units_of_time(self, output: Tensor) -> Tensor:
         """Return log scale and log shape in the unit of the training times."""
-        log_scale, log_shape = self._output(X).T
+        log_scale, log_shape = output.T
         spread = self.log_time_spread_
         return torch.stack(
             [self.log_time_center_ + spread * log_scale, log_shape - math.log(spread)], dim=1

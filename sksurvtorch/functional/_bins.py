@@ -38,11 +38,14 @@ The l-th of d tied events has the denominator N + (1 - l / d) (S - N), in which 
 ratio of its bin: nothing is subtracted. For the gradient a denominator's number is divided the same
 way, 1 - l / d of it to its bin of events, the rest to the bin before, and each row takes the sum of
 its bin and those behind.
+
+Several sets of rows, such as the batches of the members of an ensemble, have their bins one set
+after the other, as many for each, and the sums begin anew with each set.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import isfinite
 from typing import Any, NamedTuple, cast
 
@@ -132,6 +135,7 @@ class Bins(NamedTuple):
     event_weight: Floats  # (n_samples,) weight of a row with an event, 0 for a censored one
     total_event_weight: float
     log_weight: Floats | None = None  # (n_samples,)
+    n_sets: int = 1  # of rows, none of which is at risk in another one
 
     @classmethod
     def of(cls, columns: Mapping[str, Tensor], ties: str, level: Levels | None = None) -> Bins:
@@ -238,9 +242,48 @@ class Bins(NamedTuple):
             _parts(whole.event_weight / total.repeat(sizes), sizes),
             total.tolist(),
             [None] * len(sizes) if log_weight is None else _parts(log_weight, sizes),
+            [1] * len(sizes),
             strict=True,
         )
         return list(map(cls._make, each))
+
+    @classmethod
+    def of_sets(cls, sets: Sequence[Bins], factors: Sequence[float]) -> Bins:
+        """Put several sets of rows beside each other.
+
+        Parameters
+        ----------
+        sets : sequence of Bins
+            The bins of each set.
+        factors : sequence of float
+            What the mean loss of each set is multiplied by.
+
+        Returns
+        -------
+        Bins
+            Bins of all rows, the first set in front, whose loss is the sum of those of the sets:
+            each its mean, times its factor.
+        """
+        width = max(bins.n_bins for bins in sets)
+        start = [width * k for k in range(len(sets))]
+        own = _shifted([bins.of_denominator for bins in sets], start)
+        tied = None
+        if any(bins.tied is not None for bins in sets):
+            tied = Tied.of(own, np.concatenate([_share(bins) for bins in sets], axis=1))
+        log_weight = None
+        if any(bins.log_weight is not None for bins in sets):
+            log_weight = np.concatenate([_log_weight(bins) for bins in sets])
+        return cls(
+            _shifted([bins.of_row for bins in sets], start),
+            width * len(sets),
+            own,
+            tied,
+            np.concatenate([b.denominator_weight * f for b, f in zip(sets, factors, strict=True)]),
+            np.concatenate([b.event_weight * f for b, f in zip(sets, factors, strict=True)]),
+            1.0,
+            log_weight,
+            len(sets),
+        )
 
     # Of what is out of range or not finite; and large weights may be too large for float32.
     @np.errstate(over="ignore", invalid="ignore")
@@ -272,10 +315,10 @@ class Bins(NamedTuple):
             log_hazard += self.log_weight
         hazard = exp_(log_hazard)
         binned = _sums(self.of_row, hazard, self.n_bins)
-        sums = np.add.accumulate(binned)
+        sums = self._running(binned)
         own, tied = self.of_denominator, self.tied
-        # Sums grow: the first denominator has the least.
-        if not (sums[own[0]] > _SMALLEST and sums[-1] < _LARGEST and isfinite(of_events)):
+        least, largest = self._range(sums)
+        if not (least > _SMALLEST and largest < _LARGEST and isfinite(of_events)):
             return None
         if tied is None:
             denominator = sums[own]
@@ -293,11 +336,26 @@ class Bins(NamedTuple):
             parts[own] = part
         else:
             parts = _sums(tied.both, (tied.share * part).ravel(), self.n_bins)
-        gradient = np.add.accumulate(parts[::-1])[::-1][self.of_row]
+        gradient = self._running(parts[::-1])[::-1][self.of_row]
         gradient *= hazard
         gradient -= self.event_weight
         gradient *= scale
         return returned(loss, gradient, log_hazard_ratio)
+
+    def _running(self, x: Floats) -> Floats:
+        """Return the running sums of the numbers of all bins, within each set."""
+        if self.n_sets == 1:
+            return np.add.accumulate(x)
+        return np.add.accumulate(x.reshape(self.n_sets, -1), axis=1).ravel()
+
+    def _range(self, sums: Floats) -> tuple[float, float]:
+        """Return the least denominator, and the largest sum, of all sets."""
+        own = self.of_denominator  # sums grow: the first denominator of a set is its least
+        if self.n_sets == 1:
+            return sums[own[0]], sums[-1]
+        width = self.n_bins // self.n_sets
+        first = own[np.searchsorted(own, np.arange(0, self.n_bins, width))]
+        return sums[first].min(), sums[width - 1 :: width].max()
 
 
 def _of_tied(size: Places, n_events: int) -> tuple[Places, Tied]:
@@ -311,6 +369,23 @@ def _of_tied(size: Places, n_events: int) -> tuple[Places, Tied]:
     level *= 2
     level += 1
     return level, Tied.of(level, share)
+
+
+def _shifted(places: Sequence[Places], start: Sequence[int]) -> Places:
+    """Return the places of all sets, each of which starts behind others."""
+    return np.concatenate([own + first for own, first in zip(places, start, strict=True)])
+
+
+def _share(bins: Bins) -> Floats:
+    """Return how the denominators are divided: 1 and 0 where none is."""
+    if bins.tied is not None:
+        return bins.tied.share
+    return np.stack((np.ones(len(bins.of_denominator)), np.zeros(len(bins.of_denominator))))
+
+
+def _log_weight(bins: Bins) -> Floats:
+    """Return the logarithms of the weights, 0 where none are given."""
+    return np.zeros(len(bins.of_row)) if bins.log_weight is None else bins.log_weight
 
 
 def _sums(place: Places, x: Floats, n_places: int) -> Floats:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -31,6 +32,7 @@ from sksurvtorch.functional._autograd import (
     refuse_batched_gradient,
     refuse_second_derivative,
 )
+from sksurvtorch.functional._bins import Bins
 from sksurvtorch.functional._risk_set import RiskSets
 
 # What messages call the loss.
@@ -144,6 +146,57 @@ def cox_neg_partial_log_likelihood(
         summed: Tensor = Evaluated.apply(eta, evaluate, _NAME)  # type: ignore[no-untyped-call]
         return summed
     return _loss_by_row(eta, risk_sets).to(returned_in(eta))
+
+
+def sum_of_losses(
+    log_hazard_ratio: Tensor, risk_sets: Sequence[RiskSets], factors: Sequence[float]
+) -> Tensor:
+    """Return the sum of the mean losses of several sets of rows.
+
+    Parameters
+    ----------
+    log_hazard_ratio : tensor of shape (n_sets, n_samples)
+        Of each set.
+    risk_sets : sequence of RiskSets
+        Of each set, all with the same ties and number of rows.
+    factors : sequence of float
+        What the mean loss of each set is multiplied by.
+
+    Returns
+    -------
+    tensor of shape ()
+        The sum, in the dtype of `log_hazard_ratio`, or in float32 where that is half precision.
+    """
+    each = [own.bins for own in risk_sets]
+    if any(bins is None for bins in each):
+        parts = zip(log_hazard_ratio, risk_sets, factors, strict=True)
+        losses = [
+            factor * cox_neg_partial_log_likelihood(eta, risk_sets=own)
+            for eta, own, factor in parts
+        ]
+        return torch.stack(losses).sum()
+    bins = Bins.of_sets([bins for bins in each if bins is not None], factors)
+    evaluate = partial(_sum_and_gradient, bins, risk_sets, factors)
+    summed: Tensor = Evaluated.apply(log_hazard_ratio.reshape(-1), evaluate, _NAME)  # type: ignore[no-untyped-call]
+    return summed
+
+
+def _sum_and_gradient(
+    bins: Bins,
+    risk_sets: Sequence[RiskSets],
+    factors: Sequence[float],
+    eta: Tensor,
+    with_gradient: bool,
+) -> tuple[Tensor, Tensor | None]:
+    """Return the sum of the mean losses of several sets, and its gradient if asked for."""
+    in_bins = bins.loss_and_gradient(eta, True, with_gradient)
+    if in_bins is not None:
+        return in_bins
+    each = zip(eta.tensor_split(len(risk_sets)), risk_sets, factors, strict=True)
+    parts = [(*_loss_and_gradient(own, True, x, with_gradient), factor) for x, own, factor in each]
+    loss = torch.stack([factor * loss for loss, _, factor in parts]).sum()
+    gradients = [factor * gradient for _, gradient, factor in parts if gradient is not None]
+    return loss, torch.cat(gradients) if gradients else None
 
 
 def check_alone(risk_sets: RiskSets, *others: object) -> None:

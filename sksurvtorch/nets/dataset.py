@@ -25,14 +25,21 @@ class SurvivalDataset(torch.utils.data.Dataset[tuple[Tensor, Target | None]]):
     order : int array of shape (n_samples,), optional
         Order in which rows are drawn, so that it makes no difference where they lie; that of their
         risk sets if left out.
+    numbers : int tensor of shape (n_samples,), optional
+        What the rows were numbered by before some were selected; None if they lie as they did.
     """
 
     def __init__(
-        self, rows: Rows, y: Target | None = None, order: np.ndarray | None = None
+        self,
+        rows: Rows,
+        y: Target | None = None,
+        order: np.ndarray | None = None,
+        numbers: Tensor | None = None,
     ) -> None:
         self.rows = rows
         self.y = y
         self._order = order
+        self.numbers = numbers
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -47,7 +54,8 @@ class SurvivalDataset(torch.utils.data.Dataset[tuple[Tensor, Target | None]]):
 
     def select(self, rows: Tensor) -> SurvivalDataset:
         """Return some rows; those that are stored stay where they are."""
-        return SurvivalDataset(self.rows.select(rows), self.target_of(rows))
+        numbers = rows if self.numbers is None else self.numbers[rows]
+        return SurvivalDataset(self.rows.select(rows), self.target_of(rows), numbers=numbers)
 
     def into_memory(self) -> SurvivalDataset:
         """Return these rows in memory."""
@@ -56,7 +64,7 @@ class SurvivalDataset(torch.utils.data.Dataset[tuple[Tensor, Target | None]]):
     def to(self, device: torch.device) -> SurvivalDataset:
         """Return these rows, with what is better moved once than batch by batch on `device`."""
         y = None if self.y is None else self.y.to(device)
-        return SurvivalDataset(self.rows.to(device), y, self._order)
+        return SurvivalDataset(self.rows.to(device), y, self._order, self.numbers)
 
     def sorted(self) -> SurvivalDataset:
         """Return these rows in the order in which they are drawn, if they can be put in it."""

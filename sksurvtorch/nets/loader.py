@@ -19,6 +19,8 @@ from sksurvtorch.nets.epochs import EpochsAhead, deal
 from sksurvtorch.nets.target import Target
 
 _Batch = tuple[Tensor, Target | None]
+#: Size of the rows among which stored rows are shuffled.
+WINDOW_BYTES = 2**27
 # Size of a block of neighbouring rows in a file, if a window has room for several.
 _BLOCK = 2**20
 
@@ -64,7 +66,7 @@ class BatchLoader:
         *,
         shuffle: bool = False,
         generator: np.random.Generator | None = None,
-        window_bytes: int = 2**27,
+        window_bytes: int = WINDOW_BYTES,
         block_bytes: int | None = None,
         num_workers: int = 0,
     ) -> None:

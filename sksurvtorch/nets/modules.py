@@ -305,3 +305,9 @@ class SharedShape(nn.Module):
         n_samples = X.shape[0]  # an export would take len(X) for a constant
         log_scale = self.module(X).reshape(n_samples, 1)
         return torch.cat([log_scale, self.log_shape.expand(n_samples, 1)], dim=1)
+
+    def coefficients(self) -> tuple[Tensor, Tensor]:
+        """Return slopes and intercepts of a linear model of the log scale."""
+        network: Any = self.module
+        coefficients: tuple[Tensor, Tensor] = network.coefficients()
+        return coefficients

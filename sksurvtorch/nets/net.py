@@ -42,6 +42,7 @@ _OF_TRAINING = (
     "_kind_of_training",
     "_n_skipped",
     "_interruption",
+    "_members",
 )
 
 

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from torch import Tensor
 from sksurvtorch._processes import Processes
 from sksurvtorch._validation import check_columns
 from sksurvtorch.functional import BreslowBaseline, RiskSets, breslow_baseline
+from sksurvtorch.functional.cox import sum_of_losses
 from sksurvtorch.losses import CoxPHLoss, MomentumLoss
 
 Columns = dict[str, Tensor]
@@ -46,6 +47,38 @@ class Target(Mapping[str, Tensor], ABC):
     @abstractmethod
     def loss(self, criterion: Criterion, output: Output, device: Device) -> Tensor:
         """Return the loss of an output for all rows; a net has its batches on `device`."""
+
+    def sum_of_losses(
+        self,
+        criterion: Criterion,
+        outputs: Tensor,
+        device: Device,
+        targets: Sequence[Self],
+        factors: Sequence[float],
+    ) -> Tensor:
+        """Return the sum of the losses of several sets of rows, each multiplied by its factor.
+
+        Parameters
+        ----------
+        criterion : callable
+            Mean loss.
+        outputs : tensor of shape (n_sets, n_rows, n_outputs)
+            Outputs for each set.
+        device : torch.device, str or None
+            As for `loss`.
+        targets : sequence of Target
+            Target of each set, this one in front.
+        factors : sequence of float
+            What the mean loss of each set is multiplied by.
+
+        Returns
+        -------
+        tensor of shape ()
+            The sum.
+        """
+        each = zip(targets, outputs, factors, strict=True)
+        losses = [factor * y.loss(criterion, output, device) for y, output, factor in each]
+        return torch.stack(losses).sum()
 
     def breslow_baseline(self, log_hazard_ratio: Tensor) -> BreslowBaseline:
         """Return the baseline hazard of a Cox model, given the log hazard ratio of all rows."""
@@ -114,6 +147,26 @@ class PlainTarget(Target):
             return criterion(output, self)  # type: ignore[no-any-return]
         columns = {name: torch.as_tensor(x, device=device) for name, x in self.items()}
         return criterion(_first(output), columns)
+
+    def sum_of_losses(
+        self,
+        criterion: Criterion,
+        outputs: Tensor,
+        device: Device,
+        targets: Sequence[Self],
+        factors: Sequence[float],
+    ) -> Tensor:
+        """Return the sum of the losses of several sets of rows, all in one call if it can be."""
+        if not getattr(criterion, "sum_over_samples", False):
+            return super().sum_of_losses(criterion, outputs, device, targets, factors)
+        columns = {name: torch.cat([y[name] for y in targets]) for name in self}
+        if "weight" in columns:  # those of each set then add up to its factor
+            shares = [f / y.information for y, f in zip(targets, factors, strict=True)]
+            columns["weight"] = torch.cat(
+                [y["weight"] * share for y, share in zip(targets, shares, strict=True)]
+            )
+        columns = {name: torch.as_tensor(x, device=device) for name, x in columns.items()}
+        return criterion(outputs.flatten(0, 1), columns) * sum(factors)
 
 
 class ScaledTarget(PlainTarget):
@@ -191,6 +244,20 @@ class RiskSetTarget(Target):
             criterion = criterion.loss
         output = _first(output)
         return criterion(output, risk_sets=self.risk_sets.to(output.device))
+
+    def sum_of_losses(
+        self,
+        criterion: Criterion,
+        outputs: Tensor,
+        device: Device,
+        targets: Sequence[Self],
+        factors: Sequence[float],
+    ) -> Tensor:
+        """Return the sum of the losses of several sets of rows, all in one call if it can be."""
+        if type(criterion) is not CoxPHLoss or criterion.reduction != "mean":
+            return super().sum_of_losses(criterion, outputs, device, targets, factors)
+        risk_sets = [y.risk_sets.to(outputs.device) for y in targets]
+        return sum_of_losses(outputs.squeeze(2), risk_sets, factors)
 
 
 class UnsortedTarget(RiskSetTarget):

@@ -6,6 +6,24 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Members:
+    """What is particular to each member of an ensemble.
+
+    Attributes
+    ----------
+    rows : int tensor of shape (n_members, n_rows)
+        Rows of each.
+    l2 : tensor of shape (n_members,)
+        Half of it times the squared weights of a member is added to its training loss.
+    """
+
+    rows: Tensor
+    l2: Tensor
+
 
 @dataclass(frozen=True)
 class Training:
@@ -29,6 +47,8 @@ class Training:
         Largest number of rows in the bank of a `MomentumLoss`; None without a bank.
     description : mapping of str to str, or None
         What tells this training from others, where a `TrainingCheckpoint` has to know.
+    members : Members or None
+        Of an ensemble; None for one network.
     """
 
     n_epochs: int
@@ -39,3 +59,4 @@ class Training:
     mean_information: float | None = None
     bank_size: int | None = None
     description: Mapping[str, str] | None = None
+    members: Members | None = None

@@ -105,6 +105,8 @@ _CHECKS: dict[str, Callable[[Any], bool]] = {
     "n_features_in_": lambda value: is_whole(value, 1),
     "input_shape_": _is_shape,
     "feature_names_in_": _are_names,
+    "oob_prediction_": lambda value: _is_vector(value, "f"),
+    "oob_score_": lambda value: isinstance(value, float) and not (value < 0 or value > 1),
     "unique_times_": _are_times,
     "strata_": _are_strata,
     "_baseline_steps": _are_steps,

@@ -320,7 +320,8 @@ def test_a_random_forgery_is_refused_or_harmless(seed, files, tmp_path):
         # Parameters of today, which are for the next fit, may be anything.
         loaded.set_params(**MODELS[name][0].get_params())
         columns = {"stratum": loaded.strata_[:1].repeat(5)} if has_strata(loaded) else {}
-        rows = X if hasattr(loaded, "feature_names_in_") else X.to_numpy()
+        names = getattr(loaded, "feature_names_in_", None)  # perhaps forged
+        rows = X.to_numpy() if names is None else X.set_axis(names, axis=1)
         survival = loaded.predict_survival_function(rows[:5], return_array=True, **columns)
         assert survival.shape == (5, len(loaded.unique_times_))
         assert json.dumps(list(loaded.net_.history[-1:]), default=str)

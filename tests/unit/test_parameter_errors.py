@@ -82,6 +82,7 @@ def test_options_are_checked_whether_needed_or_not(kind, option):
         ("validation_fraction", 0, "more than 0.0 and less than 1.0"),
         ("validation_fraction", 1.5, "more than 0.0 and less than 1.0"),
         ("n_iter_no_change", 0, "at least 1"),
+        ("n_estimators", 0, "at least 1"),
         ("tol", -1, "at least 0.0"),
         ("hidden_layer_sizes", -1, "at least 1"),
         ("verbose", -1, "at least 0"),
@@ -106,6 +107,9 @@ def test_a_number_out_of_range(kind, name, value, rule):
         ("batch_size", "all", "an integer"),
         ("validation_fraction", "half", "a number"),
         ("n_iter_no_change", 1.5, "an integer"),
+        ("n_estimators", 2.0, "an integer"),
+        ("n_estimators", None, "an integer"),
+        ("n_estimators", True, "an integer"),
         ("tol", None, "a number"),
     ],
 )
