@@ -13,6 +13,9 @@ from sksurvtorch.nets.dataset import SurvivalDataset
 from sksurvtorch.nets.epochs import deal
 from sksurvtorch.nets.target import Columns, Criterion, Device, Output, Target
 
+# Rows of steps whose targets are laid out in one pass.
+_ROWS_AT_ONCE = 2**17
+
 
 class MembersTarget(Target):
     """Targets of the batches that the members of an ensemble have in one step.
@@ -130,25 +133,31 @@ class MemberLoader:
 
     def _steps(self) -> Iterator[tuple[Tensor, MembersTarget]]:
         """Iterate over the steps of an epoch."""
-        y, event = self.dataset.y, self.dataset.event
-        assert y is not None
+        event = self.dataset.event
         generator = self.generator if self.shuffle and len(self) > 1 else None
         dealt = [
             [np.sort(rows[places]) for places in deal(event[rows], len(self), generator)]
             for rows in self.members
         ]
         steps = [np.stack(batches) for batches in zip(*dealt, strict=True)]
-        has_target = np.stack([event[rows].any(1) for rows in steps])
-        if not y.has_risk_sets:
-            has_target[:] = True
-        self.n_skipped += int((~has_target).sum())
-        asked = [rows[own] for rows, own in zip(steps, has_target, strict=True)]
+        n_at_once = max(1, _ROWS_AT_ONCE // steps[0].size)
+        for first in range(0, len(steps), n_at_once):
+            yield from self._laid_out(steps[first : first + n_at_once], event)
+
+    def _laid_out(
+        self, steps: list[np.ndarray], event: np.ndarray
+    ) -> Iterator[tuple[Tensor, MembersTarget]]:
+        """Iterate over some steps, whose targets are laid out together."""
+        y = self.dataset.y
+        assert y is not None
+        has_target = [event[rows].any(1) | (not y.has_risk_sets) for rows in steps]
+        self.n_skipped += sum(int((~has).sum()) for has in has_target)
+        asked = [rows[has] for rows, has in zip(steps, has_target, strict=True)]
         index = torch.from_numpy(np.concatenate([rows.reshape(-1) for rows in asked]))
-        sizes = [rows.shape[1] for rows in asked for _ in rows]
-        targets = iter(y.split(index, sizes))
-        for rows, own in zip(steps, has_target, strict=True):
-            if own.any():
-                each = [next(targets) if has else None for has in own]
+        targets = iter(y.split(index, [len(batch) for rows in asked for batch in rows]))
+        for rows, has in zip(steps, has_target, strict=True):
+            if has.any():
+                each = [next(targets) if own else None for own in has]
                 yield self._step(torch.from_numpy(rows.reshape(-1)), each)
 
     def _step(self, rows: Tensor, targets: list[Target | None]) -> tuple[Tensor, MembersTarget]:

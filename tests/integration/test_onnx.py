@@ -66,7 +66,10 @@ MODELS = {
     "cox": CoxNNRegressor(norm="batch", dropout=0.5),
     "cox linear": CoxNNRegressor(hidden_layer_sizes=(), optimizer="lbfgs"),
     "cox momentum": CoxNNRegressor(momentum=True, batch_size=16),
+    "cox ensemble": CoxNNRegressor(n_estimators=10),
+    "cox copies": CoxNNRegressor(n_estimators=2, norm="batch"),
     "weibull": WeibullAFTRegressor(),
+    "weibull ensemble": WeibullAFTRegressor(n_estimators=3, norm="layer", dtype="float64"),
     "weibull per sample": WeibullAFTRegressor(shape="per_sample", dtype="float64"),
 }
 

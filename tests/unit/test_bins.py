@@ -9,6 +9,7 @@ import torch
 from sksurvtorch.functional import RiskSets, _bins
 from sksurvtorch.functional import cox_neg_partial_log_likelihood as cox
 from sksurvtorch.functional._bins import Bins, levels
+from sksurvtorch.functional.cox import sum_of_losses
 from tests.cohorts import assert_close, random_cohort, value_and_gradient
 from tests.routes import on_route
 from tests.unit.test_worked_examples import numbers, table
@@ -154,3 +155,58 @@ def test_a_batch_of_far_smaller_weights_keeps_its_loss():
     eta = torch.tensor([0.3, -0.7], dtype=torch.float64)
     expected = cox(eta, event[:2], time[:2].flip(0), weight=torch.tensor([2.0, 1.0]))
     assert_close(cox(eta, risk_sets=small), expected + math.log(1e-200))
+
+
+SETS = {
+    "ties": {"n_times": 5},
+    "no ties": {"n_times": None},
+    "ties in one": {"n_times": 5, "only": True},
+    "weights": {"n_times": 5, "weighted": True},
+    "weights in one": {"n_times": None, "weighted": True, "only": True},
+}
+
+
+def several_sets(n_times, weighted=False, only=False):
+    """Risk sets of four sets of 30 rows, with different numbers of events and times."""
+    rng, sets = np.random.default_rng(0), []
+    for k in range(4):
+        own = not only or k == 2
+        time = rng.integers(0, n_times, 30) if n_times and own else rng.random(30) * 10.0**k
+        columns = {"event": torch.from_numpy(rng.random(30) < 0.3 + 0.2 * k)}
+        columns["time"] = torch.from_numpy(time.astype(float))
+        if weighted and own:
+            columns["weight"] = torch.from_numpy(rng.uniform(0.1, 3, 30))
+        sets.append(columns)
+    return sets
+
+
+@pytest.mark.parametrize("name", SETS)
+@pytest.mark.parametrize("ties", ["efron", "breslow"])
+@pytest.mark.parametrize("far", [0, 900], ids=["near", "out of range"])
+def test_several_sets_at_once_are_one_after_the_other(name, ties, far):
+    sets = [RiskSets(**columns, ties=ties) for columns in several_sets(**SETS[name])]
+    factors = [1.0, 0.5, 2.0, 0.0]
+    eta = torch.randn(4, 30, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    eta[1, :10] += far
+    eta[3] -= far
+    together = value_and_gradient(lambda x: sum_of_losses(x, sets, factors), eta)
+    each = value_and_gradient(
+        lambda x: sum(f * cox(e, risk_sets=r) for f, e, r in zip(factors, x, sets, strict=True)),
+        eta,
+    )
+    for found, expected in zip(together, each, strict=True):
+        assert_close(found, expected)
+
+
+@pytest.mark.parametrize("column", ["entry", "stratum"])
+def test_sets_with_late_entry_or_strata_are_summed_one_by_one(column):
+    rng = np.random.default_rng(0)
+    sets = []
+    for columns in several_sets(5):
+        other = (
+            columns["time"] - 1.5 if column == "entry" else torch.from_numpy(rng.integers(0, 2, 30))
+        )
+        sets.append(RiskSets(**columns, **{column: other}))
+    eta = torch.randn(4, 30, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    expected = sum(cox(e, risk_sets=r) for e, r in zip(eta, sets, strict=True))
+    assert_close(sum_of_losses(eta, sets, [1.0] * 4), expected)
