@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -13,39 +13,29 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 import torch
 from sklearn.base import RegressorMixin
-from sklearn.utils import check_random_state
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 from sksurv.base import SurvivalAnalysisMixin
 from torch import Tensor, nn
 
 from sksurvtorch import _validation as validation
-from sksurvtorch._processes import Group, device_of, group_of
-from sksurvtorch.estimators import _accelerate as accelerate
+from sksurvtorch._processes import Group
 from sksurvtorch.estimators import _inputs as inputs
-from sksurvtorch.estimators._checks import check_parameters, check_resumes, made_with
 from sksurvtorch.estimators._ensemble import (
-    draw_members,
-    into_memory,
     outputs_of_members,
-    settle,
 )
+from sksurvtorch.estimators._fit import fit_whole
 from sksurvtorch.estimators._momentum import Identities
-from sksurvtorch.estimators._net import checkpoints, describe, make_net, make_training
-from sksurvtorch.estimators._optimum import warn_unless_optimal
 from sksurvtorch.estimators._parameters import PrefixedParameters
-from sksurvtorch.estimators._settings import Settings, n_members
-from sksurvtorch.exceptions import NoEventError, NonFiniteLossError
+from sksurvtorch.estimators._settings import n_members
 from sksurvtorch.losses import MomentumNetwork
 from sksurvtorch.metrics import concordance_index_censored
 from sksurvtorch.nets.dataset import SurvivalDataset
-from sksurvtorch.nets.rows import Rows, pool
-from sksurvtorch.nets.rows.base import numbers
+from sksurvtorch.nets.rows import Rows
 from sksurvtorch.nets.target import Columns
 
 if TYPE_CHECKING:
     from sksurvtorch.estimators._state import Fitted
     from sksurvtorch.nets import SurvivalNet
-    from sksurvtorch.nets.interruption import TrainingInterrupted
 
 
 class SurvivalNetEstimator(SurvivalAnalysisMixin, RegressorMixin, PrefixedParameters, ABC):
@@ -246,7 +236,7 @@ class SurvivalNetEstimator(SurvivalAnalysisMixin, RegressorMixin, PrefixedParame
         """Train a new net, or resume the training of the one there is; one epoch if partial."""
         # Within inference mode nothing can be trained.
         with torch.inference_mode(False), self._as_before_if_it_fails(partial=partial):
-            interrupted = self._fit_whole(X, y, partial=partial, **given)
+            interrupted = fit_whole(self, X, y, given, partial=partial)
         if interrupted is not None:
             raise interrupted
         return self
@@ -266,138 +256,6 @@ class SurvivalNetEstimator(SurvivalAnalysisMixin, RegressorMixin, PrefixedParame
             self.__dict__.clear()
             self.__dict__.update(before)
             raise
-
-    def _fit_whole(
-        self, X: Any, y: Any, *, partial: bool, **given: Any
-    ) -> TrainingInterrupted | None:
-        """Fit all that a model is; return the Ctrl-C that has ended the training, if any."""
-        settings = self._settle(partial=partial)
-        rows, columns = self._take_data(X, y, given, settings)
-        if not settings.resume:
-            self._begin(columns, settings.group)
-        dataset = self._make_dataset(rows, columns)
-        description = describe(self, rows, columns, settings)
-        interrupted, trained = self._train(dataset, settings, description)
-        self.unique_times_ = np.unique(columns["time"].numpy())
-        if n_members(self) > 1:
-            settle(self, dataset, columns, None if settings.resume else trained)
-        try:
-            output = self._finite_output(dataset.rows)
-        except NonFiniteLossError as error:
-            if interrupted is None:
-                raise
-            raise KeyboardInterrupt("The fit was interrupted, and leaves no model.") from error
-        self._fit_baseline(dataset, output)
-        if interrupted is None:
-            warn_unless_optimal(self, dataset, output, settings)
-        return interrupted
-
-    def _settle(self, *, partial: bool) -> Settings:
-        """Return the settings of a fit, if the parameters are valid."""
-        accelerator = accelerate.resolve(self)
-        group = group_of(accelerator)
-        with group.all_or_none():
-            check_parameters(self)
-            self._check_own_parameters()
-            resume = hasattr(self, "net_") and (partial or self.warm_start)
-            if resume:
-                check_resumes(self)
-        # A model that was trained on another machine can predict here, but not always train.
-        device = validation.resolve_device(self.device_ if resume else self.device)
-        self.device_ = device if accelerator is None else device_of(accelerator)
-        return Settings(resume, partial, accelerator, group)
-
-    def _take_data(
-        self, X: Any, y: Any, given: dict[str, Any], settings: Settings
-    ) -> tuple[Rows, Columns]:
-        """Return the rows of all processes, and their columns, if there is enough to learn from."""
-        group = settings.group
-        with group.all_or_none():
-            rows = self._check_X(X, reset=not settings.resume)
-            rows, columns = inputs.check_data(self, rows, y, given, group)
-        accelerate.check_alike(self, columns, settings)
-        rows, columns = pool(rows, self._merge_strata(columns, group), group)
-        if n_members(self) > 1:
-            rows = into_memory(self, rows)
-        inputs.check_total_weight(self, columns)
-        n_samples = sum(group.exchange(len(y)))
-        if n_samples < 2:
-            raise ValueError(f"X must have at least 2 samples to fit, got n_samples = {n_samples}.")
-        if not settings.resume and not columns["event"].any():
-            raise NoEventError(
-                f"`y` must have an event, got {n_samples} rows that are censored or of weight 0."
-            )
-        return rows, columns
-
-    def _begin(self, columns: Columns, group: Group) -> None:
-        """Learn what a new fit begins with."""
-        seed = torch.tensor(self._draw_seed(), dtype=torch.int64, device="cpu")
-        self._seed = int(group.of_first(seed))
-        self._identities = Identities()
-        self._learn_time_scale(columns)
-
-    def _draw_seed(self) -> int:
-        """Return a seed; without a random state that of a training which is to be resumed."""
-        if self.random_state is None:
-            for path in checkpoints(self):
-                from sksurvtorch.nets.checkpoint import stored_seed
-
-                seed = stored_seed(path)
-                if seed is not None:
-                    return seed
-        return _draw_seed(self.random_state)
-
-    def _train(
-        self, dataset: SurvivalDataset, settings: Settings, description: Mapping[str, str] | None
-    ) -> tuple[TrainingInterrupted | None, list[Tensor]]:
-        """Train the net, which is made if there is none to resume the training of.
-
-        Ctrl-C leaves a network that can be used, and is returned, to be raised when all of the
-        model is there. Besides, the rows that each member of an ensemble was trained with.
-        """
-        from sksurvtorch.nets.interruption import TrainingInterrupted
-
-        interrupted = None
-        train, valid = dataset, None
-        if self.early_stopping:
-            train, valid = dataset.split(self.validation_fraction, self._seed)
-        members = self._draw_members(train, settings)
-        training = make_training(self, train, settings, description, members)
-        if settings.resume:
-            net = self.net_
-        else:
-            net = make_net(self, training, settings, train)
-            self._made_with = made_with(self)
-        # Where all rows come at once, the bank has none but older copies.
-        several = len(train) > training.batch_size or settings.partial
-        if several and training.bank_size is not None:
-            train = self._number_rows(train)
-        try:
-            net.train(train, valid, training, settings.accelerator)
-        except TrainingInterrupted as ctrl_c:
-            interrupted = ctrl_c
-        self.net_ = net
-        self.n_iter_ = len(net.history)
-        rows = [] if members is None else list(members)
-        return interrupted, rows if train.numbers is None else [train.numbers[own] for own in rows]
-
-    def _draw_members(self, train: SurvivalDataset, settings: Settings) -> Tensor | None:
-        """Return the rows of each member of an ensemble, or None without one."""
-        if n_members(self) == 1:
-            return None
-        if settings.partial:
-            return numbers(0, len(train)).expand(n_members(self), -1)
-        return draw_members(train.event, n_members(self), self._seed)
-
-    def _finite_output(self, rows: Rows) -> Tensor:
-        """Return the output for all training rows, or raise if training has ruined it."""
-        output = rows.gather(self._forward(rows))
-        if not output.isfinite().all():
-            raise NonFiniteLossError(
-                "The trained network gives NaN or infinity for rows of X. Scale the features, "
-                "lower `lr`, or raise `alpha`."
-            )
-        return output
 
     # What predictions are made of.
 
@@ -464,10 +322,3 @@ class SurvivalNetEstimator(SurvivalAnalysisMixin, RegressorMixin, PrefixedParame
         self._identities = Identities()
         if net is not None:
             self.net_ = net
-
-
-def _draw_seed(random_state: Any) -> int:
-    """Return a seed; without a random state it comes from the system, not from numpy's global."""
-    if random_state is None:
-        return int(np.random.SeedSequence().generate_state(1)[0] >> 1)
-    return int(check_random_state(random_state).randint(np.iinfo(np.int32).max))

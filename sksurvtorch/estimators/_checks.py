@@ -17,6 +17,7 @@ from sksurvtorch.estimators._settings import (
     layer_sizes,
     resolve_dtype,
 )
+from sksurvtorch.exceptions import NonFiniteLossError
 from sksurvtorch.nets.modules import ACTIVATIONS, NORMS
 
 if TYPE_CHECKING:
@@ -202,3 +203,12 @@ def made_with(estimator: SurvivalNetEstimator) -> dict[str, Any]:
         parameters |= {prefix + k: v for k, v in estimator._prefixed(prefix).items()}
     parameters.pop("optimizer__lr", None)
     return parameters | {"dtype": str(resolve_dtype(estimator)).removeprefix("torch.")}
+
+
+def check_output_is_finite(output: torch.Tensor) -> None:
+    """Raise if training has ruined the output for training rows."""
+    if not output.isfinite().all():
+        raise NonFiniteLossError(
+            "The trained network gives NaN or infinity for rows of X. Scale the features, "
+            "lower `lr`, or raise `alpha`."
+        )

@@ -10,6 +10,7 @@ from scipy.optimize import minimize
 from sksurv.exceptions import NoComparablePairException
 from torch import Tensor
 
+from sksurvtorch.estimators._checks import check_output_is_finite
 from sksurvtorch.estimators._settings import N_FOLDS, groups, n_members
 from sksurvtorch.metrics import concordance_index_censored
 from sksurvtorch.nets.dataset import SurvivalDataset
@@ -105,6 +106,7 @@ def settle(
     network = estimator._trained
     network.offset.zero_()
     outputs = outputs_of_members(estimator, dataset.rows).double()
+    check_output_is_finite(outputs)
     if not estimator._has_level:
         network.offset.copy_(outputs.mean(1, keepdim=True))
         outputs -= network.offset.cpu()
