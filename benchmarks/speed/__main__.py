@@ -28,6 +28,8 @@ def rows(machine: Machine, *, quick: bool) -> Iterator[Row]:
     n = 4_000 if quick else 20_000
     for batch_size, goal in ((256, 2.4), (4096, 6.7), (None, 10)):
         yield from training.epoch(n, batch_size, goal, machine)
+    for n, goal in ((1_000, 1 / 3),) if quick else ((1_000, 1 / 3), (20_000, 1 / 2)):
+        yield estimators.ensemble(n, goal, machine)
     yield from estimators.linear(*((20_000, 20) if quick else (100_000, 50)), machine)
     yield estimators.score(*((10_000, 10) if quick else (50_000, 50)), against=True)
     yield estimators.score(*((100_000, 2) if quick else (1_000_000, 2)), against=False)

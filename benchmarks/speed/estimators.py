@@ -50,6 +50,28 @@ def linear(n: int, p: int, machine: Machine) -> list[Row]:
     ]
 
 
+def ensemble(n: int, goal: float, machine: Machine) -> Row:
+    """Fit 15 networks, beside one, both as they are by default."""
+    X, y = patients(n, 10)
+    models = {
+        "one": lambda: CoxNNRegressor(random_state=0).fit(X, y),
+        "ours": lambda: CoxNNRegressor(n_estimators=15, random_state=0).fit(X, y),
+    }
+    seconds = medians(models, rounds=3)
+    model = CoxNNRegressor(n_estimators=15, max_epochs=1, random_state=0).fit(X[:100], y[:100])
+    n_weights = sum(weight.numel() for weight in model.net_.module_.parameters())
+    operations = 6 * 0.8 * n * n_weights * 30
+    return Row(
+        f"fit of 15 networks, n = {n:,}",
+        "fit of one network",
+        seconds["ours"],
+        seconds["one"],
+        goal,
+        operations / machine.operations,
+        "products of the networks, forward and backward",
+    )
+
+
 def linear_model() -> CoxNNRegressor:
     """Return the linear model, without a penalty."""
     return CoxNNRegressor(hidden_layer_sizes=(), optimizer="lbfgs")
