@@ -8,7 +8,7 @@ from sksurv.exceptions import NoComparablePairException
 from sksurv.metrics import concordance_index_censored as sksurv_concordance
 from sksurv.util import Surv
 
-from sksurvtorch import metrics
+from sksurvtorch.metrics import _concordance as metrics
 from sksurvtorch.metrics import concordance_index_censored
 
 EVENT, TIME, ESTIMATE = np.array([True, True, False]), np.array([1, 2, 3]), np.array([3.0, 2, 1])

@@ -11,19 +11,12 @@ from sksurv.exceptions import NoComparablePairException
 
 from sksurvtorch._validation import check_number, check_survival_y, for_numpy
 
-__all__ = ["concordance_index_censored", "concordance_index_ipcw"]
-
 Array = NDArray[Any]
 # Of the pairs: concordant, discordant, tied in risk, at the same time.
 Counts = tuple[float, float, float, float]
 
 # Up to this many rows the tree is held in int32, which takes two thirds of the time.
 _INT32_ROWS = 2**29 - 1
-
-
-def __dir__() -> list[str]:
-    """List the public names."""
-    return __all__
 
 
 def concordance_index_censored(
