@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 
 from sksurvtorch import _validation as validation
@@ -15,6 +16,8 @@ from sksurvtorch.estimators._settings import (
     asked_batch_size,
     is_lbfgs,
     layer_sizes,
+    n_members,
+    penalties,
     resolve_dtype,
 )
 from sksurvtorch.exceptions import NonFiniteLossError
@@ -68,14 +71,22 @@ def check_parameters(estimator: SurvivalNetEstimator) -> None:
 
 def _check_alpha(p: SurvivalNetEstimator) -> None:
     """Raise unless these are penalties, not more than there are groups of members."""
+    if isinstance(p.alpha, str) and p.alpha == "auto":
+        return
     several = isinstance(p.alpha, (list, tuple))
+    if np.ndim(p.alpha) and not several:
+        raise TypeError(
+            "`alpha` must be a number, or a list or tuple of numbers, got "
+            f"{type(p.alpha).__name__}."
+        )
     for alpha in p.alpha if several else [p.alpha]:
-        if several or not (isinstance(alpha, str) and alpha == "auto"):
-            validation.check_number("alpha", alpha, float, 0.0)
+        validation.check_number("alpha", alpha, float, 0.0)
     if several and not 0 < len(p.alpha) <= max(1, p.n_estimators // N_FOLDS):
+        least = N_FOLDS * max(1, len(p.alpha))
         raise ValueError(
-            f"`alpha` must hold at least one value, and at most one for {N_FOLDS} members, got "
-            f"{p.alpha!r} for n_estimators={p.n_estimators}."
+            f"`alpha` must hold at least one value, and at most one for {N_FOLDS} networks, got "
+            f"{p.alpha!r} for n_estimators={p.n_estimators}. Set `n_estimators` to at least "
+            f"{least}, or give a number."
         )
 
 
@@ -202,6 +213,8 @@ def made_with(estimator: SurvivalNetEstimator) -> dict[str, Any]:
     for prefix in ("module__", "optimizer__"):
         parameters |= {prefix + k: v for k, v in estimator._prefixed(prefix).items()}
     parameters.pop("optimizer__lr", None)
+    if n_members(estimator) > 1:  # whose weights belong to the penalties
+        parameters["alpha"] = penalties(estimator)
     return parameters | {"dtype": str(resolve_dtype(estimator)).removeprefix("torch.")}
 
 

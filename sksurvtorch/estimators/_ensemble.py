@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -11,7 +11,7 @@ from sksurv.exceptions import NoComparablePairException
 from torch import Tensor
 
 from sksurvtorch.estimators._checks import check_output_is_finite
-from sksurvtorch.estimators._settings import N_FOLDS, groups, n_members
+from sksurvtorch.estimators._settings import N_FOLDS, n_members, penalty_of_members
 from sksurvtorch.metrics import concordance_index_censored
 from sksurvtorch.nets.dataset import SurvivalDataset
 from sksurvtorch.nets.loader import WINDOW_BYTES
@@ -35,7 +35,7 @@ def into_memory(estimator: SurvivalNetEstimator, rows: Rows) -> Rows:
     return rows.into_memory()
 
 
-def draw_members(event: np.ndarray, n_estimators: int, seed: int) -> Tensor:
+def draw_members(train: SurvivalDataset, n_estimators: int, seed: int) -> Tensor:
     """Draw the rows of each member of an ensemble.
 
     The rows are divided at random into five folds with their share of the events, and each of five
@@ -44,8 +44,8 @@ def draw_members(event: np.ndarray, n_estimators: int, seed: int) -> Tensor:
 
     Parameters
     ----------
-    event : bool array of shape (n_samples,)
-        Which rows have an event.
+    train : SurvivalDataset
+        Rows to divide.
     n_estimators : int
         Number of members.
     seed : int
@@ -56,12 +56,16 @@ def draw_members(event: np.ndarray, n_estimators: int, seed: int) -> Tensor:
     int tensor of shape (n_estimators, n_rows)
         Rows of each member, ascending.
     """
-    kinds = [np.flatnonzero(event), np.flatnonzero(~event)]
+    assert train.y is not None
+    event = train.event
+    # In the order of time, so that it makes no difference how the rows lie.
+    order = np.lexsort((event, train.y["time"].cpu().numpy()))
+    kinds = [order[event[order]], order[~event[order]]]
     sizes = [-(-len(rows) // N_FOLDS) for rows in kinds]
     if len(kinds[0]) <= sizes[0]:
         raise ValueError(
-            "`n_estimators` must be 1 for data with a single event, got "
-            f"{n_estimators}. Each member of an ensemble leaves out a fifth of the events."
+            f"`n_estimators` must be 1 for data with {len(kinds[0])} events, got {n_estimators}. "
+            "Each member of an ensemble leaves out a fifth of the events, one at least."
         )
     generator = np.random.default_rng([seed, N_FOLDS])
     kept = np.ones((n_estimators, len(event)), dtype=bool)
@@ -82,13 +86,23 @@ def outputs_of_members(estimator: SurvivalNetEstimator, rows: Rows) -> Tensor:
     return torch.cat(list(estimator.net_.members_iter(rows)), dim=1) - offset
 
 
-def settle(
+def learn_offsets(estimator: SurvivalNetEstimator, dataset: SurvivalDataset) -> None:
+    """Learn what is subtracted from the outputs of members whose level has no meaning."""
+    network = estimator._trained
+    network.offset.zero_()
+    outputs = outputs_of_members(estimator, dataset.rows)
+    check_output_is_finite(outputs)
+    if not estimator._has_level:
+        network.offset.copy_(outputs.double().mean(1, keepdim=True))
+
+
+def learn_from_rows_left_out(
     estimator: SurvivalNetEstimator,
     dataset: SurvivalDataset,
     columns: Columns,
-    trained: list[Tensor] | None,
+    seen: list[Tensor],
 ) -> None:
-    """Learn the offsets and the weights of the members, and predict the rows that each left out.
+    """Predict the rows that members have left out, and weight the members by these predictions.
 
     Parameters
     ----------
@@ -98,37 +112,37 @@ def settle(
         Rows of the fit.
     columns : dict of tensors of shape (n_samples,)
         Event, time and so on, in the order of the user.
-    trained : list of int tensors, or None
-        Rows that each member was trained with, in the order of the user; None if they are unknown.
+    seen : list of int tensors
+        Rows that each member was trained with, in the order of the user.
     """
-    for name in ("oob_prediction_", "oob_score_"):
-        estimator.__dict__.pop(name, None)
-    network = estimator._trained
-    network.offset.zero_()
     outputs = outputs_of_members(estimator, dataset.rows).double()
-    check_output_is_finite(outputs)
-    if not estimator._has_level:
-        network.offset.copy_(outputs.mean(1, keepdim=True))
-        outputs -= network.offset.cpu()
-    if trained is None:
-        return
     left_out = torch.ones(outputs.shape[:2], dtype=torch.bool, device="cpu")
-    for own, rows in zip(left_out, trained, strict=True):
+    for own, rows in zip(left_out, seen, strict=True):
         own[rows] = False
     if dataset.numbers is not None:
         left_out = left_out[:, dataset.numbers]
-    group = torch.tensor(groups(estimator), dtype=torch.int64, device="cpu")
+    penalty = torch.tensor(penalty_of_members(estimator), dtype=torch.int64, device="cpu")
     each = torch.stack(
-        [_mean_where(outputs[group == g], left_out[group == g]) for g in group.unique()]
+        [_mean_where(outputs[penalty == g], left_out[penalty == g]) for g in penalty.unique()]
     )
     weight = _weights(estimator, dataset, each)
-    network.weight.copy_((weight / group.bincount())[group, None, None])
+    estimator._trained.weight.copy_((weight / penalty.bincount())[penalty, None, None])
     risk_score = estimator._risk_score((each * weight[:, None, None]).sum(0))
     estimator.oob_prediction_ = risk_score
     if dataset.numbers is not None:
         estimator.oob_prediction_ = np.empty_like(risk_score)
         estimator.oob_prediction_[dataset.numbers.numpy()] = risk_score
     estimator.oob_score_ = _score(columns, estimator.oob_prediction_)
+
+
+def scatter_left_out(estimator: SurvivalNetEstimator, sample_weight: Any) -> None:
+    """Give rows of weight 0, which are no part of the fit, a prediction too: NaN."""
+    if sample_weight is None or np.ndim(sample_weight) == 0:
+        return
+    counts = np.asarray(sample_weight) > 0
+    whole = np.full(len(counts), np.nan)
+    whole[counts] = estimator.oob_prediction_
+    estimator.oob_prediction_ = whole
 
 
 def _mean_where(outputs: Tensor, left_out: Tensor) -> Tensor:
@@ -138,13 +152,13 @@ def _mean_where(outputs: Tensor, left_out: Tensor) -> Tensor:
 
 
 def _weights(estimator: SurvivalNetEstimator, dataset: SurvivalDataset, each: Tensor) -> Tensor:
-    """Return the weights of the groups, of which the likelihood of rows left out is the largest.
+    """Return the weights of the penalties, with which rows left out have the largest likelihood.
 
     That is stacking (Breiman 1996, doi:10.1007/BF00117832): weights from 0 on that add up to 1.
     """
-    n_groups = len(each)
-    equal = np.full(n_groups, 1 / n_groups)
-    if n_groups == 1:
+    n_penalties = len(each)
+    equal = np.full(n_penalties, 1 / n_penalties)
+    if n_penalties == 1:
         return torch.from_numpy(equal)
     assert dataset.y is not None
     target, criterion = dataset.y, estimator._criterion().eval()
@@ -160,7 +174,7 @@ def _weights(estimator: SurvivalNetEstimator, dataset: SurvivalDataset, each: Te
         equal,
         jac=True,
         method="SLSQP",
-        bounds=[(0, 1)] * n_groups,
+        bounds=[(0, 1)] * n_penalties,
         constraints={"type": "eq", "fun": lambda w: w.sum() - 1, "jac": np.ones_like},
     )
     weight = np.maximum(found.x, 0)

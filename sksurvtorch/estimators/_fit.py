@@ -20,7 +20,13 @@ from sksurvtorch.estimators._checks import (
     check_resumes,
     made_with,
 )
-from sksurvtorch.estimators._ensemble import draw_members, into_memory, settle
+from sksurvtorch.estimators._ensemble import (
+    draw_members,
+    into_memory,
+    learn_from_rows_left_out,
+    learn_offsets,
+    scatter_left_out,
+)
 from sksurvtorch.estimators._momentum import Identities
 from sksurvtorch.estimators._net import checkpoints, describe, make_net, make_training
 from sksurvtorch.estimators._optimum import warn_unless_optimal
@@ -48,9 +54,14 @@ def fit_whole(
     description = describe(estimator, rows, columns, settings)
     interrupted, seen = _train(estimator, dataset, settings, description)
     estimator.unique_times_ = np.unique(columns["time"].numpy())
+    for name in ("oob_prediction_", "oob_score_"):  # of an earlier fit
+        estimator.__dict__.pop(name, None)
     try:
         if n_members(estimator) > 1:
-            settle(estimator, dataset, columns, None if settings.resume else seen)
+            learn_offsets(estimator, dataset)
+            if not (settings.resume or settings.partial):
+                learn_from_rows_left_out(estimator, dataset, columns, seen)
+                scatter_left_out(estimator, given["sample_weight"])
         output = dataset.rows.gather(estimator._forward(dataset.rows))
         check_output_is_finite(output)
     except NonFiniteLossError as error:
@@ -146,7 +157,7 @@ def _train(
     train, valid = dataset, None
     if estimator.early_stopping:
         train, valid = dataset.split(estimator.validation_fraction, estimator._seed)
-    members = _draw_members(estimator, train, settings)
+    members = _rows_of_members(estimator, train, settings)
     training = make_training(estimator, train, settings, description, members)
     if settings.resume:
         net = estimator.net_
@@ -167,7 +178,7 @@ def _train(
     return interrupted, rows if train.numbers is None else [train.numbers[own] for own in rows]
 
 
-def _draw_members(
+def _rows_of_members(
     estimator: SurvivalNetEstimator, train: SurvivalDataset, settings: Settings
 ) -> Tensor | None:
     """Return the rows of each member of an ensemble, or None without one."""
@@ -175,4 +186,4 @@ def _draw_members(
         return None
     if settings.partial:
         return numbers(0, len(train)).expand(n_members(estimator), -1)
-    return draw_members(train.event, n_members(estimator), estimator._seed)
+    return draw_members(train, n_members(estimator), estimator._seed)

@@ -37,16 +37,13 @@ def start_from_linear(
     The small steps of a short training could not bring it there, and the hidden layers would learn
     what a linear model knows. Each member of an ensemble has the optimum of its own rows.
     """
-    first, *_ = modules
-    _to_optimum(estimator, first, train, training.l2, settings)
     if training.members is None:
+        (module,) = modules
+        _to_optimum(estimator, module, train, training.l2, settings)
         return
-    with mlp_of(first).linear_only():
-        optimum = copy.deepcopy(first.state_dict())
+    # None starts from what was learned of other rows: it would know those that it leaves out.
     members = training.members
     for module, rows, l2 in zip(modules, members.rows, members.l2.tolist(), strict=True):
-        with mlp_of(module).linear_only():
-            module.load_state_dict(optimum)  # from here it is not far
         _to_optimum(estimator, module, train.select(rows), l2, settings)
 
 

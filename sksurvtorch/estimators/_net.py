@@ -22,7 +22,6 @@ from sksurvtorch.estimators._settings import (
     Settings,
     asked_batch_size,
     bank_size,
-    groups,
     is_lbfgs,
     is_linear,
     layer_sizes,
@@ -30,6 +29,7 @@ from sksurvtorch.estimators._settings import (
     n_epochs,
     n_members,
     penalties,
+    penalty_of_members,
     resolve_dtype,
 )
 from sksurvtorch.nets.dataset import SurvivalDataset
@@ -39,7 +39,7 @@ from sksurvtorch.nets.moments import Moments
 from sksurvtorch.nets.random import RandomStream
 from sksurvtorch.nets.rows import Rows
 from sksurvtorch.nets.target import Columns
-from sksurvtorch.nets.training import Members, Training
+from sksurvtorch.nets.training import PerMember, Training
 
 if TYPE_CHECKING:
     from sksurvtorch.estimators._base import SurvivalNetEstimator
@@ -80,9 +80,9 @@ def make_training(
         n_rows = rows.shape[1]
         each = [float(train.y.take(own).information) for own in rows]
         information = sum(each) / len(each)
-        of_members = [alphas[group] / own for group, own in zip(groups(p), each, strict=True)]
+        of_members = [alphas[k] / own for k, own in zip(penalty_of_members(p), each, strict=True)]
         l2 = sum(of_members) / len(of_members)
-        members = Members(rows, torch.tensor(of_members, dtype=torch.float64, device="cpu"))
+        members = PerMember(rows, torch.tensor(of_members, dtype=torch.float64, device="cpu"))
     asked = None if is_lbfgs(p) else asked_batch_size(p)
     batch_size = n_rows if asked is None else asked * settings.group.size
     n_batches = -(-n_rows // batch_size)

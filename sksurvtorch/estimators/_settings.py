@@ -100,7 +100,7 @@ def _is_quick(estimator: SurvivalNetEstimator) -> bool:
 
 
 def penalties(estimator: SurvivalNetEstimator) -> tuple[float, ...]:
-    """Return the penalty of each group of members: 0 where the usual linear model is wanted."""
+    """Return the penalty, or those of an ensemble: 0 where the usual linear model is wanted."""
     alpha = estimator.alpha
     if not isinstance(alpha, str):
         return tuple(map(float, alpha)) if isinstance(alpha, Iterable) else (float(alpha),)
@@ -109,10 +109,10 @@ def penalties(estimator: SurvivalNetEstimator) -> tuple[float, ...]:
     return _ALPHAS[: max(1, n_members(estimator) // N_FOLDS)]
 
 
-def groups(estimator: SurvivalNetEstimator) -> list[int]:
-    """Return the group of each member: those of a group have one penalty, and share their folds."""
-    n_groups = len(penalties(estimator))
-    return [k // N_FOLDS % n_groups for k in range(n_members(estimator))]
+def penalty_of_members(estimator: SurvivalNetEstimator) -> list[int]:
+    """Return which of the penalties each member has: five that share a division have the same."""
+    n_penalties = len(penalties(estimator))
+    return [k // N_FOLDS % n_penalties for k in range(n_members(estimator))]
 
 
 def is_lbfgs(estimator: SurvivalNetEstimator) -> bool:

@@ -59,7 +59,7 @@ class SurvivalDataset(torch.utils.data.Dataset[tuple[Tensor, Target | None]]):
 
     def into_memory(self) -> SurvivalDataset:
         """Return these rows in memory."""
-        return SurvivalDataset(self.rows.into_memory(), self.y)
+        return SurvivalDataset(self.rows.into_memory(), self.y, self._order, self.numbers)
 
     def to(self, device: torch.device) -> SurvivalDataset:
         """Return these rows, with what is better moved once than batch by batch on `device`."""

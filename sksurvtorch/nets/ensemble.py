@@ -30,6 +30,8 @@ class Ensemble(nn.Module):
         Number of axes of a sample.
     """
 
+    #: Members that write to their input have copies.
+    keeps_input = True
     offset: Tensor
     weight: Tensor
 
@@ -93,7 +95,8 @@ class OneByOne(Members):
 
     def forward(self, X: Tensor) -> Tensor:
         """Return the outputs, of shape (n_members, n_samples, n_outputs)."""
-        outputs = [module(own) for module, own in zip(self.each, X, strict=True)]
+        # A network may write to its input, which may be one for all.
+        outputs = [module(own.clone()) for module, own in zip(self.each, X, strict=True)]
         return torch.stack([x.unsqueeze(1) if x.ndim == 1 else x for x in outputs])
 
     def squared_weights(self) -> Tensor:

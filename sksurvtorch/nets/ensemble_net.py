@@ -10,11 +10,11 @@ from torch import Tensor
 
 from sksurvtorch.nets.ensemble import Ensemble
 from sksurvtorch.nets.loader import BatchLoader
-from sksurvtorch.nets.members import MemberLoader
-from sksurvtorch.nets.net import SurvivalNet
+from sksurvtorch.nets.members import MemberLoader, MembersTarget
+from sksurvtorch.nets.net import SurvivalNet, without_subset
 from sksurvtorch.nets.rows import Rows
 from sksurvtorch.nets.rows.base import numbers
-from sksurvtorch.nets.training import Members, Training
+from sksurvtorch.nets.training import PerMember, Training
 
 
 class EnsembleNet(SurvivalNet):
@@ -26,7 +26,8 @@ class EnsembleNet(SurvivalNet):
     """
 
     #: In the training under way.
-    _members: Members | None = None
+    _members: PerMember | None = None
+    _in_step = False
 
     def _set_up(self, training: Training) -> None:
         """Take the settings of a training."""
@@ -34,7 +35,7 @@ class EnsembleNet(SurvivalNet):
         members = training.members
         assert members is not None
         some = next(self.module_.parameters())
-        self._members = Members(members.rows, members.l2.to(some))
+        self._members = PerMember(members.rows, members.l2.to(some))
 
     @property
     def _ensemble(self) -> Ensemble:
@@ -46,23 +47,34 @@ class EnsembleNet(SurvivalNet):
         """Return the steps of an epoch, or the batches to validate or predict with."""
         if not training:
             return super().get_iterator(dataset)
+        dataset = without_subset(dataset)
+        if dataset.y is None:  # to predict as in training, with dropout
+            return super().get_iterator(dataset)
         if self._members is None:  # of a training that no estimator has set up
             rows = numbers(0, len(dataset)).expand(self._ensemble.n_members, -1)
         else:
             rows = self._members.rows
+        options = self.get_params_for("iterator_train")
         self.train_batches_ = MemberLoader(
             dataset,
-            self.batch_size,
+            options.pop("batch_size", self.batch_size),
             members=rows,
-            generator=self.iterator_train__generator,
             weighs=self.mean_information is not None,
-            shuffle=self.iterator_train__shuffle,
+            **options,
         )
         return self.train_batches_
 
+    def train_step_single(self, batch: Any, **fit_params: Any) -> Any:
+        """Take the loss of a step, in which each member has rows of its own."""
+        self._in_step = True
+        try:
+            return super().train_step_single(batch, **fit_params)
+        finally:
+            self._in_step = False
+
     def infer(self, x: Any, **fit_params: Any) -> Any:
-        """Return the mean of the members; in training the output of each for its own rows."""
-        if not self.module_.training:
+        """Return the mean of the members; in a step the output of each for its own rows."""
+        if not self._in_step:
             return super().infer(x, **fit_params)
         own = x.unflatten(0, (self._ensemble.n_members, -1))
         return super().infer(own, **fit_params).flatten(0, 1)
@@ -81,6 +93,8 @@ class EnsembleNet(SurvivalNet):
 
     def get_loss(self, y_pred: Any, y_true: Any, X: Any = None, training: bool = False) -> Tensor:
         """Return the mean loss of the members, whose gradient is that of the sum of the losses."""
+        if not isinstance(y_true, MembersTarget):  # of the mean prediction
+            return super().get_loss(y_pred, y_true, X, training=False)
         total: Tensor = y_true.loss(self.criterion_, y_pred, self.device)
         if training and self.l2 > 0:
             l2 = self.l2 if self._members is None else self._members.l2

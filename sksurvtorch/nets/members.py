@@ -11,6 +11,7 @@ from torch import Tensor
 
 from sksurvtorch.nets.dataset import SurvivalDataset
 from sksurvtorch.nets.epochs import deal
+from sksurvtorch.nets.loader import WINDOW_BYTES
 from sksurvtorch.nets.target import Columns, Criterion, Device, Output, Target
 
 # Rows of steps whose targets are laid out in one pass.
@@ -91,12 +92,14 @@ class MemberLoader:
         Largest number of rows in a batch of one member.
     members : int tensor of shape (n_members, n_rows)
         Rows of each member, ascending: as many for each, and as many with an event.
-    generator : numpy.random.Generator
+    generator : numpy.random.Generator, optional
         Source of the random order.
     weighs : bool, default=False
         Whether the loss of a batch counts as its rows weigh, beside the mean batch of its member.
     shuffle : bool, default=True
         Draw the rows in random order, another one in each epoch and for each member.
+    num_workers, window_bytes, block_bytes : int
+        As for a `BatchLoader`; without effect, since the rows are in memory.
     """
 
     def __init__(
@@ -105,12 +108,16 @@ class MemberLoader:
         batch_size: int,
         *,
         members: Tensor,
-        generator: np.random.Generator,
+        generator: np.random.Generator | None = None,
         weighs: bool = False,
         shuffle: bool = True,
+        num_workers: int = 0,
+        window_bytes: int = WINDOW_BYTES,
+        block_bytes: int | None = None,
     ) -> None:
         self.dataset, self.batch_size = dataset, batch_size
-        self.members, self.generator, self.shuffle = members.numpy(), generator, shuffle
+        self.members, self.shuffle = members.numpy(), shuffle
+        self.generator = np.random.default_rng() if generator is None else generator
         self.n_skipped = 0
         self._mean_information = None
         if weighs:

@@ -212,7 +212,7 @@ def keeps_input(network: nn.Module) -> bool:
         network = network.online
     if isinstance(network, SharedShape):
         network = network.module
-    return type(network) is MLP
+    return type(network) is MLP or getattr(network, "keeps_input", False)
 
 
 def _hidden(

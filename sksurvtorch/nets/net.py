@@ -435,10 +435,7 @@ class SurvivalNet(NeuralNet):
 
     def get_iterator(self, dataset: Any, training: bool = False) -> Any:
         """Return the batches of a dataset; all processes draw them as the first one would."""
-        if isinstance(dataset, torch.utils.data.Subset):  # as skorch's ValidSplit makes them
-            whole: Any = dataset.dataset
-            dataset = whole.select(torch.from_numpy(np.sort(dataset.indices)))
-        iterator = super().get_iterator(dataset, training=training)
+        iterator = super().get_iterator(without_subset(dataset), training=training)
         if training:
             self.train_batches_ = iterator
             if isinstance(iterator, BatchLoader):
@@ -462,6 +459,14 @@ class SurvivalNet(NeuralNet):
                 "partial likelihood is not defined for them. Use a larger `batch_size`.",
                 SkippedBatchWarning,
             )
+
+
+def without_subset(dataset: Any) -> Any:
+    """Return rows that skorch's ValidSplit has chosen as a dataset of their own."""
+    if not isinstance(dataset, torch.utils.data.Subset):
+        return dataset
+    whole: Any = dataset.dataset
+    return whole.select(torch.from_numpy(np.sort(dataset.indices)))
 
 
 def _sizes(batches: Any, prefix: str) -> list[int]:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
-class Members:
+class PerMember:
     """What is particular to each member of an ensemble.
 
     Attributes
@@ -47,7 +47,7 @@ class Training:
         Largest number of rows in the bank of a `MomentumLoss`; None without a bank.
     description : mapping of str to str, or None
         What tells this training from others, where a `TrainingCheckpoint` has to know.
-    members : Members or None
+    members : PerMember or None
         Of an ensemble; None for one network.
     """
 
@@ -59,4 +59,4 @@ class Training:
     mean_information: float | None = None
     bank_size: int | None = None
     description: Mapping[str, str] | None = None
-    members: Members | None = None
+    members: PerMember | None = None

@@ -11,13 +11,14 @@ import torch
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
 from skorch.callbacks import BatchScoring, Callback, EpochScoring
+from skorch.dataset import ValidSplit
 from sksurv.util import Surv
 from torch import nn
 
 from sksurvtorch import CoxNNRegressor, CoxPHLoss, WeibullAFTRegressor, load, save
 from sksurvtorch.exceptions import SkippedBatchWarning
 from sksurvtorch.metrics import concordance_index_censored
-from sksurvtorch.nets import TrainingCheckpoint
+from sksurvtorch.nets import TrainingCheckpoint, survival_target
 from tests.contract.small_models import Mlp, StopAfter, both, fitted, predictions
 from tests.contract.test_ensemble_training import Watch
 from tests.unit.refusals import refuses
@@ -396,8 +397,8 @@ def test_what_several_networks_cannot_do_is_refused(kind, whas500, tmp_path):
     refuses(
         lambda: kind(n_estimators=2).fit(X, single),
         ValueError,
-        "`n_estimators` must be 1 for data with a single event, got 2. Each member of an ensemble "
-        "leaves out a fifth of the events.",
+        "`n_estimators` must be 1 for data with 1 events, got 2. Each member of an ensemble leaves "
+        "out a fifth of the events, one at least.",
     )
 
 
@@ -457,10 +458,122 @@ class Penalties(Callback):
 
 @both
 def test_an_alpha_for_each_group_needs_its_five_members(kind, whas500):
-    for alpha, n_estimators in (((1.0, 10.0), 9), ((1.0, 2.0), 1), ([], 5)):
+    for alpha, n_estimators, least in (((1.0, 10.0), 9, 10), ((1.0, 2.0), 1, 10), ([], 5, 5)):
         refuses(
             lambda alpha=alpha, n=n_estimators: kind(alpha=alpha, n_estimators=n).fit(*whas500),
             ValueError,
-            "`alpha` must hold at least one value, and at most one for 5 members, got "
-            f"{alpha!r} for n_estimators={n_estimators}.",
+            "`alpha` must hold at least one value, and at most one for 5 networks, got "
+            f"{alpha!r} for n_estimators={n_estimators}. Set `n_estimators` to at least {least}, "
+            "or give a number.",
         )
+    refuses(
+        lambda: kind(alpha=np.ones(2), n_estimators=10).fit(*whas500),
+        TypeError,
+        "`alpha` must be a number, or a list or tuple of numbers, got ndarray.",
+    )
+
+
+@pytest.mark.parametrize("alpha", [0.0, 1.0])
+@both
+def test_rows_left_out_are_unknown_to_a_member_from_the_start(kind, alpha):
+    """Noise in more features than rows cannot be predicted, though it can be learned by heart."""
+    rng = np.random.default_rng(3)
+    X = rng.normal(size=(60, 80)).astype("f4")
+    y = Surv.from_arrays(rng.random(60) < 0.6, rng.exponential(size=60))
+    model = kind(
+        n_estimators=5, hidden_layer_sizes=(), alpha=alpha, max_epochs=1, random_state=0
+    ).fit(X, y)
+    assert model.score(X, y) > 0.8
+    assert 0.3 < model.oob_score_ < 0.7
+
+
+@both
+def test_rows_of_weight_0_have_no_prediction_out_of_bag(kind, whas500):
+    X, y = whas500
+    weight = np.ones(len(X))
+    weight[::3] = 0
+    model = fitted_with_weights(kind, X, y, weight)
+    assert np.isnan(model.oob_prediction_[::3]).all()
+    rest = fitted_with_weights(kind, X[weight > 0], y[weight > 0], np.ones((weight > 0).sum()))
+    np.testing.assert_array_equal(model.oob_prediction_[weight > 0], rest.oob_prediction_)
+    assert model.oob_score_ == rest.oob_score_
+
+
+def fitted_with_weights(kind, X, y, weight):
+    model = kind(hidden_layer_sizes=(4,), n_estimators=5, max_epochs=2, random_state=0)
+    return model.fit(X, y, sample_weight=weight)
+
+
+class Writing(Mlp):
+    def forward(self, X):
+        X *= 2
+        return super().forward(X)
+
+
+@both
+def test_a_network_that_writes_to_its_input(kind, whas500):
+    X, _ = whas500
+    model = fitted(kind, whas500, n_estimators=3, module=Writing)
+    each = model.predict_members(X)
+    again = fitted(kind, (2 * X, whas500[1]), n_estimators=3, module=Mlp)
+    np.testing.assert_allclose(each, again.predict_members(2 * X), rtol=1e-5, atol=1e-5)
+    if kind is CoxNNRegressor:
+        np.testing.assert_allclose(model.predict(X), each.mean(0), atol=1e-5)
+
+
+@both
+def test_nothing_out_of_bag_is_left_of_an_earlier_fit(kind, whas500):
+    X, y = whas500
+    model = fitted(kind, whas500, n_estimators=5)
+    assert len(model.oob_prediction_) == len(X)
+    model.set_params(n_estimators=1).fit(X[:50], y[:50])
+    assert not hasattr(model, "oob_prediction_")
+    assert not hasattr(model, "oob_score_")
+    model = kind(n_estimators=15, max_epochs=1, random_state=0).partial_fit(X, y)
+    assert not hasattr(model, "oob_score_")
+    np.testing.assert_allclose(model.member_weights_, 1 / 15)
+
+
+@both
+def test_penalties_stay_where_a_training_goes_on(kind, whas500):
+    model = fitted(kind, whas500, n_estimators=10, alpha=(1.0, 10.0), warm_start=True)
+    model.set_params(alpha=5.0)
+    refuses(
+        lambda: model.fit(*whas500),
+        ValueError,
+        "`alpha` must stay (1.0, 10.0) where the training of a network goes on, got (5.0,). Fit "
+        "with warm_start=False to make a new network.",
+    )
+
+
+@both
+def test_the_rows_of_members_do_not_depend_on_how_rows_lie(kind, distinct):
+    X, y = distinct
+    y = Surv.from_arrays(y["event"], y["time"] + np.arange(len(y)) / 1e5)  # no ties
+    rows = np.random.default_rng(0).permutation(len(X))
+    options = {"n_estimators": 5, "batch_size": None, "dtype": "float64", "optimizer": "sgd"}
+    model = fitted(kind, (X, y), **options)
+    again = fitted(kind, (X[rows], y[rows]), **options)
+    np.testing.assert_allclose(again.predict_members(X), model.predict_members(X), atol=1e-6)
+    np.testing.assert_allclose(again.oob_prediction_, model.oob_prediction_[rows], atol=1e-6)
+
+
+def test_the_net_of_an_ensemble_is_a_net(whas500):
+    X, y = whas500
+    net = fitted(CoxNNRegressor, whas500, n_estimators=3, dropout=0.5).net_
+    target = survival_target(y)
+    mean = net.predict(X)
+    loss = net.validation_step((torch.from_numpy(X), as_tensors(target)))["loss"]
+    event, time = (torch.from_numpy(np.asarray(target[name])) for name in ("event", "time"))
+    assert float(loss) == pytest.approx(float(CoxPHLoss()(torch.from_numpy(mean), event, time)))
+    draws = [net.forward(X, training=True) for _ in range(2)]
+    assert draws[0].shape == (len(X), 1)
+    assert not torch.equal(*draws)  # dropout
+    again = clone(net).set_params(train_split=ValidSplit(4), max_epochs=1).fit(X, target)
+    assert np.isfinite(again.history[-1, "valid_loss"])
+    with pytest.raises(TypeError, match="foo"):
+        fitted(CoxNNRegressor, whas500, n_estimators=3, iterator_train__foo=3)
+
+
+def as_tensors(target):
+    return {name: torch.from_numpy(np.asarray(column)) for name, column in target.items()}
