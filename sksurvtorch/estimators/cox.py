@@ -47,11 +47,10 @@ class CoxNNRegressor(SurvivalNetEstimator):
     ties : {"efron", "breslow"}, default="efron"
         How events at the same time share their risk set.
     n_estimators : int, default=1
-        Number of networks. Several are trained at once, each without a fifth of the rows, in
-        batches of its own, and predict by the mean of their centred log hazard
-        ratios. From 10 on the
-        members have several values of `alpha`, and `member_weights_` by the likelihood of the rows
-        that they left out. 15 predict best, at one to two times the cost of a single network. Not
+        Number of networks. Several are trained at once, each without about a fifth of the rows and
+        in batches of its own, and predict by the mean of their centred log hazard ratios. From
+        10 on they have several values of `alpha`, and `member_weights_` by the likelihood of the
+        rows that they left out. 15 predict best; a fit then takes one to two times as long. Not
         with `momentum` or `accelerator`, nor for X that is read piece by piece.
     optimizer : {"adam", "sgd", "lbfgs"} or torch.optim class, default="adam"
         ``"lbfgs"`` takes all rows at once and runs until the loss no longer falls. Options are
@@ -143,9 +142,9 @@ class CoxNNRegressor(SurvivalNetEstimator):
     member_weights_ : array of shape (n_estimators,)
         Weights of the networks in the mean that predicts; they add up to 1.
     oob_prediction_ : array of shape (n_samples,)
-        Of several networks: for each training sample the risk score by those that have not seen it;
-        NaN if all have, as may be with fewer than five. Not after `partial_fit`, nor after a
-        training was resumed.
+        Of several networks: for each training sample the risk score by those that have not seen it.
+        NaN if all have, as may be with fewer than five, and for weights of 0. Not after
+        `partial_fit`, nor after a training was resumed.
     oob_score_ : float
         Harrell's concordance index of `oob_prediction_`.
     device_ : torch.device
