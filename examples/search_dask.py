@@ -5,9 +5,12 @@ A search on a Dask cluster
 Two worker processes with one thread each, here on this machine; `Client("tcp://host:8786")` uses
 the workers of another cluster. The workers import this file again, so its code is below
 ``if __name__ == "__main__"``. Needs ``pip install dask distributed``.
+
+The script takes the number of folds as an argument; the default is 5.
 """
 
 import os
+import sys
 from logging import CRITICAL
 from time import perf_counter
 
@@ -33,7 +36,7 @@ def score(model, X, y):
     return {"concordance": model.score(X, y), **place}
 
 
-def make_search():
+def make_search(n_folds):
     """Return a search, and the data to fit it to."""
     X, y = load_gbsg2()  # 686 women after surgery for breast cancer
     y = Surv.from_arrays(event=y["cens"], time=y["time"])
@@ -49,7 +52,7 @@ def make_search():
         "coxnnregressor__hidden_layer_sizes": [(32,), (64, 64)],
         "coxnnregressor__alpha": [1, 10, 100],
     }
-    folds = StratifiedKFold(5, shuffle=True, random_state=0).split(X, y["event"])
+    folds = StratifiedKFold(n_folds, shuffle=True, random_state=0).split(X, y["event"])
     return GridSearchCV(model, grid, cv=list(folds), scoring=score, refit="concordance"), X, y
 
 
@@ -69,7 +72,7 @@ def report(name, search, seconds):
 
 def main():
     torch.set_num_threads(1)  # in this process; networks this small gain nothing from more
-    search, X, y = make_search()
+    search, X, y = make_search(int(sys.argv[1]) if len(sys.argv) > 1 else 5)
     print("           seconds  processes  others  threads")
     start = perf_counter()
     alone = clone(search).fit(X, y)

@@ -1,8 +1,10 @@
 """The ways by which the Cox loss sums over risk sets."""
 
+import functools
 from contextlib import contextmanager
 
 import pytest
+from hypothesis import given
 
 from sksurvtorch.functional import RiskSets, _layout
 
@@ -17,3 +19,19 @@ def on_route(name):
             patch.setattr(RiskSets, "bins", None)
             patch.setattr(_layout, "_MATRIX_ENTRIES", 0)
         yield
+
+
+def given_on_each_route(**strategies):
+    """hypothesis's `given`, with each example on each route: to draw one takes most of the time."""
+
+    def decorated(test):
+        @given(**strategies)
+        @functools.wraps(test)
+        def on_each(*args, **kwargs):
+            for route in ROUTES:
+                with on_route(route):
+                    test(*args, **kwargs)
+
+        return on_each
+
+    return decorated

@@ -111,8 +111,8 @@ class WeibullAFTRegressor(SurvivalNetEstimator):
         Share of the average that a step keeps, at least 0 and less than 1. It covers about
         ``1 / (1 - momentum_rate)`` steps.
     momentum_warmup : bool, default=True
-        Let step t = 0, 1, ... keep no more than ``(1 + t) / (10 + t)``, so that the average covers
-        the last tenth of a training that is shorter than that.
+        Limit the share that step t = 0, 1, ... keeps to ``(1 + t) / (10 + t)``. In a training of
+        few steps the average then covers about the last tenth of them.
     device : str or torch.device, default="cpu"
         Where to compute: ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``; ``"auto"`` is the
         accelerator, if there is one.
@@ -125,8 +125,8 @@ class WeibullAFTRegressor(SurvivalNetEstimator):
         Train by Hugging Face accelerate: in several processes, of which each passes its own rows to
         `fit`, or in mixed precision. ``"auto"`` takes part in what ``torchrun`` or ``accelerate
         launch`` have started on the kind of `device`, and waits 10 minutes for other processes.
-        `batch_size` is then that of each process, and all of them get the model that one process
-        with all rows and with batches of that many times `batch_size` would get.
+        `batch_size` is then that of each process. All of them get the same model: the one that a
+        single process gets from all rows, with a batch size that is the sum of theirs.
     callbacks : list of skorch callbacks, default=None
         Further callbacks, or pairs of a name and a callback, whose options are given as
         ``callbacks__name__option``. Copies of them are used.

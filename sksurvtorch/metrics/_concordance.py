@@ -87,9 +87,10 @@ def concordance_index_censored(
     terms in float64, off by about 1e-14 of the square of the total weight, and 0 where there is
     no such pair; with integer weights they are exact up to 2**53.
 
-    Being within a tolerance is not transitive, so the estimates fall into no groups. Rows are
-    sorted by time, and each event asks how many later rows lie below the first estimate tied with
-    its own, and below the first one above these; a wavelet tree answers all events level by level.
+    Of three estimates the middle one may be tied with both others, and these not with each other,
+    so the estimates cannot be divided into groups of ties. Rows are sorted by time. For each event
+    two numbers of later rows are counted: with an estimate below those tied with its own, and with
+    one that is not above these. A wavelet tree counts them for all events, level by level.
 
     References
     ----------
@@ -144,7 +145,7 @@ def concordance_index_ipcw(
 
     The pairs are those of `concordance_index_censored`, but every pair whose event is at t counts
     :math:`1 / \hat G(t)^2` times, with :math:`\hat G` the Kaplan-Meier estimate of the probability
-    to be uncensored at t: the index does not depend on how many are censored.
+    to be uncensored at t. So the index does not depend on how many rows are censored.
 
     Parameters
     ----------

@@ -120,8 +120,7 @@ def test_the_loss_of_a_net_is_that_of_its_rows(kind, form, images):
 
 
 @every_criterion
-@pytest.mark.parametrize("form", ["mapping", "packed"])
-@pytest.mark.parametrize("n_jobs", [1, 2])
+@pytest.mark.parametrize(("form", "n_jobs"), [("mapping", 1), ("packed", 1), ("mapping", 2)])
 def test_searches_and_cross_validation_slice_the_weights_too(kind, form, n_jobs, images):
     X, target, weight = images
     y = FORMS[form](target, weight)

@@ -19,8 +19,14 @@ from tests.integration import (
 SCRIPTS = sorted((Path(__file__).parents[2] / "examples").glob("[!_]*.py"))
 ROW = re.compile(r"^([\w-]+) +([\d.]+) +([\d.]+) +([\d.]+) +([\d.]+)$", re.MULTILINE)
 SCORES = re.compile(r"^(\w[\w ]+?)  +([\d.]+) +([\d.]+)$", re.MULTILINE)
-# Rows; in a million, the default, one fit takes twenty seconds.
-ARGUMENTS = {"larger_than_memory": ["300000"]}
+# Rows; in a million, the default, one fit takes twenty seconds. Folds, of which any number shows
+# where the fits run.
+ARGUMENTS = {
+    "larger_than_memory": ["300000"],
+    "search_joblib": ["2"],
+    "search_dask": ["2"],
+    "search_ray": ["2"],
+}
 MODELS = {
     "CoxNNRegressor",
     "WeibullAFTRegressor",

@@ -4,8 +4,6 @@ import json
 import subprocess
 import sys
 
-import pytest
-
 from sksurvtorch import nets
 
 HEAVY = ["skorch", "torch._dynamo", "matplotlib", "pandas.plotting", "sksurv.metrics"]
@@ -30,22 +28,13 @@ print(json.dumps(told))
 """
 
 
-@pytest.fixture(scope="module")
-def told():
-    """What a new process finds."""
+def test_each_package_is_loaded_when_it_is_needed():
+    """All that a new process finds, since it takes seconds to start."""
     run = subprocess.run([sys.executable, "-c", CODE], capture_output=True, text=True, check=True)
-    return json.loads(run.stdout)
-
-
-def test_heavy_packages_load_when_they_are_needed(told):
+    told = json.loads(run.stdout)
     assert told["loaded"] == []
-    assert told["skorch"]
-
-
-def test_public_names_of_nets_are_there_before_they_are_loaded(told):
+    # Public names of nets are there before they are loaded.
     assert told["listed"] == told["callable"] == sorted(nets.__all__)
     assert told["error"] == "module 'sksurvtorch.nets' has no attribute 'nothing'"
-
-
-def test_matplotlib_is_loaded_by_plot_alone(told):
-    assert not told["matplotlib"]
+    assert not told["matplotlib"], "which displays load in `plot` alone"
+    assert told["skorch"]

@@ -54,15 +54,15 @@ def extra(X, n):
 MODEL = "{kind}(max_epochs=1, batch_size=4096, random_state=0{options})"
 
 
-@pytest.fixture(scope="module", params=["C", "Fortran"])
+@pytest.fixture(scope="module")
 def path(tmp_path_factory, request):
     """A file of 600 MB."""
-    rng = np.random.default_rng(0)
+    rows = np.random.default_rng(0).standard_normal((10_000, P), dtype=np.float32)
     path = tmp_path_factory.mktemp("large") / "X.npy"
     columns = request.param == "Fortran"
     X = np.lib.format.open_memmap(path, "w+", np.float32, (N, P), fortran_order=columns)
     for start in range(0, N, 10_000):
-        X[start : start + 10_000] = rng.standard_normal((10_000, P), dtype=np.float32)
+        X[start : start + 10_000] = rows + start / N
     X.flush()
     yield path
     path.unlink()
@@ -81,13 +81,16 @@ def share_of_x(printed):
 
 
 @pytest.mark.parametrize(
-    ("kind", "options", "weight"),
+    ("path", "kind", "options", "weight"),
     [
-        ("CoxNNRegressor", "", "None"),
-        ("CoxNNRegressor", ", early_stopping=True", "None"),
+        ("C", "CoxNNRegressor", "", "None"),
+        ("C", "CoxNNRegressor", ", early_stopping=True", "None"),
         # Half of the rows count.
-        ("WeibullAFTRegressor", "", "rng.integers(0, 2, n).astype(float)"),
+        ("C", "WeibullAFTRegressor", "", "rng.integers(0, 2, n).astype(float)"),
+        # It reads rows in every way in which the others do.
+        ("Fortran", "CoxNNRegressor", ", early_stopping=True", "None"),
     ],
+    indirect=["path"],
 )
 def test_a_fit_to_a_memory_map_holds_no_more_than_a_part_of_it(
     kind, options, weight, path, share_of_x

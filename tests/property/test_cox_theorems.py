@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import assume, given
+from hypothesis import assume
 from hypothesis import strategies as st
 
 from sksurvtorch.exceptions import NoEventError
@@ -12,9 +12,9 @@ from sksurvtorch.functional import RiskSets, breslow_baseline
 from sksurvtorch.functional import cox_neg_partial_log_likelihood as cox
 from sksurvtorch.losses import CoxPHLoss
 from tests.cohorts import Cohort, assert_close, cohorts, random_cohort, value_and_gradient
+from tests.routes import given_on_each_route
 
-pytestmark = pytest.mark.usefixtures("route")
-
+on_each_route = pytest.mark.usefixtures("route")
 either_ties = pytest.mark.parametrize("ties", ["efron", "breslow"])
 
 
@@ -40,7 +40,7 @@ def twice(cohort):
 
 
 @either_ties
-@given(cohort=cohorts(), random=st.randoms(use_true_random=False))
+@given_on_each_route(cohort=cohorts(), random=st.randoms(use_true_random=False))
 def test_the_order_of_rows_does_not_matter(ties, cohort, random):
     order = torch.tensor(random.sample(range(len(cohort)), len(cohort)))
     there = loss_and_gradient(cohort.rows(order), ties=ties)
@@ -50,14 +50,14 @@ def test_the_order_of_rows_does_not_matter(ties, cohort, random):
 
 
 @either_ties
-@given(cohort=cohorts(), shift=st.integers(-1000, 1000))
+@given_on_each_route(cohort=cohorts(), shift=st.integers(-1000, 1000))
 def test_a_constant_added_to_the_log_hazard_ratio_does_not_matter(ties, cohort, shift):
     moved = cohort.but(log_hazard_ratio=cohort.log_hazard_ratio + shift)
     assert_same(loss_and_gradient(cohort, ties=ties), loss_and_gradient(moved, ties=ties))
 
 
 @either_ties
-@given(cohort=cohorts())
+@given_on_each_route(cohort=cohorts())
 @pytest.mark.parametrize(
     "increasing",
     [torch.exp, lambda t: t**3, lambda t: 1e-9 * t, lambda t: t - 1e6, lambda t: -torch.exp(-t)],
@@ -71,26 +71,26 @@ def test_any_increasing_map_of_time_changes_nothing(ties, increasing, cohort):
     assert_same(loss_and_gradient(cohort, ties=ties), loss_and_gradient(mapped, ties=ties))
 
 
-@given(cohort=cohorts(ties=False))
+@given_on_each_route(cohort=cohorts(ties=False))
 def test_breslow_is_efron_without_ties(cohort):
     assert_same(loss_and_gradient(cohort, ties="efron"), loss_and_gradient(cohort, ties="breslow"))
 
 
-@given(cohort=cohorts(stratum=False))
+@given_on_each_route(cohort=cohorts(stratum=False))
 def test_efron_is_less_than_breslow_where_events_tie(cohort):
     assume(len(cohort.time[cohort.event].unique()) < cohort.event.sum())
     assert loss(cohort, ties="efron") < loss(cohort, ties="breslow")
 
 
 @either_ties
-@given(cohort=cohorts(entry=False))
+@given_on_each_route(cohort=cohorts(entry=False))
 def test_entry_before_all_times_is_no_entry(ties, cohort):
     early = cohort.but(entry=torch.zeros(len(cohort)).double())
     assert_same(loss_and_gradient(cohort, ties=ties), loss_and_gradient(early, ties=ties))
 
 
 @either_ties
-@given(cohort=cohorts(stratum=True))
+@given_on_each_route(cohort=cohorts(stratum=True))
 def test_the_stratified_loss_is_the_sum_over_strata(ties, cohort):
     total, gradient = loss_and_gradient(cohort, ties=ties)
     parts = torch.zeros(()).double()
@@ -106,14 +106,14 @@ def test_the_stratified_loss_is_the_sum_over_strata(ties, cohort):
 
 
 @either_ties
-@given(cohort=cohorts(stratum=True))
+@given_on_each_route(cohort=cohorts(stratum=True))
 def test_names_of_strata_do_not_matter(ties, cohort):
     renamed = cohort.but(stratum=1_000_000 - 17 * cohort.stratum)
     assert_same(loss_and_gradient(cohort, ties=ties), loss_and_gradient(renamed, ties=ties))
 
 
 @either_ties
-@given(cohort=cohorts(stratum=False), value=st.integers(-50, 50))
+@given_on_each_route(cohort=cohorts(stratum=False), value=st.integers(-50, 50))
 def test_a_row_censored_before_the_first_event_does_not_matter(ties, cohort, value):
     first = cohort.time[cohort.event].min().item()
     more = cohort.with_row(float(value), False, first - 0.5, entry=first - 1.0, weight=2.0)
@@ -123,7 +123,7 @@ def test_a_row_censored_before_the_first_event_does_not_matter(ties, cohort, val
 
 
 @either_ties
-@given(cohort=cohorts(entry=True, stratum=False), value=st.integers(-50, 50))
+@given_on_each_route(cohort=cohorts(entry=True, stratum=False), value=st.integers(-50, 50))
 def test_a_row_that_enters_at_the_last_event_does_not_matter(ties, cohort, value):
     last = cohort.time[cohort.event].max().item()
     more = cohort.with_row(float(value), False, last + 2.0, entry=last, weight=2.0)
@@ -133,7 +133,7 @@ def test_a_row_that_enters_at_the_last_event_does_not_matter(ties, cohort, value
 
 
 @either_ties
-@given(cohort=cohorts(stratum=False), value=st.integers(-5, 5))
+@given_on_each_route(cohort=cohorts(stratum=False), value=st.integers(-5, 5))
 def test_a_row_censored_at_the_last_event_is_at_risk_there(ties, cohort, value):
     last = cohort.time[cohort.event].max().item()
     more = cohort.with_row(float(value), False, last, entry=last - 1.0, weight=2.0)
@@ -143,7 +143,7 @@ def test_a_row_censored_at_the_last_event_is_at_risk_there(ties, cohort, value):
 
 
 @either_ties
-@given(cohort=cohorts())
+@given_on_each_route(cohort=cohorts())
 def test_the_gradient_sums_to_zero(ties, cohort):
     for reduction in ("sum", "mean"):
         _, gradient = value_and_gradient(
@@ -153,14 +153,14 @@ def test_the_gradient_sums_to_zero(ties, cohort):
 
 
 @either_ties
-@given(cohort=cohorts(spread=50.0))
+@given_on_each_route(cohort=cohorts(spread=50.0))
 def test_the_gradient_of_a_censored_row_is_not_negative(ties, cohort):
     """More risk without an event never makes the data more likely."""
     _, gradient = loss_and_gradient(cohort, ties=ties)
     assert (gradient[~cohort.event] >= 0.0).all()
 
 
-@given(cohort=cohorts(weight=False))
+@given_on_each_route(cohort=cohorts(weight=False))
 def test_weights_of_two_are_rows_taken_twice_under_breslow(cohort):
     weighted = cohort.but(weight=torch.full((len(cohort),), 2.0).double())
     here = loss_and_gradient(weighted, ties="breslow")
@@ -170,6 +170,7 @@ def test_weights_of_two_are_rows_taken_twice_under_breslow(cohort):
     assert_close(loss(weighted, ties="breslow"), loss(twice(cohort), ties="breslow"))
 
 
+@on_each_route
 def test_weights_of_two_are_not_rows_taken_twice_under_efron():
     cohort = random_cohort(0)
     weighted = cohort.but(weight=torch.full((len(cohort),), 2.0).double())
@@ -177,7 +178,7 @@ def test_weights_of_two_are_not_rows_taken_twice_under_efron():
 
 
 @either_ties
-@given(cohort=cohorts(), factor=st.sampled_from([1e-6, 0.5, 7.0, 1e6]))
+@given_on_each_route(cohort=cohorts(), factor=st.sampled_from([1e-6, 0.5, 7.0, 1e6]))
 def test_weights_matter_in_proportion(ties, cohort, factor):
     """All weights times c: the sum is c times as large, plus c log c for every event weight."""
     weight = torch.ones(len(cohort)).double() if cohort.weight is None else cohort.weight
@@ -190,14 +191,14 @@ def test_weights_matter_in_proportion(ties, cohort, factor):
 
 
 @either_ties
-@given(cohort=cohorts(weight=False))
+@given_on_each_route(cohort=cohorts(weight=False))
 def test_weights_of_one_are_no_weights(ties, cohort):
     weighted = cohort.but(weight=torch.ones(len(cohort)).double())
     assert_same(loss_and_gradient(cohort, ties=ties), loss_and_gradient(weighted, ties=ties))
 
 
 @either_ties
-@given(cohort=cohorts())
+@given_on_each_route(cohort=cohorts())
 def test_the_reductions_agree(ties, cohort):
     """'mean' divides by the weight of the events, neither by samples nor by distinct times."""
     losses = loss(cohort, ties=ties, reduction="none")
@@ -210,7 +211,7 @@ def test_the_reductions_agree(ties, cohort):
 
 
 @either_ties
-@given(cohort=cohorts(entry=False))
+@given_on_each_route(cohort=cohorts(entry=False))
 def test_a_row_cut_in_two_counting_process_rows_is_the_row(ties, cohort):
     """(0, t] is (0, t/2] censored and (t/2, t]; the gradients of the parts add up."""
     half = cohort.time / 2
@@ -231,7 +232,7 @@ def test_a_row_cut_in_two_counting_process_rows_is_the_row(ties, cohort):
 
 
 @either_ties
-@given(cohort=cohorts(), other=st.lists(st.integers(-5, 5), min_size=12, max_size=12))
+@given_on_each_route(cohort=cohorts(), other=st.lists(st.integers(-5, 5), min_size=12, max_size=12))
 def test_the_loss_is_convex(ties, cohort, other):
     there = cohort.but(log_hazard_ratio=torch.tensor(other[: len(cohort)]).double())
     middle = cohort.but(log_hazard_ratio=(cohort.log_hazard_ratio + there.log_hazard_ratio) / 2)
@@ -239,6 +240,7 @@ def test_the_loss_is_convex(ties, cohort, other):
     assert loss(middle, ties=ties, reduction="sum") <= sum(ends) / 2 + 1e-12
 
 
+@on_each_route
 @either_ties
 @pytest.mark.parametrize("reduction", ["none", "sum", "mean"])
 @pytest.mark.parametrize("with_", [(), ("entry", "stratum", "weight")], ids=["-", "all"])
@@ -252,6 +254,7 @@ def test_gradcheck(with_, reduction, ties):
     assert torch.autograd.gradcheck(function, (at,))
 
 
+@on_each_route
 @either_ties
 @pytest.mark.parametrize("with_", [(), ("entry", "stratum", "weight")], ids=["-", "all"])
 def test_second_derivatives_are_right_or_refused(with_, ties):
@@ -278,7 +281,7 @@ def test_second_derivatives_are_right_or_refused(with_, ties):
     assert_close(ours, expected, 1e-7)
 
 
-@given(cohort=cohorts(), shift=st.integers(-500, 500))
+@given_on_each_route(cohort=cohorts(), shift=st.integers(-500, 500))
 def test_the_baseline_takes_up_a_constant(cohort, shift):
     here = breslow_baseline(cohort.log_hazard_ratio, **cohort.target)
     there = breslow_baseline(cohort.log_hazard_ratio + shift, **cohort.target)
@@ -286,7 +289,7 @@ def test_the_baseline_takes_up_a_constant(cohort, shift):
     assert torch.equal(there.times, here.times)
 
 
-@given(cohort=cohorts())
+@given_on_each_route(cohort=cohorts())
 def test_the_baseline_has_each_event_time_once_in_order_and_never_falls(cohort):
     baseline = breslow_baseline(cohort.log_hazard_ratio, **cohort.target)
     code = torch.zeros(len(cohort)).long() if cohort.stratum is None else cohort.stratum
@@ -316,7 +319,7 @@ def baseline_between(baseline, cohort):
     return torch.stack(hazard)
 
 
-@given(cohort=cohorts())
+@given_on_each_route(cohort=cohorts())
 def test_the_gradient_is_expected_minus_observed_under_breslow(cohort):
     """w_i (H_0 over (entry_i, time_i] times hazard ratio, minus event): the two functions agree."""
     baseline = breslow_baseline(cohort.log_hazard_ratio, **cohort.target)
@@ -327,6 +330,7 @@ def test_the_gradient_is_expected_minus_observed_under_breslow(cohort):
     assert_close(gradient, weight * (expected - cohort.event.double()), 1e-11)
 
 
+@on_each_route
 def test_without_covariates_the_baseline_is_the_nelson_aalen_estimator():
     event = torch.tensor([True, True, False, True, False])
     time = torch.tensor([1.0, 2.0, 2.0, 5.0, 9.0])
@@ -335,6 +339,7 @@ def test_without_covariates_the_baseline_is_the_nelson_aalen_estimator():
     assert_close(baseline.log_cumulative_hazard.exp(), expected, 1e-15)
 
 
+@on_each_route
 @either_ties
 @pytest.mark.parametrize("reduction", ["none", "sum", "mean"])
 @pytest.mark.parametrize("how", ["arguments", "mapping", "risk_sets"])
@@ -350,6 +355,7 @@ def test_the_module_is_the_function_with_its_options_bound(how, reduction, ties)
     assert_close(ours, loss(cohort, ties=ties, reduction=reduction), 1e-15)
 
 
+@on_each_route
 @pytest.mark.parametrize("name", ["entry", "stratum", "weight"])
 def test_the_module_takes_what_the_mapping_has(name):
     cohort = random_cohort(1, with_=("entry", "stratum", "weight"))
@@ -359,6 +365,7 @@ def test_the_module_takes_what_the_mapping_has(name):
     assert abs(loss(few) - loss(few.but(**{name: None}))) > 1e-6
 
 
+@on_each_route
 @pytest.mark.parametrize(
     ("options", "error"),
     [
@@ -382,6 +389,7 @@ def test_options_are_checked_whether_the_data_need_them_or_not(options, error):
         cox(torch.zeros(1), risk_sets=risk_sets, **options)
 
 
+@on_each_route
 def test_no_event_is_an_error_of_its_own():
     arguments = torch.zeros(3), torch.zeros(3).bool(), torch.ones(3)
     with pytest.raises(NoEventError):
@@ -400,6 +408,7 @@ def test_no_event_is_an_error_of_its_own():
     assert issubclass(NoEventError, ValueError)
 
 
+@on_each_route
 @pytest.mark.parametrize(
     "wrong",
     [
@@ -431,6 +440,7 @@ def test_wrong_columns_are_refused(wrong):
         cox(**{**columns, **wrong})
 
 
+@on_each_route
 @pytest.mark.parametrize("ties", ["efron", "breslow"])
 @pytest.mark.parametrize("entry", [-torch.inf, -0.5, 0.0, 1.5])
 def test_whole_times_stay_apart_beside_fractional_entries(ties, entry):
@@ -444,6 +454,7 @@ def test_whole_times_stay_apart_beside_fractional_entries(ties, entry):
     assert_close(loss, expected)
 
 
+@on_each_route
 @pytest.mark.parametrize("start", [0, 2**62])
 def test_a_whole_time_is_after_the_entries_below_it(start):
     event, time = torch.ones(2, dtype=torch.bool), torch.tensor([2048, 4096]) + start
@@ -454,6 +465,7 @@ def test_a_whole_time_is_after_the_entries_below_it(start):
         assert loss.exp().item() == pytest.approx(at_risk, rel=1e-12)
 
 
+@on_each_route
 def test_the_gradient_of_a_scaled_loss_in_half_precision_is_not_lost():
     """A loss is scaled up so that small derivatives do not underflow."""
     torch.manual_seed(0)
