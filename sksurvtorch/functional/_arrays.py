@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -13,6 +15,9 @@ Floats = NDArray[np.float64]
 
 # From so many numbers on torch takes less time, also by one thread.
 _MANY = 2**10
+_MANY_TO_ADD = 2**12
+
+_LOWEST_BITS = 2**16 - 1
 
 
 def count(x: Tensor) -> int:
@@ -20,9 +25,29 @@ def count(x: Tensor) -> int:
     return int(np.count_nonzero(array(x)) if x.device.type == "cpu" else x.sum())
 
 
-def among(x: Tensor, values: Tensor) -> Tensor:
-    """Whether each of some integers on the CPU is among others."""
-    return torch.from_numpy(np.isin(array(x), array(values)))
+def ascending(x: Tensor) -> Tensor:
+    """Return numbers on the CPU in ascending order."""
+    return torch.from_numpy(np.sort(array(x)))
+
+
+def first_repeated(ascending: Tensor) -> int | None:
+    """Return the first of some integers on the CPU that comes again, if any."""
+    codes = array(ascending)
+    repeats = codes[1:] == codes[:-1]
+    return int(codes[repeats.argmax()]) if repeats.any() else None
+
+
+def places_of_others(x: Tensor, ascending: Tensor) -> Tensor | None:
+    """Return the places in x of integers that are not among others; None if none of them is."""
+    numbers, others = array(x), array(ascending)
+    # The lowest bits tell most integers apart, however far apart these are.
+    seen = np.zeros(_LOWEST_BITS + 1, bool)
+    seen[others & _LOWEST_BITS] = True
+    found = seen.take(numbers & _LOWEST_BITS)
+    alike = found.nonzero()[0]
+    numbers = numbers.take(alike)
+    found[alike] = others.take(others.searchsorted(numbers), mode="clip") == numbers
+    return torch.from_numpy((~found).nonzero()[0]) if found.any() else None
 
 
 def exp_(x: Floats) -> Floats:
@@ -38,6 +63,13 @@ def log_(x: Floats) -> Floats:
 def expm1_(x: Floats) -> Floats:
     """Return exp(x) - 1 in place of x."""
     return np.expm1(x, x) if len(x) < _MANY else torch.from_numpy(x).expm1_().numpy()
+
+
+def running_sums(x: NDArray[Any]) -> NDArray[Any]:
+    """Return the sums of the first 1, 2, ... numbers, to the bit the same in both ways."""
+    if len(x) < _MANY_TO_ADD:
+        return x.cumsum()
+    return torch.from_numpy(np.ascontiguousarray(x)).cumsum(0).numpy()
 
 
 def returned(

@@ -51,7 +51,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sksurvtorch._validation import array
-from sksurvtorch.functional._arrays import Floats, exp_, log_, returned
+from sksurvtorch.functional._arrays import Floats, exp_, log_, returned, running_sums
 from sksurvtorch.functional._order import ranks
 
 Places = NDArray[np.intp]
@@ -75,13 +75,23 @@ class Levels(NamedTuple):
     of_row: Places  # (n_samples,) from 0 on
     stop: int  # above all of them
 
-    def joined(self, event: NDArray[np.bool]) -> Levels:
-        """Return fewer: the times between two event times have the level of the earlier one."""
-        has_event = np.zeros(self.stop, np.intp)
-        has_event[self.of_row[event]] = 1
-        later = np.add.accumulate(has_event)
-        later -= has_event
-        return Levels(later[self.of_row], int(later[-1] + has_event[-1]) + 1)
+    def n_events(self, event: NDArray[np.bool]) -> Places:
+        """Return the number of events at each level."""
+        number: Places = np.bincount(self.of_row.compress(event), minlength=self.stop)
+        return number
+
+    def joined(self, event: NDArray[np.bool]) -> tuple[Levels, Places]:
+        """Return fewer levels, and the number of events at each.
+
+        The times between two event times have the level of the earlier one.
+        """
+        n_events = self.n_events(event)
+        at = (n_events > 0).nonzero()[0]  # bits are found faster than numbers
+        later = np.zeros(self.stop + 1, np.intp)
+        later[at + 1] = 1
+        joined = np.zeros(len(at) + 1, np.intp)
+        joined[:-1] = n_events.take(at)
+        return Levels(running_sums(later).take(self.of_row), len(joined)), joined
 
 
 def levels(time: Tensor) -> Levels:
@@ -102,7 +112,7 @@ def levels(time: Tensor) -> Levels:
     in_order = x[order]
     level = np.zeros(len(x), np.intp)
     is_new = (in_order[1:] != in_order[:-1]).astype(np.intp)
-    level[order[1:]] = number = np.add.accumulate(is_new)
+    level[order[1:]] = number = running_sums(is_new)
     return Levels(level, int(number[-1]) + 1 if len(number) else 1)
 
 
@@ -151,37 +161,38 @@ class Bins(NamedTuple):
         Bins
             The bins of all rows.
         """
-        level = level or levels(columns["time"])
-        if len(level.of_row) > _FEW_ROWS:
-            level = level.joined(array(columns["event"]))
-        bins = cls._undivided(columns, ties, level)
+        level, event = level or levels(columns["time"]), array(columns["event"])
+        many = len(level.of_row) > _FEW_ROWS
+        level, n_events = level.joined(event) if many else (level, level.n_events(event))
+        bins = cls._undivided(columns, ties, level, n_events)
         for weight in (bins.denominator_weight, bins.event_weight):
             np.divide(weight, bins.total_event_weight, weight)
         return bins
 
     @classmethod
-    def _undivided(cls, columns: Mapping[str, Tensor], ties: str, level: Levels) -> Bins:
+    def _undivided(
+        cls, columns: Mapping[str, Tensor], ties: str, level: Levels, n_events: Places
+    ) -> Bins:
         """Put rows into bins, and leave the weights as they are given."""
         event = array(columns["event"])
-        of_event = level.of_row[event]
-        size: Places = np.bincount(of_event, minlength=level.stop)
         of_row = 2 * level.of_row
         of_row += event
-        at = size.nonzero()[0]
-        n_events = len(of_event)
+        at = (n_events > 0).nonzero()[0]
+        size = n_events.take(at)
+        total = np.count_nonzero(event)
         tied = None
-        if ties == "breslow" or len(at) == n_events:
+        if ties == "breslow" or len(at) == total:
             own = 2 * at
             own += 1
         else:
-            own, tied = _of_tied(size, n_events)
+            own, tied = _of_tied(n_events, total)
         in_bins = of_row, 2 * level.stop, own, tied
         if "weight" not in columns:
-            each = size[at].astype(np.float64) if tied is None else np.ones(n_events)
-            return cls(*in_bins, each, event.astype(np.float64), float(n_events))
+            each = size.astype(np.float64) if tied is None else np.ones(total)
+            return cls(*in_bins, each, event.astype(np.float64), float(total))
         weight = array(columns["weight"].double())
-        each = _sums(of_event, weight[event], level.stop)[at]
-        each = each if tied is None else (each / size[at]).repeat(size[at])
+        each = _sums(level.of_row.compress(event), weight.compress(event), level.stop)[at]
+        each = each if tied is None else (each / size).repeat(size)
         event_weight = event * weight
         with np.errstate(divide="ignore"):  # a weight of 0
             log_weight = np.log(weight)
@@ -215,8 +226,8 @@ class Bins(NamedTuple):
         if step.min() < 0:
             return None
         event, number = array(columns["event"]), (step > 0).cumsum() - 1
-        joined = Levels(number, int(number[-1]) + 1).joined(event)
-        whole = cls._undivided(columns, ties, joined)
+        joined, n_at_level = Levels(number, int(number[-1]) + 1).joined(event)
+        whole = cls._undivided(columns, ties, joined, n_at_level)
         first = joined.of_row[start]
         n_levels = np.diff(first, append=joined.stop - 1)
         n_events = np.add.reduceat(event, start, dtype=np.intp)
@@ -272,7 +283,7 @@ class Bins(NamedTuple):
             log_hazard += self.log_weight
         hazard = exp_(log_hazard)
         binned = _sums(self.of_row, hazard, self.n_bins)
-        sums = np.add.accumulate(binned)
+        sums = running_sums(binned)
         own, tied = self.of_denominator, self.tied
         # Sums grow: the first denominator has the least.
         if not (sums[own[0]] > _SMALLEST and sums[-1] < _LARGEST and isfinite(of_events)):
@@ -293,7 +304,7 @@ class Bins(NamedTuple):
             parts[own] = part
         else:
             parts = _sums(tied.both, (tied.share * part).ravel(), self.n_bins)
-        gradient = np.add.accumulate(parts[::-1])[::-1][self.of_row]
+        gradient = running_sums(parts[::-1])[::-1][self.of_row]
         gradient *= hazard
         gradient -= self.event_weight
         gradient *= scale
@@ -303,7 +314,7 @@ class Bins(NamedTuple):
 def _of_tied(size: Places, n_events: int) -> tuple[Places, Tied]:
     """Return the bins of the events at each level, and how their denominators are divided."""
     level = np.arange(len(size)).repeat(size)
-    left = np.add.accumulate(size)[level]
+    left = running_sums(size)[level]
     left -= np.arange(n_events)
     share = np.empty((2, n_events))
     np.divide(left, size[level], share[0])
