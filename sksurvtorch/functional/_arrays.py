@@ -68,7 +68,7 @@ def expm1_(x: Floats) -> Floats:
 def running_sums(x: NDArray[Any]) -> NDArray[Any]:
     """Return the sums of the first 1, 2, ... numbers, to the bit the same in both ways."""
     if len(x) < _MANY_TO_ADD:
-        return x.cumsum()
+        return np.add.accumulate(x)
     return torch.from_numpy(np.ascontiguousarray(x)).cumsum(0).numpy()
 
 

@@ -137,7 +137,6 @@ class Bins(NamedTuple):
     n_bins: int
     of_denominator: Places  # (n_denominators,) the last bin in each, ascending
     tied: Tied | None  # None if each time has one denominator, S
-    # In the mean of the loss: that is, divided by the total.
     denominator_weight: Floats  # (n_denominators,) of the logarithm of each
     event_weight: Floats  # (n_samples,) weight of a row with an event, 0 for a censored one
     total_event_weight: float
@@ -164,28 +163,28 @@ class Bins(NamedTuple):
         level, event = level or levels(columns["time"]), array(columns["event"])
         many = len(level.of_row) > _FEW_ROWS
         level, n_events = level.joined(event) if many else (level, level.n_events(event))
-        bins = cls._undivided(columns, ties, level, n_events)
-        for weight in (bins.denominator_weight, bins.event_weight):
-            np.divide(weight, bins.total_event_weight, weight)
-        return bins
+        return cls._of_levels(columns, ties, level, event, n_events)
 
     @classmethod
-    def _undivided(
-        cls, columns: Mapping[str, Tensor], ties: str, level: Levels, n_events: Places
+    def _of_levels(
+        cls,
+        columns: Mapping[str, Tensor],
+        ties: str,
+        level: Levels,
+        event: NDArray[np.bool],
+        n_events: Places,
     ) -> Bins:
-        """Put rows into bins, and leave the weights as they are given."""
-        event = array(columns["event"])
+        """Put rows into bins, given the number of events at each level."""
         of_row = 2 * level.of_row
         of_row += event
-        at = (n_events > 0).nonzero()[0]
+        at = n_events.nonzero()[0]
         size = n_events.take(at)
-        total = np.count_nonzero(event)
-        tied = None
-        if ties == "breslow" or len(at) == total:
-            own = 2 * at
-            own += 1
-        else:
-            own, tied = _of_tied(n_events, total)
+        total = int(np.count_nonzero(event))
+        own, tied = 2 * at, None
+        own += 1
+        if ties == "efron" and len(at) < total:
+            own = own.repeat(size)
+            tied = Tied.of(own, _shares(size, total))
         in_bins = of_row, 2 * level.stop, own, tied
         if "weight" not in columns:
             each = size.astype(np.float64) if tied is None else np.ones(total)
@@ -227,7 +226,7 @@ class Bins(NamedTuple):
             return None
         event, number = array(columns["event"]), (step > 0).cumsum() - 1
         joined, n_at_level = Levels(number, int(number[-1]) + 1).joined(event)
-        whole = cls._undivided(columns, ties, joined, n_at_level)
+        whole = cls._of_levels(columns, ties, joined, event, n_at_level)
         first = joined.of_row[start]
         n_levels = np.diff(first, append=joined.stop - 1)
         n_events = np.add.reduceat(event, start, dtype=np.intp)
@@ -245,8 +244,8 @@ class Bins(NamedTuple):
             (2 * n_levels + 2).tolist(),
             own,
             tied,
-            _parts(whole.denominator_weight / total.repeat(n_denominators), n_denominators),
-            _parts(whole.event_weight / total.repeat(sizes), sizes),
+            _parts(whole.denominator_weight, n_denominators),
+            _parts(whole.event_weight, sizes),
             total.tolist(),
             [None] * len(sizes) if log_weight is None else _parts(log_weight, sizes),
             strict=True,
@@ -295,8 +294,8 @@ class Bins(NamedTuple):
             denominator *= tied.share[0]
             denominator += sums[tied.before]
         part = self.denominator_weight / denominator
-        scale = 1.0 if mean else self.total_event_weight
-        loss = (log_(denominator).dot(self.denominator_weight) - of_events) * scale
+        divisor = self.total_event_weight if mean else 1.0
+        loss = (log_(denominator).dot(self.denominator_weight) - of_events) / divisor
         if not with_gradient:
             return returned(loss, None, log_hazard_ratio)
         if tied is None:
@@ -307,21 +306,18 @@ class Bins(NamedTuple):
         gradient = running_sums(parts[::-1])[::-1][self.of_row]
         gradient *= hazard
         gradient -= self.event_weight
-        gradient *= scale
+        gradient /= divisor
         return returned(loss, gradient, log_hazard_ratio)
 
 
-def _of_tied(size: Places, n_events: int) -> tuple[Places, Tied]:
-    """Return the bins of the events at each level, and how their denominators are divided."""
-    level = np.arange(len(size)).repeat(size)
-    left = running_sums(size)[level]
+def _shares(size: Places, n_events: int) -> Floats:
+    """Return how the denominators of events are divided, given how many are tied."""
+    left = running_sums(size).repeat(size)
     left -= np.arange(n_events)
     share = np.empty((2, n_events))
-    np.divide(left, size[level], share[0])
+    np.divide(left, size.repeat(size), share[0])
     np.subtract(1.0, share[0], share[1])
-    level *= 2
-    level += 1
-    return level, Tied.of(level, share)
+    return share
 
 
 def _sums(place: Places, x: Floats, n_places: int) -> Floats:

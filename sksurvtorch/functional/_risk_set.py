@@ -113,7 +113,7 @@ class RiskSets:
     @classmethod
     def _of(cls, ties: str, columns: Columns, n_events: int, **known: Any) -> RiskSets:
         """Make risk sets of their columns, and of what is known of them already."""
-        check_any_event(n_events, len(columns["event"]))
+        check_any_event(n_events, columns["event"].shape[0])
         made = cls.__new__(cls)
         vars(made).update(ties=ties, n_events=n_events, _columns=columns, **known)
         return made
@@ -251,7 +251,7 @@ class RiskSets:
     @property
     def n_samples(self) -> int:
         """Number of rows."""
-        return len(self._columns["event"])
+        return self._columns["event"].shape[0]
 
     @property
     def columns(self) -> Columns:
