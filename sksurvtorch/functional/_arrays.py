@@ -60,11 +60,6 @@ def log_(x: Floats) -> Floats:
     return np.log(x, x) if len(x) < _MANY else torch.from_numpy(x).log_().numpy()
 
 
-def expm1_(x: Floats) -> Floats:
-    """Return exp(x) - 1 in place of x."""
-    return np.expm1(x, x) if len(x) < _MANY else torch.from_numpy(x).expm1_().numpy()
-
-
 def running_sums(x: NDArray[Any]) -> NDArray[Any]:
     """Return the sums of the first 1, 2, ... numbers, to the bit the same in both ways."""
     if len(x) < _MANY_TO_ADD:
@@ -72,11 +67,16 @@ def running_sums(x: NDArray[Any]) -> NDArray[Any]:
     return torch.from_numpy(np.ascontiguousarray(x)).cumsum(0).numpy()
 
 
+def empty_like_returned(prediction: Tensor) -> NDArray[Any]:
+    """Return an array for the gradient by a prediction: float32, or float64 as the prediction."""
+    # Half precision has too short a range for sums, and for a gradient that is to be multiplied.
+    return np.empty(prediction.shape, np.float64 if prediction.itemsize == 8 else np.float32)
+
+
 def returned(
-    loss: float, gradient: Floats | None, prediction: Tensor
+    loss: float, gradient: NDArray[Any] | None, prediction: Tensor
 ) -> tuple[Tensor, Tensor | None]:
     """Return a loss and its gradient as tensors, in float32, or in float64 as the prediction."""
-    # Half precision has too short a range for sums, and for a gradient that is to be multiplied.
     dtype = np.float64 if prediction.itemsize == 8 else np.float32
     value = torch.from_numpy(np.asarray(loss, dtype))
     if gradient is None:
