@@ -154,3 +154,13 @@ def test_a_batch_of_far_smaller_weights_keeps_its_loss():
     eta = torch.tensor([0.3, -0.7], dtype=torch.float64)
     expected = cox(eta, event[:2], time[:2].flip(0), weight=torch.tensor([2.0, 1.0]))
     assert_close(cox(eta, risk_sets=small), expected + math.log(1e-200))
+
+
+def test_the_bins_of_all_rows_are_let_go_once_there_are_batches():
+    cohort = random_cohort(0, n=40, n_times=9)
+    risk_sets, eta = RiskSets(**cohort.target), torch.randn(40)
+    loss = cox(eta, risk_sets=risk_sets)
+    assert "bins" in vars(risk_sets)
+    risk_sets.split(torch.arange(40), [20, 20])
+    assert "bins" not in vars(risk_sets)
+    assert torch.equal(cox(eta, risk_sets=risk_sets), loss)
