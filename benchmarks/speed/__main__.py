@@ -33,6 +33,7 @@ def rows(machine: Machine, *, quick: bool) -> Iterator[Row]:
     yield from estimators.linear(*((20_000, 20) if quick else (100_000, 50)), machine)
     yield estimators.score(*((10_000, 10) if quick else (50_000, 50)), against=True)
     yield estimators.score(*((100_000, 2) if quick else (1_000_000, 2)), against=False)
+    yield estimators.score_ipcw(100_000 if quick else 1_000_000)
     yield from estimators.survival_functions(1_000 if quick else 10_000, machine)
     yield momentum()
     if not quick:

@@ -70,7 +70,7 @@ def check_vector(name: str, value: Any, n_samples: int | None = None) -> Tensor:
 
 def _check_length(name: str, tensor: Tensor, n_samples: int | None) -> Tensor:
     """Return a tensor of shape (n_samples,)."""
-    if tensor.ndim != 1 or (n_samples is not None and len(tensor) != n_samples):
+    if tensor.ndim != 1 or (n_samples is not None and tensor.shape[0] != n_samples):
         wanted = "(n_samples,)" if n_samples is None else f"({n_samples},)"
         raise ValueError(f"`{name}` must have shape {wanted}, got {tuple(tensor.shape)}.")
     return tensor
@@ -95,12 +95,10 @@ def _refuse(name: str, rule: str, bad: Tensor, value: Tensor, hint: str) -> None
         )
 
 
-def _is_finite(value: Tensor) -> bool:
-    """Whether all are finite, where looking does not stop a stream."""
-    if value.device.type != "cpu" or value.numel() == 0:
-        return True
+def _range(value: Tensor) -> tuple[float, float]:
+    """Return the least number and the largest, both NaN if one is."""
     x = array(value)
-    return math.isfinite(x.min()) and math.isfinite(x.max())  # NaN if one is
+    return x.min().item(), x.max().item()
 
 
 def check_event(event: Any, n_samples: int | None = None) -> Tensor:
@@ -116,10 +114,15 @@ def check_event(event: Any, n_samples: int | None = None) -> Tensor:
 def check_time(time: Any, n_samples: int, *, name: str = "time", positive: bool = False) -> Tensor:
     """Return `time` as a finite tensor."""
     value = check_vector(name, time, n_samples)
-    if value.is_floating_point() and not _is_finite(value):
+    # To look at another device would stop a stream.
+    is_looked_at = value.device.type == "cpu" and value.numel() > 0
+    if not (is_looked_at and (positive or value.is_floating_point())):
+        return value
+    low, high = _range(value)
+    if not (math.isfinite(low) and math.isfinite(high)):
         hint = "Impute or remove these rows."
         _refuse(name, "be finite", ~torch.isfinite(value), value, hint)
-    if positive and not (value.device.type == "cpu" and (array(value) > 0).all()):
+    if positive and not low > 0:
         hint = (
             "The Weibull density is zero or infinite at time 0: add half a unit of time to all "
             "rows, or leave out those that were never at risk."
@@ -186,7 +189,7 @@ def check_columns(
     """Return the columns given by name, with valid values of the right dtype."""
     check_has_numbers("event", event)
     event = check_event(event)
-    columns = {"event": event, "time": check_time(time, len(event))}
+    columns = {"event": event, "time": check_time(time, event.shape[0])}
     if entry is not None:
         columns["entry"] = check_entry(entry, columns["time"])
     if stratum is not None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -13,6 +15,9 @@ Floats = NDArray[np.float64]
 
 # From so many numbers on torch takes less time, also by one thread.
 _MANY = 2**10
+_MANY_TO_ADD = 2**12
+
+_LOWEST_BITS = 2**16 - 1
 
 
 def count(x: Tensor) -> int:
@@ -20,9 +25,29 @@ def count(x: Tensor) -> int:
     return int(np.count_nonzero(array(x)) if x.device.type == "cpu" else x.sum())
 
 
-def among(x: Tensor, values: Tensor) -> Tensor:
-    """Whether each of some integers on the CPU is among others."""
-    return torch.from_numpy(np.isin(array(x), array(values)))
+def ascending(x: Tensor) -> Tensor:
+    """Return numbers on the CPU in ascending order."""
+    return torch.from_numpy(np.sort(array(x)))
+
+
+def first_repeated(ascending: Tensor) -> int | None:
+    """Return the first of some integers on the CPU that comes again, if any."""
+    codes = array(ascending)
+    repeats = codes[1:] == codes[:-1]
+    return int(codes[repeats.argmax()]) if repeats.any() else None
+
+
+def places_of_others(x: Tensor, ascending: Tensor) -> Tensor | None:
+    """Return the places in x of integers that are not among others; None if none of them is."""
+    numbers, others = array(x), array(ascending)
+    # The lowest bits tell most integers apart, however far apart these are.
+    seen = np.zeros(_LOWEST_BITS + 1, bool)
+    seen[others & _LOWEST_BITS] = True
+    found = seen.take(numbers & _LOWEST_BITS)
+    alike = found.nonzero()[0]
+    numbers = numbers.take(alike)
+    found[alike] = others.take(others.searchsorted(numbers), mode="clip") == numbers
+    return torch.from_numpy((~found).nonzero()[0]) if found.any() else None
 
 
 def exp_(x: Floats) -> Floats:
@@ -35,16 +60,23 @@ def log_(x: Floats) -> Floats:
     return np.log(x, x) if len(x) < _MANY else torch.from_numpy(x).log_().numpy()
 
 
-def expm1_(x: Floats) -> Floats:
-    """Return exp(x) - 1 in place of x."""
-    return np.expm1(x, x) if len(x) < _MANY else torch.from_numpy(x).expm1_().numpy()
+def running_sums(x: NDArray[Any]) -> NDArray[Any]:
+    """Return the sums of the first 1, 2, ... numbers, to the bit the same in both ways."""
+    if len(x) < _MANY_TO_ADD:
+        return np.add.accumulate(x)
+    return torch.from_numpy(np.ascontiguousarray(x)).cumsum(0).numpy()
+
+
+def empty_like_returned(prediction: Tensor) -> NDArray[Any]:
+    """Return an array for the gradient by a prediction: float32, or float64 as the prediction."""
+    # Half precision has too short a range for sums, and for a gradient that is to be multiplied.
+    return np.empty(prediction.shape, np.float64 if prediction.itemsize == 8 else np.float32)
 
 
 def returned(
-    loss: float, gradient: Floats | None, prediction: Tensor
+    loss: float, gradient: NDArray[Any] | None, prediction: Tensor
 ) -> tuple[Tensor, Tensor | None]:
     """Return a loss and its gradient as tensors, in float32, or in float64 as the prediction."""
-    # Half precision has too short a range for sums, and for a gradient that is to be multiplied.
     dtype = np.float64 if prediction.itemsize == 8 else np.float32
     value = torch.from_numpy(np.asarray(loss, dtype))
     if gradient is None:

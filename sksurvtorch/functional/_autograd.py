@@ -55,7 +55,7 @@ class Evaluated(FirstDerivative):
         """Return what is known by now."""
         refuse_second_derivative(ctx.name)
         (gradient,) = ctx.saved_tensors
-        return grad.to(gradient.dtype) * gradient, None, None  # torch casts it to half precision
+        return grad * gradient, None, None  # torch casts it to half precision
 
 
 def refuse_second_derivative(name: str, hint: str = _FIRST_ALONE) -> None:

@@ -54,7 +54,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sksurvtorch._validation import array
-from sksurvtorch.functional._arrays import Floats, exp_, log_, returned
+from sksurvtorch.functional._arrays import Floats, exp_, log_, returned, running_sums
 from sksurvtorch.functional._order import ranks
 
 Places = NDArray[np.intp]
@@ -78,13 +78,23 @@ class Levels(NamedTuple):
     of_row: Places  # (n_samples,) from 0 on
     stop: int  # above all of them
 
-    def joined(self, event: NDArray[np.bool]) -> Levels:
-        """Return fewer: the times between two event times have the level of the earlier one."""
-        has_event = np.zeros(self.stop, np.intp)
-        has_event[self.of_row[event]] = 1
-        later = np.add.accumulate(has_event)
-        later -= has_event
-        return Levels(later[self.of_row], int(later[-1] + has_event[-1]) + 1)
+    def n_events(self, event: NDArray[np.bool]) -> Places:
+        """Return the number of events at each level."""
+        number: Places = np.bincount(self.of_row.compress(event), minlength=self.stop)
+        return number
+
+    def joined(self, event: NDArray[np.bool]) -> tuple[Levels, Places]:
+        """Return fewer levels, and the number of events at each.
+
+        The times between two event times have the level of the earlier one.
+        """
+        n_events = self.n_events(event)
+        at = (n_events > 0).nonzero()[0]  # bits are found faster than numbers
+        later = np.zeros(self.stop + 1, np.intp)
+        later[at + 1] = 1
+        joined = np.zeros(len(at) + 1, np.intp)
+        joined[:-1] = n_events.take(at)
+        return Levels(running_sums(later).take(self.of_row), len(joined)), joined
 
 
 def levels(time: Tensor) -> Levels:
@@ -105,7 +115,7 @@ def levels(time: Tensor) -> Levels:
     in_order = x[order]
     level = np.zeros(len(x), np.intp)
     is_new = (in_order[1:] != in_order[:-1]).astype(np.intp)
-    level[order[1:]] = number = np.add.accumulate(is_new)
+    level[order[1:]] = number = running_sums(is_new)
     return Levels(level, int(number[-1]) + 1 if len(number) else 1)
 
 
@@ -130,7 +140,6 @@ class Bins(NamedTuple):
     n_bins: int
     of_denominator: Places  # (n_denominators,) the last bin in each, ascending
     tied: Tied | None  # None if each time has one denominator, S
-    # In the mean of the loss: that is, divided by the total.
     denominator_weight: Floats  # (n_denominators,) of the logarithm of each
     event_weight: Floats  # (n_samples,) weight of a row with an event, 0 for a censored one
     total_event_weight: float
@@ -155,37 +164,38 @@ class Bins(NamedTuple):
         Bins
             The bins of all rows.
         """
-        level = level or levels(columns["time"])
-        if len(level.of_row) > _FEW_ROWS:
-            level = level.joined(array(columns["event"]))
-        bins = cls._undivided(columns, ties, level)
-        for weight in (bins.denominator_weight, bins.event_weight):
-            np.divide(weight, bins.total_event_weight, weight)
-        return bins
+        level, event = level or levels(columns["time"]), array(columns["event"])
+        many = len(level.of_row) > _FEW_ROWS
+        level, n_events = level.joined(event) if many else (level, level.n_events(event))
+        return cls._of_levels(columns, ties, level, event, n_events)
 
     @classmethod
-    def _undivided(cls, columns: Mapping[str, Tensor], ties: str, level: Levels) -> Bins:
-        """Put rows into bins, and leave the weights as they are given."""
-        event = array(columns["event"])
-        of_event = level.of_row[event]
-        size: Places = np.bincount(of_event, minlength=level.stop)
+    def _of_levels(
+        cls,
+        columns: Mapping[str, Tensor],
+        ties: str,
+        level: Levels,
+        event: NDArray[np.bool],
+        n_events: Places,
+    ) -> Bins:
+        """Put rows into bins, given the number of events at each level."""
         of_row = 2 * level.of_row
         of_row += event
-        at = size.nonzero()[0]
-        n_events = len(of_event)
-        tied = None
-        if ties == "breslow" or len(at) == n_events:
-            own = 2 * at
-            own += 1
-        else:
-            own, tied = _of_tied(size, n_events)
+        at = n_events.nonzero()[0]
+        size = n_events.take(at)
+        total = int(np.count_nonzero(event))
+        own, tied = 2 * at, None
+        own += 1
+        if ties == "efron" and len(at) < total:
+            own = own.repeat(size)
+            tied = Tied.of(own, _shares(size, total))
         in_bins = of_row, 2 * level.stop, own, tied
         if "weight" not in columns:
-            each = size[at].astype(np.float64) if tied is None else np.ones(n_events)
-            return cls(*in_bins, each, event.astype(np.float64), float(n_events))
+            each = size.astype(np.float64) if tied is None else np.ones(total)
+            return cls(*in_bins, each, event.astype(np.float64), float(total))
         weight = array(columns["weight"].double())
-        each = _sums(of_event, weight[event], level.stop)[at]
-        each = each if tied is None else (each / size[at]).repeat(size[at])
+        each = _sums(level.of_row.compress(event), weight.compress(event), level.stop)[at]
+        each = each if tied is None else (each / size).repeat(size)
         event_weight = event * weight
         with np.errstate(divide="ignore"):  # a weight of 0
             log_weight = np.log(weight)
@@ -219,8 +229,8 @@ class Bins(NamedTuple):
         if step.min() < 0:
             return None
         event, number = array(columns["event"]), (step > 0).cumsum() - 1
-        joined = Levels(number, int(number[-1]) + 1).joined(event)
-        whole = cls._undivided(columns, ties, joined)
+        joined, n_at_level = Levels(number, int(number[-1]) + 1).joined(event)
+        whole = cls._of_levels(columns, ties, joined, event, n_at_level)
         first = joined.of_row[start]
         n_levels = np.diff(first, append=joined.stop - 1)
         n_events = np.add.reduceat(event, start, dtype=np.intp)
@@ -238,8 +248,8 @@ class Bins(NamedTuple):
             (2 * n_levels + 2).tolist(),
             own,
             tied,
-            _parts(whole.denominator_weight / total.repeat(n_denominators), n_denominators),
-            _parts(whole.event_weight / total.repeat(sizes), sizes),
+            _parts(whole.denominator_weight, n_denominators),
+            _parts(whole.event_weight, sizes),
             total.tolist(),
             [None] * len(sizes) if log_weight is None else _parts(log_weight, sizes),
             [1] * len(sizes),
@@ -264,6 +274,7 @@ class Bins(NamedTuple):
             Bins of all rows, the first set in front, whose loss is the sum of those of the sets:
             each its mean, times its factor.
         """
+        shares = [f / bins.total_event_weight for f, bins in zip(factors, sets, strict=True)]
         width = max(bins.n_bins for bins in sets)
         start = [width * k for k in range(len(sets))]
         own = _shifted([bins.of_denominator for bins in sets], start)
@@ -278,8 +289,8 @@ class Bins(NamedTuple):
             width * len(sets),
             own,
             tied,
-            np.concatenate([b.denominator_weight * f for b, f in zip(sets, factors, strict=True)]),
-            np.concatenate([b.event_weight * f for b, f in zip(sets, factors, strict=True)]),
+            np.concatenate([b.denominator_weight * f for b, f in zip(sets, shares, strict=True)]),
+            np.concatenate([b.event_weight * f for b, f in zip(sets, shares, strict=True)]),
             1.0,
             log_weight,
             len(sets),
@@ -327,8 +338,8 @@ class Bins(NamedTuple):
             denominator *= tied.share[0]
             denominator += sums[tied.before]
         part = self.denominator_weight / denominator
-        scale = 1.0 if mean else self.total_event_weight
-        loss = (log_(denominator).dot(self.denominator_weight) - of_events) * scale
+        divisor = self.total_event_weight if mean else 1.0
+        loss = (log_(denominator).dot(self.denominator_weight) - of_events) / divisor
         if not with_gradient:
             return returned(loss, None, log_hazard_ratio)
         if tied is None:
@@ -339,13 +350,13 @@ class Bins(NamedTuple):
         gradient = self._running(parts[::-1])[::-1][self.of_row]
         gradient *= hazard
         gradient -= self.event_weight
-        gradient *= scale
+        gradient /= divisor
         return returned(loss, gradient, log_hazard_ratio)
 
     def _running(self, x: Floats) -> Floats:
         """Return the running sums of the numbers of all bins, within each set."""
         if self.n_sets == 1:
-            return np.add.accumulate(x)
+            return running_sums(x)
         return np.add.accumulate(x.reshape(self.n_sets, -1), axis=1).ravel()
 
     def _range(self, sums: Floats) -> tuple[float, float]:
@@ -358,17 +369,14 @@ class Bins(NamedTuple):
         return sums[first].min(), sums[width - 1 :: width].max()
 
 
-def _of_tied(size: Places, n_events: int) -> tuple[Places, Tied]:
-    """Return the bins of the events at each level, and how their denominators are divided."""
-    level = np.arange(len(size)).repeat(size)
-    left = np.add.accumulate(size)[level]
+def _shares(size: Places, n_events: int) -> Floats:
+    """Return how the denominators of events are divided, given how many are tied."""
+    left = running_sums(size).repeat(size)
     left -= np.arange(n_events)
     share = np.empty((2, n_events))
-    np.divide(left, size[level], share[0])
+    np.divide(left, size.repeat(size), share[0])
     np.subtract(1.0, share[0], share[1])
-    level *= 2
-    level += 1
-    return level, Tied.of(level, share)
+    return share
 
 
 def _shifted(places: Sequence[Places], start: Sequence[int]) -> Places:

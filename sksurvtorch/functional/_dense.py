@@ -26,7 +26,7 @@ from sksurvtorch.functional._autograd import (
 )
 
 _NAME = "The loss of a dense prediction"
-BLOCK_SIZE = 2**16  # elements for each thread; the few temporaries of a block fit into its cache
+BLOCK_SIZE = 2**17  # elements for each thread; the few temporaries of a block fit into its cache
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,8 @@ class Kind:
 
 def _cross_entropy(p: Tensor, t: Tensor) -> Tensor:
     # max(p, 0) - p t is exact for t = 0 and 1, so the small part that follows is not lost.
-    large = p.clamp(min=0).sub_(p * t)
-    return p.abs().neg_().exp_().log1p_().add_(large)
+    large = p.clamp(min=0).addcmul_(p, t, value=-1)
+    return F.softplus(p.abs().neg_()).add_(large)
 
 
 def _sigmoid_squared_error_slope(p: Tensor, t: Tensor) -> Tensor:
@@ -147,8 +147,11 @@ class _WeightedSums(FirstDerivative):
         for part, grad in zip(ctx.parts, grads, strict=True):
             out = part.of(gradient)
             for block, p, t, w in _blocks(part, prediction, target, weight, hide=ctx.hide):
-                slope = part.kind.slope(p, t).mul_(grad)
-                out[block] = slope if w is None else slope.mul_(w)
+                slope = part.kind.slope(p, t)
+                if w is None:
+                    torch.mul(slope, grad, out=out[block])
+                else:
+                    torch.mul(slope.mul_(grad), w, out=out[block])
         return gradient, None, None, None
 
 

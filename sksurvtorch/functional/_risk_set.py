@@ -113,7 +113,7 @@ class RiskSets:
     @classmethod
     def _of(cls, ties: str, columns: Columns, n_events: int, **known: Any) -> RiskSets:
         """Make risk sets of their columns, and of what is known of them already."""
-        check_any_event(n_events, len(columns["event"]))
+        check_any_event(n_events, columns["event"].shape[0])
         made = cls.__new__(cls)
         vars(made).update(ties=ties, n_events=n_events, _columns=columns, **known)
         return made
@@ -165,9 +165,12 @@ class RiskSets:
             If no row of them has an event.
         """
         refuse_transforms("RiskSets.take", _MADE_BEFORE)
+        # Rows taken in this order lie in it: their keys need not be made to find out.
+        known: dict[str, Any] = {"order": None} if index is vars(self).get("order", ()) else {}
         index = index.to(self.device)
         columns = _taken(self._columns, index)
-        known = {} if self._has_bins else {"rows": self.rows.take(index)}
+        if not self._has_bins:
+            known["rows"] = self.rows.take(index)
         return self._of(self.ties, columns, count(columns["event"]), **known)
 
     def split(self, index: Tensor, sizes: Sequence[int]) -> list[RiskSets]:
@@ -203,6 +206,7 @@ class RiskSets:
             half = len(sizes) // 2
             first, second = index.tensor_split([sum(sizes[:half])])
             return self.split(first, sizes[:half]) + self.split(second, sizes[half:])
+        vars(self).pop("bins", None)  # of a million rows they take 40 MB, and batches have theirs
         columns = _taken(self._columns, index)
         stop = torch.tensor([0, *sizes], dtype=torch.int64, device=self.device).cumsum(0)
         so_far = functional.pad(columns["event"].cumsum(0), (1, 0))
@@ -251,7 +255,7 @@ class RiskSets:
     @property
     def n_samples(self) -> int:
         """Number of rows."""
-        return len(self._columns["event"])
+        return self._columns["event"].shape[0]
 
     @property
     def columns(self) -> Columns:

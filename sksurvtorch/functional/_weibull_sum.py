@@ -16,9 +16,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sksurvtorch._validation import array
-from sksurvtorch.functional._arrays import Floats, exp_, expm1_, log_, returned
+from sksurvtorch.functional._arrays import Floats, empty_like_returned, exp_, log_, returned
 
 _BLOCK = 2**13
+# Nearer to 1 than by this, in logarithms, a hazard less 1 has lost three bits, and expm1 is right.
+_NEAR = 1 / 8
 # Values up to it, and their sums over rows, are within the range of float32.
 _LARGEST = 1e28
 
@@ -47,29 +49,29 @@ def loss_and_gradient(
     """
     params, times, events = array(log_params), array(time), array(event)
     weights = None if weight is None else array(weight.double())
-    gradient = np.empty(params.shape)
+    divisor = 1.0
+    if mean:
+        divisor = float(len(params)) if weights is None else weights.sum().item()
+    gradient = empty_like_returned(log_params)
     loss = 0.0
     for start in range(0, len(params), _BLOCK):
         rows = slice(start, start + _BLOCK)
         w = None if weights is None else weights[rows]
-        loss += _block(params[rows], events[rows], times[rows], w, gradient[rows])
-    if not (len(params) and isfinite(loss) and gradient.max() < _LARGEST > -gradient.min()):
+        part, slope = _block(params[rows], events[rows], times[rows], w)
+        if not slope.max() < _LARGEST > -slope.min():
+            return None
+        loss += part
+        np.divide(slope, divisor, gradient[rows], casting="same_kind")
+    if not (len(params) and isfinite(loss)):
         return None
-    if mean:
-        total = float(len(params)) if weights is None else weights.sum().item()
-        loss /= total
-        gradient /= total
-    return returned(loss, gradient, log_params)
+    return returned(loss / divisor, gradient, log_params)
 
 
 def _block(
-    params: NDArray[Any],
-    event: NDArray[np.bool],
-    time: NDArray[Any],
-    weight: Floats | None,
-    gradient: Floats,
-) -> float:
-    """Write the gradient of some rows, and return the sum of their loss."""
+    params: NDArray[Any], event: NDArray[np.bool], time: NDArray[Any], weight: Floats | None
+) -> tuple[float, Floats]:
+    """Return the sum of the loss of some rows, and its gradient."""
+    gradient = np.empty(params.shape)
     log_time = log_(time.astype(np.float64))
     z = log_time - params[:, 0]
     if params.shape[1] == 2:
@@ -77,8 +79,11 @@ def _block(
         shape = exp_(log_shape.copy())
         z *= shape
     hazard = exp_(z.copy())  # cumulative, up to `time`
-    # Less what the event adds: hazard - 1 for an event, which may cancel.
-    excess = np.where(event, expm1_(z.copy()), hazard)
+    # Less what the event adds, where the two may cancel.
+    excess = hazard - event
+    near = ((np.abs(z) < _NEAR) & event).nonzero()[0]
+    if len(near):
+        excess[near] = np.expm1(z[near])
     # Minus the logarithm of the hazard at `time`.
     log_time -= z
     if params.shape[1] == 2:
@@ -88,6 +93,6 @@ def _block(
         excess *= shape
     np.negative(excess, gradient[:, 0])
     if weight is None:
-        return float(hazard.sum() + log_time.dot(event))
+        return float(hazard.sum() + log_time.dot(event)), gradient
     gradient *= weight[:, None]
-    return float(hazard.dot(weight) + log_time.dot(event * weight))
+    return float(hazard.dot(weight) + log_time.dot(event * weight)), gradient

@@ -8,8 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from sksurvtorch._validation import comparable
-from sksurvtorch.functional._arrays import among
-from sksurvtorch.functional._order import nonzero
+from sksurvtorch.functional._arrays import ascending, first_repeated, places_of_others
 
 Columns = dict[str, Tensor]
 
@@ -111,12 +110,11 @@ def _cat(x: Tensor, y: Tensor) -> Tensor:
 
 def _unlike(older: Tensor, newer: Tensor) -> Tensor | None:
     """Return the places in `older` of values that `newer` does not have; None for all of them."""
-    codes = newer.sort().values
-    repeated = codes[1:][codes[1:] == codes[:-1]]
-    if len(repeated):
+    codes = ascending(newer)
+    repeated = first_repeated(codes)
+    if repeated is not None:
         raise ValueError(
-            f"`index` must not repeat within a batch, got {int(repeated[0])} more than once. It "
-            "tells the rows apart, and a row can be at risk only once."
+            f"`index` must not repeat within a batch, got {repeated} more than once. It tells the "
+            "rows apart, and a row can be at risk only once."
         )
-    is_copy = among(older, newer)
-    return nonzero(~is_copy) if bool(is_copy.any()) else None
+    return places_of_others(older, codes)

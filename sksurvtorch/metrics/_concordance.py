@@ -227,10 +227,8 @@ def concordance_index_ipcw(
 
 def _censoring_weights(survival_train: Any, time: Array, counts: Array) -> Array:
     """Return the inverse squared probability to be uncensored; 0 for rows that do not count."""
-    from sksurv.nonparametric import CensoringDistributionEstimator
-
     weight = np.zeros(len(time))
-    censoring = CensoringDistributionEstimator().fit(survival_train)
+    censoring = _censoring(survival_train)
     if counts.any():
         uncensored = censoring.predict_proba(time[counts])
         if not (uncensored > 0).all():
@@ -241,6 +239,31 @@ def _censoring_weights(survival_train: Any, time: Array, counts: Array) -> Array
             )
         weight[counts] = 1 / np.square(uncensored)
     return weight
+
+
+def _censoring(survival_train: Any) -> Any:
+    """Return scikit-survival's estimate of the censoring, to the bit.
+
+    Its own fit goes through the rows one by one, which takes 3 s of a million.
+    """
+    from sksurv.nonparametric import CensoringDistributionEstimator
+    from sksurv.util import check_y_survival
+
+    event, time = check_y_survival(survival_train)
+    estimate = CensoringDistributionEstimator()
+    if event.all():
+        return estimate.fit(survival_train)
+    times, n_rows = np.unique(time, return_counts=True)
+    event_times, n_tied = np.unique(time[event], return_counts=True)
+    n_events = np.zeros_like(n_rows)
+    n_events[times.searchsorted(event_times)] = n_tied
+    n_censored = n_rows - n_events
+    # Who has an event at a time is not at risk of censoring there.
+    n_at_risk = np.cumsum(n_rows[::-1])[::-1] - n_events
+    share = np.divide(n_censored, n_at_risk, out=np.zeros(len(times)), where=n_censored > 0)
+    estimate.unique_time_ = np.r_[-np.inf, times]  # in float32 if the times are
+    estimate.prob_ = np.r_[1.0, np.cumprod(1.0 - share)]
+    return estimate
 
 
 class _Rows(NamedTuple):

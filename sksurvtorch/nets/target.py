@@ -235,7 +235,9 @@ class RiskSetTarget(Target):
         return RiskSetTarget(risk_sets.to(device)) if risk_sets.splits_on(device) else self
 
     def breslow_baseline(self, log_hazard_ratio: Tensor) -> BreslowBaseline:
-        """Return the baseline hazard, given the log hazard ratio of all rows."""
+        """Return the baseline hazard; the plan of the risk sets is needed only with late entry."""
+        if "entry" not in self:
+            return super().breslow_baseline(log_hazard_ratio)
         return breslow_baseline(log_hazard_ratio, risk_sets=self.risk_sets)
 
     def loss(self, criterion: Criterion, output: Output, device: Device) -> Tensor:
@@ -292,10 +294,6 @@ class UnsortedTarget(RiskSetTarget):
     def order(self) -> Tensor | None:
         """Rows in the order of their risk sets; None if they lie so."""
         return self.risk_sets.order
-
-    def breslow_baseline(self, log_hazard_ratio: Tensor) -> BreslowBaseline:
-        """Return the baseline hazard; rows are sorted only if there is late entry."""
-        return Target.breslow_baseline(self, log_hazard_ratio)
 
     def take(self, rows: Tensor) -> UnsortedTarget:
         """Return the target of some rows."""

@@ -10,10 +10,12 @@ from sksurv.util import Surv
 from torch import nn
 
 from sksurvtorch import CoxPHLoss
+from sksurvtorch.functional import breslow_baseline
 from sksurvtorch.nets import SurvivalNet, survival_target
 from sksurvtorch.nets.dataset import SurvivalDataset
 from sksurvtorch.nets.rows import as_rows
-from sksurvtorch.nets.target import PlainTarget
+from sksurvtorch.nets.target import PlainTarget, cox_target
+from tests.cohorts import assert_close, random_cohort
 from tests.contract.small_models import target_columns
 
 
@@ -62,3 +64,17 @@ def test_a_survival_net_takes_no_tuple():
     X, y = np.zeros((4, 2), dtype=np.float32), Surv.from_arrays([True] * 4, [1.0, 2.0, 3.0, 4.0])
     with pytest.raises(TypeError, match=r"^X must be one array or tensor, or .* got a tuple\."):
         SurvivalNet(nn.Linear(2, 1), verbose=0).fit((X, X), y)
+
+
+@pytest.mark.parametrize("with_", [(), ("weight", "stratum"), ("entry",)], ids=str)
+def test_a_baseline_needs_the_plan_of_the_risk_sets_only_with_late_entry(with_):
+    cohort = random_cohort(0, n=60, n_times=9, with_=with_)
+    target = cox_target(cohort.target, "efron", lay_out=True)
+    eta = torch.linspace(-1, 1, 60, dtype=torch.float64)
+    found = target.breslow_baseline(eta)
+    assert ("layout" in vars(target.risk_sets)) == ("entry" in with_)
+    expected = breslow_baseline(eta, risk_sets=target.risk_sets)
+    for one, other in zip(found, expected, strict=True):
+        assert (one is None) == (other is None)
+        if one is not None:
+            assert_close(one.double(), other.double())

@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from sksurv.exceptions import NoComparablePairException
 from sksurv.metrics import concordance_index_censored as sksurv_concordance
 from sksurv.metrics import concordance_index_ipcw as sksurv_ipcw
+from sksurv.nonparametric import CensoringDistributionEstimator
 from sksurv.util import Surv
 
-from sksurvtorch.metrics import concordance_index_censored, concordance_index_ipcw
+from sksurvtorch.metrics import _censoring, concordance_index_censored, concordance_index_ipcw
 
 # On a grid of multiples of the tolerance the rounding of each difference decides.
 TOLERANCES = [0.0, 1e-8, 0.1, 0.3, 1.0]
@@ -176,3 +177,37 @@ def test_an_event_at_which_all_would_be_censored_is_refused_with_its_time():
     with pytest.raises(ValueError, match=r"got none at 2\. Set `tau` to that time or an earlier"):
         concordance_index_ipcw(train, test, [1.0, 2.0, 3.0])
     assert concordance_index_ipcw(train, test, [1.0, 2.0, 3.0], tau=2.0)[0] == 0.0
+
+
+@pytest.mark.parametrize(
+    "time",
+    [
+        np.random.default_rng(0).integers(0, 60, 500),
+        np.random.default_rng(0).integers(0, 60, 500) / 7,
+        np.random.default_rng(0).random(500).astype("f4"),
+        np.array([0.0, -0.0, 1.0, 1.0 + 2**-52, 1e-17, 2.0, 2.0, 3.0]),
+    ],
+    ids=["whole", "sevenths", "float32", "nearly_equal"],
+)
+@pytest.mark.parametrize("rate", [0.1, 0.5, 0.9, 1.0])
+def test_the_estimate_of_the_censoring_is_to_the_bit_that_of_scikit_survival(time, rate):
+    event = np.random.default_rng(1).random(len(time)) < rate
+    event[0] = True
+    y = np.array(list(zip(event, time, strict=True)), dtype=[("event", bool), ("time", time.dtype)])
+    ours, theirs = _censoring(y), CensoringDistributionEstimator().fit(y)
+    for name in ("unique_time_", "prob_"):
+        found, expected = getattr(ours, name), getattr(theirs, name)
+        assert found.dtype == expected.dtype
+        assert np.array_equal(found, expected)
+
+
+@pytest.mark.parametrize("bad", [("event", False), ("time", np.nan)], ids=["censored", "nan"])
+def test_the_censoring_refuses_what_scikit_survival_refuses(bad):
+    y = Surv.from_arrays([True, False, True], [1.0, 2.0, 3.0])
+    name, value = bad
+    y[name] = value
+    with pytest.raises(ValueError) as theirs:  # noqa: PT011 -- the sentence follows
+        CensoringDistributionEstimator().fit(y)
+    with pytest.raises(ValueError) as ours:  # noqa: PT011 -- the same sentence
+        _censoring(y)
+    assert str(ours.value) == str(theirs.value)

@@ -360,7 +360,7 @@ def small_blocks(request, monkeypatch):
 
 @NAMES
 def test_a_batch_of_several_blocks_of_the_usual_size(name):
-    prediction, target, weights = large_batch(name, dtype=torch.float64, spatial=(41, 31, 29))
+    prediction, target, weights = large_batch(name, dtype=torch.float64, spatial=(61, 43, 31))
     assert prediction.numel() > 4 * _dense.BLOCK_SIZE
     options = ALL | {"normalize": "weight"}
     for weight in weights.values():

@@ -25,7 +25,7 @@ def test_the_tables_of_the_bins():
         "event": torch.tensor([word == "yes" for word in event]),
         "time": torch.tensor(numbers(time)),
     }
-    bins = Bins.of(columns, "efron", levels(columns["time"]).joined(columns["event"].numpy()))
+    bins = Bins.of(columns, "efron", levels(columns["time"]).joined(columns["event"].numpy())[0])
     assert bins.of_row.tolist() == numbers(of_row)
     number, binned, sums = table(_bins, 1)
     assert numbers(number) == [0, 1, 2, 3, 4, 5]
@@ -137,7 +137,7 @@ def test_the_bins_of_batches_are_those_of_each_batch_alone(ties, with_):
     assert (batches[1].bins.tied, batches[0].bins.tied is None) == (None, ties == "breslow")
     for batch in batches:
         columns = batch.columns
-        alone = levels(columns["time"]).joined(columns["event"].numpy())
+        alone = levels(columns["time"]).joined(columns["event"].numpy())[0]
         for ours, theirs in zip(batch.bins, Bins.of(columns, ties, alone), strict=True):
             assert (ours is None) == (theirs is None)
             parts = (x if isinstance(x, tuple) else (x,) for x in (ours, theirs))
@@ -210,3 +210,13 @@ def test_sets_with_late_entry_or_strata_are_summed_one_by_one(column):
     eta = torch.randn(4, 30, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     expected = sum(cox(e, risk_sets=r) for e, r in zip(eta, sets, strict=True))
     assert_close(sum_of_losses(eta, sets, [1.0] * 4), expected)
+
+
+def test_the_bins_of_all_rows_are_let_go_once_there_are_batches():
+    cohort = random_cohort(0, n=40, n_times=9)
+    risk_sets, eta = RiskSets(**cohort.target), torch.randn(40)
+    loss = cox(eta, risk_sets=risk_sets)
+    assert "bins" in vars(risk_sets)
+    risk_sets.split(torch.arange(40), [20, 20])
+    assert "bins" not in vars(risk_sets)
+    assert torch.equal(cox(eta, risk_sets=risk_sets), loss)

@@ -206,3 +206,13 @@ def test_batches_are_laid_out_in_one_pass_without_late_entry_and_strata(with_, e
     risk_sets = RiskSets(**random_cohort(8, with_=(with_,)).target)
     assert risk_sets.splits_on("cpu") is expected
     assert not risk_sets.splits_on("mps")  # has no float64
+
+
+@pytest.mark.parametrize("with_", [(), ("weight",), ("entry", "stratum")], ids="+".join)
+def test_rows_taken_in_their_order_are_known_to_lie_in_it(with_):
+    risk_sets = RiskSets(**random_cohort(0, n=40, n_times=9, with_=with_).target)
+    taken = risk_sets.take(risk_sets.order)
+    assert vars(taken)["order"] is None
+    assert ("rows" in vars(taken)) == ("entry" in with_)
+    assert (taken.rows.key.diff() >= 0).all()
+    assert risk_sets.take(risk_sets.order.flip(0)).order is not None

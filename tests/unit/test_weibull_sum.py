@@ -1,5 +1,7 @@
 """The Weibull likelihood by numpy against the one row by row, and where it leaves rows to it."""
 
+import math
+
 import pytest
 import torch
 
@@ -61,3 +63,13 @@ def test_rows_out_of_range_are_left_to_the_other_way(params):
     log_params = torch.tensor([[0.0, 0.0][: len(params)], params], dtype=torch.float64)
     event, time = torch.tensor([True, True]), torch.tensor([2.0, 2.0])
     assert _weibull_sum.loss_and_gradient(log_params, event, time, None, True) is None
+
+
+@pytest.mark.parametrize("z", [1e-9, 0.011, 0.1249, 0.1251, 0.3])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_what_an_event_adds_keeps_its_digits_at_any_distance_from_its_scale(z, sign):
+    event, time = torch.tensor([True, False]), torch.ones(2, dtype=torch.float64)
+    log_params = torch.tensor([[-sign * z], [-sign * z]], dtype=torch.float64)
+    _, gradient = value_and_gradient(weibull, log_params, event=event, time=time, reduction="sum")
+    assert gradient[0, 0].item() == pytest.approx(-math.expm1(sign * z), rel=3e-15)
+    assert gradient[1, 0].item() == pytest.approx(-math.exp(sign * z), rel=1e-15)
