@@ -156,7 +156,10 @@ class _Likelihood:
         each = torch.eye(len(units), dtype=torch.float64, device="cpu")
         ways = (_STEP * unit.reshape(n_outputs, n_columns) for unit in each)
         information = torch.stack([(self._gradient(way) - here) / _STEP for way in ways], 1)
-        curvature, mixed = torch.linalg.eigh(units.T @ (information + information.T) @ units / 2)
+        within = units.T @ (information + information.T) @ units / 2
+        if not within.isfinite().all():  # the coefficients are too far out for differences
+            return units.T.reshape(-1, n_outputs, n_columns), torch.zeros_like(within[0])
+        curvature, mixed = torch.linalg.eigh(within)
         return (units @ mixed).T.reshape(-1, n_outputs, n_columns), curvature
 
     def _second_moments(self) -> Tensor:
