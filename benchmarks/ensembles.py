@@ -165,7 +165,7 @@ def main() -> None:
     comparison = compare(options.repeats, options.results)
     candidates = choose(options.repeats, options.results)
     page = PAGE.format(comparison=comparison, candidates=candidates, repeats=options.repeats,
-                       simulations=2 * options.repeats, chosen=", ".join(CHOSEN_ON))  # fmt: skip
+                       simulations=2 * options.repeats, chosen="; ".join(CHOSEN_ON))  # fmt: skip
     Path(__file__).with_name("ensembles.md").write_text(page)
     print(page)
 
@@ -185,7 +185,8 @@ data sets each, and 4 000 new rows to score.
 {comparison}
 ## Other settings
 
-As above, for `CoxNNRegressor` with one thing changed, on {chosen}.
+As above, for `CoxNNRegressor` with one thing changed, on
+{chosen}.
 
 {candidates}
 """

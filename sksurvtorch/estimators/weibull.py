@@ -566,6 +566,9 @@ class _TrainedLoss(WeibullAFTLoss):
     search or Adam takes there would overflow.
     """
 
+    #: Sums of mean losses up to here are those of all rows: no loss of them is so large.
+    additive_below = _TAME / 2
+
     def forward(self, *args: Any, **kwargs: Any) -> Tensor:
         """Return the loss of a batch."""
         loss = super().forward(*args, **kwargs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -166,7 +167,10 @@ class PlainTarget(Target):
                 [y["weight"] * share for y, share in zip(targets, shares, strict=True)]
             )
         columns = {name: torch.as_tensor(x, device=device) for name, x in columns.items()}
-        return criterion(outputs.flatten(0, 1), columns) * sum(factors)
+        total = criterion(outputs.flatten(0, 1), columns) * sum(factors)
+        if float(total.detach()) < getattr(criterion, "additive_below", math.inf):
+            return total
+        return super().sum_of_losses(criterion, outputs, device, targets, factors)
 
 
 class ScaledTarget(PlainTarget):

@@ -19,6 +19,7 @@ from sksurvtorch import CoxNNRegressor, CoxPHLoss, WeibullAFTRegressor, load, sa
 from sksurvtorch.exceptions import SkippedBatchWarning
 from sksurvtorch.metrics import concordance_index_censored
 from sksurvtorch.nets import TrainingCheckpoint, survival_target
+from sksurvtorch.nets.target import PlainTarget
 from tests.contract.small_models import Mlp, StopAfter, both, fitted, predictions
 from tests.contract.test_ensemble_training import Watch
 from tests.unit.refusals import refuses
@@ -577,3 +578,24 @@ def test_the_net_of_an_ensemble_is_a_net(whas500):
 
 def as_tensors(target):
     return {name: torch.from_numpy(np.asarray(column)) for name, column in target.items()}
+
+
+def test_a_loss_that_one_member_has_lost_leaves_the_others_alone(whas500):
+    """A Weibull loss beyond a million is bent: that of the member, not that of all."""
+    _, y = whas500
+    members = [PlainTarget(tensors_of(y[k::3][:60])) for k in range(3)]
+    outputs = torch.zeros(3, 60, 2)
+    outputs[1, :, 0] = -30.0
+    outputs.requires_grad_()
+    criterion = WeibullAFTRegressor()._criterion().train()
+    together = members[0].sum_of_losses(criterion, outputs, "cpu", members, [1.0] * 3)
+    (found,) = torch.autograd.grad(together, outputs)
+    each = sum(criterion(x, dict(member)) for x, member in zip(outputs, members, strict=True))
+    (expected,) = torch.autograd.grad(each, outputs)
+    assert float(each.detach()) > 1e6
+    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(together, each)
+
+
+def tensors_of(y):
+    return {name: torch.from_numpy(y[name].copy()) for name in ("event", "time")}
