@@ -84,10 +84,7 @@ class Levels(NamedTuple):
         return number
 
     def joined(self, event: NDArray[np.bool]) -> tuple[Levels, Places]:
-        """Return fewer levels, and the number of events at each.
-
-        The times between two event times have the level of the earlier one.
-        """
+        """Return the levels of event times alone, which rows between take too; events at each."""
         n_events = self.n_events(event)
         at = (n_events > 0).nonzero()[0]  # bits are found faster than numbers
         later = np.zeros(self.stop + 1, np.intp)
