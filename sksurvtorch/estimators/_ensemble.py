@@ -10,6 +10,7 @@ from scipy.optimize import minimize
 from sksurv.exceptions import NoComparablePairException
 from torch import Tensor
 
+from sksurvtorch._validation import for_numpy
 from sksurvtorch.estimators._checks import check_output_is_finite
 from sksurvtorch.estimators._settings import N_FOLDS, n_members, penalty_of_members
 from sksurvtorch.metrics import concordance_index_censored
@@ -137,9 +138,11 @@ def learn_from_rows_left_out(
 
 def scatter_left_out(estimator: SurvivalNetEstimator, sample_weight: Any) -> None:
     """Give rows of weight 0, which are no part of the fit, a prediction too: NaN."""
-    if sample_weight is None or np.ndim(sample_weight) == 0:
+    if sample_weight is None:
         return
-    counts = np.asarray(sample_weight) > 0
+    counts = np.asarray(for_numpy("sample_weight", sample_weight)) > 0
+    if counts.ndim == 0:  # one weight for all
+        return
     whole = np.full(len(counts), np.nan)
     whole[counts] = estimator.oob_prediction_
     estimator.oob_prediction_ = whole

@@ -12,7 +12,8 @@ from sksurv.metrics import concordance_index_ipcw as sksurv_ipcw
 from sksurv.nonparametric import CensoringDistributionEstimator
 from sksurv.util import Surv
 
-from sksurvtorch.metrics import _censoring, concordance_index_censored, concordance_index_ipcw
+from sksurvtorch.metrics import concordance_index_censored, concordance_index_ipcw
+from sksurvtorch.metrics._concordance import _censoring
 
 # On a grid of multiples of the tolerance the rounding of each difference decides.
 TOLERANCES = [0.0, 1e-8, 0.1, 0.3, 1.0]
