@@ -20,9 +20,7 @@ from torch import Tensor, nn
 from sksurvtorch import _validation as validation
 from sksurvtorch._processes import Group
 from sksurvtorch.estimators import _inputs as inputs
-from sksurvtorch.estimators._ensemble import (
-    outputs_of_members,
-)
+from sksurvtorch.estimators._ensemble import outputs_of_members
 from sksurvtorch.estimators._fit import fit_whole
 from sksurvtorch.estimators._momentum import Identities
 from sksurvtorch.estimators._parameters import PrefixedParameters

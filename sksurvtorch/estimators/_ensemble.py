@@ -10,7 +10,7 @@ from scipy.optimize import minimize
 from sksurv.exceptions import NoComparablePairException
 from torch import Tensor
 
-from sksurvtorch._validation import for_numpy
+from sksurvtorch._validation import check_number, for_numpy
 from sksurvtorch.estimators._checks import check_output_is_finite
 from sksurvtorch.estimators._settings import N_FOLDS, n_members, penalty_of_members
 from sksurvtorch.metrics import concordance_index_censored
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 def into_memory(estimator: SurvivalNetEstimator, rows: Rows) -> Rows:
     """Return rows in memory, if they take no more than the rows that are shuffled at once."""
     given = estimator._prefixed("iterator_train__").get("window_bytes", WINDOW_BYTES)
+    check_number("window_bytes", given, int, 1)
     if len(rows) > rows.n_in_window(given):
         raise ValueError(
             "`n_estimators` must be 1 for X that is read piece by piece, got "
@@ -167,6 +168,7 @@ def _weights(estimator: SurvivalNetEstimator, dataset: SurvivalDataset, each: Te
     target, criterion = dataset.y, estimator._criterion().eval()
 
     def loss_and_gradient(weight: np.ndarray) -> tuple[float, np.ndarray]:
+        """Return the loss of rows left out with these weights, and its gradient."""
         w = torch.from_numpy(weight).requires_grad_()
         loss = target.loss(criterion, torch.tensordot(w, each, 1), None)
         (gradient,) = torch.autograd.grad(loss, w)

@@ -75,9 +75,8 @@ def _infinite_features(
     estimator: SurvivalNetEstimator, dataset: SurvivalDataset, output: Tensor, settings: Settings
 ) -> list[str]:
     """Return the features of a linear model whose coefficients are infinite."""
-    if not is_linear(estimator) or max(penalties(estimator)) > 0 or settings.group.size > 1:
-        return []
-    if n_members(estimator) > 1:
+    is_single = n_members(estimator) == 1 and settings.group.size == 1
+    if not (is_single and is_linear(estimator)) or penalties(estimator) != (0.0,):
         return []
     if float((output.amax(0) - output.amin(0)).max()) < _NARROW:
         return []

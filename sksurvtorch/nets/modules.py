@@ -147,6 +147,7 @@ class _WideLinear(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, X: Tensor, slope: Tensor, intercept: Tensor) -> Tensor:
+        """Multiply the inputs, a piece of them in float64 at a time."""
         ctx.save_for_backward(X, slope)
         outputs = slope.new_empty(len(X), len(slope))
         for rows, part in zip(_widened(X, slope.dtype), outputs.split(_PIECE), strict=True):
@@ -155,6 +156,7 @@ class _WideLinear(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor, Tensor]:
+        """Return the gradients, by widening the inputs once more."""
         X, slope = ctx.saved_tensors
         of_slope = torch.zeros_like(slope)
         for part, rows in zip(grad.split(_PIECE), _widened(X, slope.dtype), strict=True):

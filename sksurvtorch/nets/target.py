@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -168,7 +167,8 @@ class PlainTarget(Target):
             )
         columns = {name: torch.as_tensor(x, device=device) for name, x in columns.items()}
         total = criterion(outputs.flatten(0, 1), columns) * sum(factors)
-        if float(total.detach()) < getattr(criterion, "additive_below", math.inf):
+        bound = getattr(criterion, "additive_below", None)
+        if bound is None or float(total.detach()) < bound:  # which waits for the device
             return total
         return super().sum_of_losses(criterion, outputs, device, targets, factors)
 

@@ -138,6 +138,7 @@ class _CoxOutput(nn.Module):
         self.network = network
 
     def forward(self, X: Tensor) -> Tensor:
+        """Return the output of the network."""
         output: Tensor = self.network(X)
         return output.reshape(-1)
 
@@ -163,6 +164,7 @@ class _WeibullOutputs(nn.Module):
             self.register_buffer(name, torch.tensor(value, dtype=dtype, device="cpu"))
 
     def forward(self, X: Tensor) -> tuple[Tensor, Tensor]:
+        """Return both outputs in the unit of the training times."""
         log_scale, log_shape = self.network(X).unbind(1)
         return self.center + self.spread * log_scale, log_shape - self.log_spread
 
