@@ -65,6 +65,7 @@ def measure(sizes, batch_size):
     share = slice(rank * N_ROWS // n_processes, (rank + 1) * N_ROWS // n_processes)
     model = CoxNNRegressor(
         hidden_layer_sizes=sizes,
+        n_estimators=1,
         batch_size=batch_size // n_processes,
         max_epochs=1,
         warm_start=True,

@@ -12,13 +12,16 @@ from pathlib import Path
 import numpy as np
 import sksurv
 import torch
-from defaults import ESTIMATORS, HELD_OUT, TUNING, folds, load, scores, table
+from defaults import HELD_OUT, TUNING, folds, load, scores, table
 from joblib import Parallel, delayed
 from sksurv.ensemble import GradientBoostingSurvivalAnalysis, RandomSurvivalForest
 from sksurv.linear_model import CoxPHSurvivalAnalysis
 
+from sksurvtorch import CoxNNRegressor, WeibullAFTRegressor
+
 # A forest keeps a curve of all times in each leaf, which makes it large on flchain: left out.
 DATA = [name for name in TUNING if name != "flchain"] + HELD_OUT
+ESTIMATORS = {"Cox": CoxNNRegressor, "Weibull": WeibullAFTRegressor}
 PEERS = {
     "CoxPH": CoxPHSurvivalAnalysis,
     "Random forest": RandomSurvivalForest,

@@ -186,7 +186,7 @@ def seen(model, given):
 
 def estimator(kind, **parameters):
     """Return a quick estimator."""
-    small = {"max_epochs": 6, "batch_size": 40, "lr": 0.01, "random_state": 0}
+    small = {"n_estimators": 1, "max_epochs": 6, "batch_size": 40, "lr": 0.01, "random_state": 0}
     if parameters.get("module") is None:
         small["hidden_layer_sizes"] = (8,)
     return KINDS[kind](**small | parameters)

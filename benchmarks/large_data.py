@@ -26,12 +26,12 @@ FULL = 20_000_000
 N_FEATURES = 50
 GOAL = 2048  # MiB
 CASES = [("CoxNNRegressor", 4096), ("CoxNNRegressor", 256), ("WeibullAFTRegressor", 4096)]
-# Methods of the estimator, and the stage that each ends.
+# Functions of the way of a fit, and the stage that each ends.
 STAGES = {
-    "_check_data": "check",
-    "_make_net": "moments and start",
+    "_take_data": "check",
+    "make_net": "moments and start",
     "_train": "epoch",
-    "_finish": "output and baseline",
+    "warn_unless_optimal": "output and baseline",
 }
 
 
@@ -64,26 +64,27 @@ def memory(field: str) -> float:
     return int(line.split()[1]) / 1024
 
 
-def watch(kind: Any) -> dict[str, tuple[float, float]]:
-    """Let the methods of an estimator write down when they end, and the peak until then."""
+def watch(module: Any) -> dict[str, tuple[float, float]]:
+    """Let the functions of a fit write down when they end, and the peak until then."""
     seen = {"given": (time.perf_counter(), memory("VmRSS"))}
 
-    def watched(method: Callable[..., Any], stage: str) -> Callable[..., Any]:
+    def watched(function: Callable[..., Any], stage: str) -> Callable[..., Any]:
         def call(*args: Any, **kwargs: Any) -> Any:
-            result = method(*args, **kwargs)
+            result = function(*args, **kwargs)
             seen[stage] = time.perf_counter(), memory("VmHWM")
             return result
 
         return call
 
-    for method, stage in STAGES.items():
-        setattr(kind, method, watched(getattr(kind, method), stage))
+    for name, stage in STAGES.items():
+        setattr(module, name, watched(getattr(module, name), stage))
     return seen
 
 
 def fit(folder: Path, name: str, batch_size: int) -> None:
     """Fit in this process, and print what was measured."""
     import sksurvtorch
+    from sksurvtorch.estimators import _fit
 
     X, event, when = (
         np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("X", "event", "time")
@@ -93,7 +94,7 @@ def fit(folder: Path, name: str, batch_size: int) -> None:
     event._mmap.close(), when._mmap.close()  # their pages would count
     kind = getattr(sksurvtorch, name)
     model = kind(max_epochs=1, batch_size=batch_size, random_state=0)
-    seen = watch(kind)
+    seen = watch(_fit)
     model.fit(X, y)
     times, peaks = zip(*seen.values(), strict=True)
     concordance = model.score(X[:20_000], y[:20_000])

@@ -16,9 +16,14 @@ from speed.data import patients
 from speed.measure import forget_peak, status
 
 KINDS = {
-    "network": lambda: CoxNNRegressor(max_epochs=1, batch_size=4096, random_state=0),
+    "network": lambda: CoxNNRegressor(
+        n_estimators=1, max_epochs=1, batch_size=4096, random_state=0
+    ),
+    "15 networks": lambda: CoxNNRegressor(n_estimators=15, max_epochs=1, random_state=0),
     "linear": lambda: CoxNNRegressor(hidden_layer_sizes=(), optimizer="lbfgs", random_state=0),
-    "Weibull network": lambda: WeibullAFTRegressor(max_epochs=1, batch_size=4096, random_state=0),
+    "Weibull network": lambda: WeibullAFTRegressor(
+        n_estimators=1, max_epochs=1, batch_size=4096, random_state=0
+    ),
 }
 
 

@@ -25,7 +25,9 @@ NAMES = ("linear model", "epoch of the network", "predict", "score")
 
 def measure(n: int) -> dict[str, float]:
     """Return the seconds of each step and the peak of memory."""
-    network = CoxNNRegressor(batch_size=1024, random_state=0, lr_schedule="constant")
+    network = CoxNNRegressor(
+        n_estimators=1, batch_size=1024, random_state=0, lr_schedule="constant"
+    )
     linear = CoxNNRegressor(hidden_layer_sizes=(), optimizer="lbfgs")
     small = patients(300, N_FEATURES)
     for model in (network, linear):

@@ -37,10 +37,16 @@ def check_number(
     high: float = float("inf"),
     *,
     closed: bool = True,
+    auto: bool = False,
 ) -> None:
-    """Raise unless `value` is a number from `low`, itself if `closed`, to below `high`."""
+    """Raise unless `value` is a number from `low`, itself if `closed`, to below `high`.
+
+    Where it may be left open, by `auto`, the word "auto" will do.
+    """
+    if auto and isinstance(value, str) and value == "auto":
+        return
     abstract = Integral if kind is int else Real
-    word = "an integer" if kind is int else "a number"
+    word = ("an integer" if kind is int else "a number") + " or 'auto'" * auto
     if not isinstance(value, abstract) or isinstance(value, bool):
         raise TypeError(f"`{name}` must be {word}, got {value!r} of type {type(value).__name__}.")
     number = float(value)

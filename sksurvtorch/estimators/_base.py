@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from sksurvtorch import _validation as validation
 from sksurvtorch._processes import Group
 from sksurvtorch.estimators import _inputs as inputs
-from sksurvtorch.estimators._ensemble import outputs_of_members
+from sksurvtorch.estimators._ensemble import joined, outputs_of_members
 from sksurvtorch.estimators._fit import fit_whole
 from sksurvtorch.estimators._momentum import Identities
 from sksurvtorch.estimators._parameters import PrefixedParameters
@@ -53,6 +53,7 @@ class SurvivalNetEstimator(SurvivalAnalysisMixin, RegressorMixin, PrefixedParame
     _learned: ClassVar[tuple[str, ...]]
 
     net_: SurvivalNet
+    n_estimators_: int
     device_: torch.device
     #: Start of all random numbers of the fit.
     _seed: int
@@ -72,7 +73,7 @@ class SurvivalNetEstimator(SurvivalAnalysisMixin, RegressorMixin, PrefixedParame
         dropout: float,
         norm: str | None,
         module: Any,
-        n_estimators: int,
+        n_estimators: int | str,
         optimizer: Any,
         lr: Any,
         lr_schedule: str,
@@ -300,16 +301,8 @@ class SurvivalNetEstimator(SurvivalAnalysisMixin, RegressorMixin, PrefixedParame
 
     def _forward(self, rows: Rows) -> Tensor:
         """Return the output of the network for the rows held."""
-        output: Tensor | None = None
-        start = 0
-        for piece in self.net_.forward_iter(rows):
-            piece = piece.unsqueeze(1) if piece.ndim == 1 else piece
-            if output is None:
-                output = piece.new_empty((rows.n_held, piece.shape[1]))
-            output[start : start + len(piece)] = piece
-            start += len(piece)
-        assert output is not None
-        return output
+        pieces = (x.unsqueeze(1) if x.ndim == 1 else x for x in self.net_.forward_iter(rows))
+        return joined(pieces, rows.n_held, dim=0)
 
     def _restore(self, state: Fitted, net: SurvivalNet | None = None) -> None:
         """Take what a fit has learned, and its net unless that is still to be made."""
@@ -317,6 +310,7 @@ class SurvivalNetEstimator(SurvivalAnalysisMixin, RegressorMixin, PrefixedParame
             setattr(self, name, value)
         self.device_ = state.device
         self._made_with = state.made_with
+        self.n_estimators_ = state.made_with.get("n_estimators", 1)
         self._identities = Identities()
         if net is not None:
             self.net_ = net

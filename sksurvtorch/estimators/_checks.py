@@ -43,13 +43,11 @@ def check_parameters(estimator: SurvivalNetEstimator) -> None:
     validation.check_option("activation", p.activation, tuple(ACTIVATIONS))
     validation.check_option("norm", p.norm, NORMS)
     validation.check_number("dropout", p.dropout, float, 0.0, 1.0)
-    if not (isinstance(p.lr, str) and p.lr == "auto"):
-        validation.check_number("lr", p.lr, float, 0.0, closed=False)
+    validation.check_number("lr", p.lr, float, 0.0, closed=False, auto=True)
     validation.check_option("lr_schedule", p.lr_schedule, SCHEDULES)
-    validation.check_number("n_estimators", p.n_estimators, int, 1)
+    validation.check_number("n_estimators", p.n_estimators, int, 1, auto=True)
     _check_alpha(p)
-    if p.max_epochs != "auto":
-        validation.check_number("max_epochs", p.max_epochs, int, 1)
+    validation.check_number("max_epochs", p.max_epochs, int, 1, auto=True)
     asked_batch_size(p)
     for flag in ("early_stopping", "compile", "warm_start"):
         validation.check_flag(flag, getattr(p, flag))
@@ -70,9 +68,7 @@ def check_parameters(estimator: SurvivalNetEstimator) -> None:
 
 
 def _check_alpha(p: SurvivalNetEstimator) -> None:
-    """Raise unless these are penalties, not more than there are groups of members."""
-    if isinstance(p.alpha, str) and p.alpha == "auto":
-        return
+    """Raise unless this is a penalty, or several of them."""
     several = isinstance(p.alpha, (list, tuple))
     if np.ndim(p.alpha) and not several:
         raise TypeError(
@@ -80,14 +76,20 @@ def _check_alpha(p: SurvivalNetEstimator) -> None:
             f"{type(p.alpha).__name__}."
         )
     for alpha in p.alpha if several else [p.alpha]:
-        validation.check_number("alpha", alpha, float, 0.0)
-    if several and not 0 < len(p.alpha) <= max(1, p.n_estimators // N_FOLDS):
-        least = N_FOLDS * max(1, len(p.alpha))
-        raise ValueError(
-            f"`alpha` must hold at least one value, and at most one for {N_FOLDS} networks, got "
-            f"{p.alpha!r} for n_estimators={p.n_estimators}. Set `n_estimators` to at least "
-            f"{least}, or give a number."
-        )
+        validation.check_number("alpha", alpha, float, 0.0, auto=not several)
+
+
+def check_penalties(estimator: SurvivalNetEstimator) -> None:
+    """Raise if there are more penalties than groups of members, or none."""
+    alpha, n_estimators = estimator.alpha, n_members(estimator)
+    if not isinstance(alpha, (list, tuple)) or 0 < len(alpha) <= max(1, n_estimators // N_FOLDS):
+        return
+    least = N_FOLDS * max(1, len(alpha))
+    raise ValueError(
+        f"`alpha` must hold at least one value, and at most one for {N_FOLDS} networks, got "
+        f"{alpha!r} for n_estimators={n_estimators}. Set `n_estimators` to at least {least}, or "
+        "give a number."
+    )
 
 
 def _check_no_network(p: SurvivalNetEstimator) -> None:
@@ -180,7 +182,7 @@ def _check_momentum(p: SurvivalNetEstimator) -> None:
 
 def _check_ensemble(p: SurvivalNetEstimator) -> None:
     """Raise unless there can be so many networks."""
-    if p.n_estimators == 1:
+    if p.n_estimators in (1, "auto"):
         return
     for name, only, reason in (
         ("momentum", False, "A bank holds the outputs of one network."),
@@ -213,6 +215,7 @@ def made_with(estimator: SurvivalNetEstimator) -> dict[str, Any]:
     for prefix in ("module__", "optimizer__"):
         parameters |= {prefix + k: v for k, v in estimator._prefixed(prefix).items()}
     parameters.pop("optimizer__lr", None)
+    parameters["n_estimators"] = n_members(estimator)
     if n_members(estimator) > 1:  # whose weights belong to the penalties
         parameters["alpha"] = penalties(estimator)
     return parameters | {"dtype": str(resolve_dtype(estimator)).removeprefix("torch.")}

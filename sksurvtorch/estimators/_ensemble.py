@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +13,13 @@ from torch import Tensor
 
 from sksurvtorch._validation import check_number, for_numpy
 from sksurvtorch.estimators._checks import check_output_is_finite
-from sksurvtorch.estimators._settings import N_FOLDS, n_members, penalty_of_members
+from sksurvtorch.estimators._settings import (
+    N_FOLDS,
+    is_lbfgs,
+    is_linear,
+    n_members,
+    penalty_of_members,
+)
 from sksurvtorch.metrics import concordance_index_censored
 from sksurvtorch.nets.dataset import SurvivalDataset
 from sksurvtorch.nets.loader import WINDOW_BYTES
@@ -21,6 +28,42 @@ from sksurvtorch.nets.target import Columns
 
 if TYPE_CHECKING:
     from sksurvtorch.estimators._base import SurvivalNetEstimator
+
+# Three times the folds, for as many penalties.
+_N_MEMBERS = 15
+
+
+def choose_n_members(
+    estimator: SurvivalNetEstimator, rows: Rows, columns: Columns, *, partial: bool
+) -> int:
+    """Return the number of networks, where it was left open.
+
+    It is 15 for built-in networks with hidden layers, and 1 where several would be refused, would
+    all see the same rows, or end at the same optimum.
+
+    Parameters
+    ----------
+    estimator : SurvivalNetEstimator
+        Estimator that is fitted.
+    rows : Rows
+        Inputs of the fit.
+    columns : dict of tensors of shape (n_samples,)
+        Event, time and so on.
+    partial : bool
+        Whether this is a call of `partial_fit`.
+
+    Returns
+    -------
+    int
+        Number of networks.
+    """
+    if not isinstance(estimator.n_estimators, str):
+        return int(estimator.n_estimators)
+    is_built_in = estimator.module is None and not is_linear(estimator)
+    is_plain = not (estimator.momentum or is_lbfgs(estimator)) and estimator.accelerator is None
+    if not (is_built_in and is_plain and rows.in_memory) or partial:
+        return 1
+    return _N_MEMBERS if int(columns["event"].sum()) >= N_FOLDS else 1
 
 
 def into_memory(estimator: SurvivalNetEstimator, rows: Rows) -> Rows:
@@ -85,23 +128,54 @@ def outputs_of_members(estimator: SurvivalNetEstimator, rows: Rows) -> Tensor:
     if n_members(estimator._as_fitted) == 1:
         return estimator._forward(rows)[None]
     offset: Tensor = estimator._trained.offset.cpu()
-    return torch.cat(list(estimator.net_.members_iter(rows)), dim=1) - offset
+    pieces = (piece - offset for piece in estimator.net_.members_iter(rows))
+    return joined(pieces, rows.n_held, dim=1)
 
 
-def learn_offsets(estimator: SurvivalNetEstimator, dataset: SurvivalDataset) -> None:
-    """Learn what is subtracted from the outputs of members whose level has no meaning."""
+def joined(pieces: Iterable[Tensor], n_rows: int, dim: int) -> Tensor:
+    """Return pieces behind each other, at least one; what lies between them in memory is freed."""
+    whole: Tensor | None = None
+    start = 0
+    for piece in pieces:
+        if whole is None:
+            shape = (*piece.shape[:dim], n_rows, *piece.shape[dim + 1 :])
+            whole = piece.new_empty(shape)
+        whole.narrow(dim, start, piece.shape[dim]).copy_(piece)
+        start += piece.shape[dim]
+    assert whole is not None
+    return whole
+
+
+def learn_offsets(estimator: SurvivalNetEstimator, dataset: SurvivalDataset) -> Tensor:
+    """Learn what is subtracted from the outputs of members whose level has no meaning.
+
+    Parameters
+    ----------
+    estimator : SurvivalNetEstimator
+        Estimator whose networks are trained.
+    dataset : SurvivalDataset
+        Rows of the fit.
+
+    Returns
+    -------
+    tensor of shape (n_members, n_samples, n_outputs)
+        Outputs of the members for these rows, less what is subtracted.
+    """
     network = estimator._trained
     network.offset.zero_()
     outputs = outputs_of_members(estimator, dataset.rows)
     check_output_is_finite(outputs)
     if not estimator._has_level:
-        network.offset.copy_(outputs.double().mean(1, keepdim=True))
+        network.offset.copy_(outputs.mean(1, keepdim=True, dtype=torch.float64))
+        outputs = outputs - network.offset.cpu()
+    return outputs
 
 
 def learn_from_rows_left_out(
     estimator: SurvivalNetEstimator,
     dataset: SurvivalDataset,
     columns: Columns,
+    outputs: Tensor,
     seen: list[Tensor],
 ) -> None:
     """Predict the rows that members have left out, and weight the members by these predictions.
@@ -114,10 +188,11 @@ def learn_from_rows_left_out(
         Rows of the fit.
     columns : dict of tensors of shape (n_samples,)
         Event, time and so on, in the order of the user.
+    outputs : tensor of shape (n_members, n_samples, n_outputs)
+        Outputs of the members for the rows of the fit, as `learn_offsets` returns them.
     seen : list of int tensors
         Rows that each member was trained with, in the order of the user.
     """
-    outputs = outputs_of_members(estimator, dataset.rows).double()
     left_out = torch.ones(outputs.shape[:2], dtype=torch.bool, device="cpu")
     for own, rows in zip(left_out, seen, strict=True):
         own[rows] = False
@@ -151,8 +226,10 @@ def scatter_left_out(estimator: SurvivalNetEstimator, sample_weight: Any) -> Non
 
 def _mean_where(outputs: Tensor, left_out: Tensor) -> Tensor:
     """Return the mean output of those members that have left a row out; NaN if none has."""
-    counted = left_out[:, :, None].double()
-    return (outputs * counted).sum(0) / counted.sum(0)
+    total = torch.zeros(outputs.shape[1:], dtype=torch.float64, device="cpu")
+    for own, counted in zip(outputs, left_out, strict=True):
+        total[counted] += own[counted]
+    return total / left_out.sum(0)[:, None]
 
 
 def _weights(estimator: SurvivalNetEstimator, dataset: SurvivalDataset, each: Tensor) -> Tensor:

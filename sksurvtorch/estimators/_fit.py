@@ -17,10 +17,12 @@ from sksurvtorch.estimators import _inputs as inputs
 from sksurvtorch.estimators._checks import (
     check_output_is_finite,
     check_parameters,
+    check_penalties,
     check_resumes,
     made_with,
 )
 from sksurvtorch.estimators._ensemble import (
+    choose_n_members,
     draw_members,
     into_memory,
     learn_from_rows_left_out,
@@ -58,9 +60,9 @@ def fit_whole(
         estimator.__dict__.pop(name, None)
     try:
         if n_members(estimator) > 1:
-            learn_offsets(estimator, dataset)
+            outputs = learn_offsets(estimator, dataset)
             if not (settings.resume or settings.partial):
-                learn_from_rows_left_out(estimator, dataset, columns, seen)
+                learn_from_rows_left_out(estimator, dataset, columns, outputs, seen)
                 scatter_left_out(estimator, given["sample_weight"])
         output = dataset.rows.gather(estimator._forward(dataset.rows))
         check_output_is_finite(output)
@@ -100,6 +102,11 @@ def _take_data(
         rows, columns = inputs.check_data(estimator, rows, y, given, group)
     accelerate.check_alike(estimator, columns, settings)
     rows, columns = pool(rows, estimator._merge_strata(columns, group), group)
+    if not settings.resume:
+        estimator.n_estimators_ = choose_n_members(
+            estimator, rows, columns, partial=settings.partial
+        )
+    check_penalties(estimator)
     if n_members(estimator) > 1:
         rows = into_memory(estimator, rows)
     inputs.check_total_weight(estimator, columns)

@@ -120,6 +120,7 @@ def describe(
     asked = None if is_lbfgs(p) else asked_batch_size(p)
     told |= {
         "hidden_layer_sizes": str(layer_sizes(p)),
+        "n_estimators": str(n_members(p)),
         "alpha": ", ".join(map(str, penalties(p))),
         "dtype": str(resolve_dtype(p)),
         "batch_size": str(None if asked is None else asked * settings.group.size),

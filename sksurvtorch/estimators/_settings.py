@@ -67,8 +67,9 @@ def is_linear(estimator: SurvivalNetEstimator) -> bool:
 
 
 def n_members(estimator: SurvivalNetEstimator) -> int:
-    """Return the number of networks."""
-    return int(estimator.n_estimators)
+    """Return the number of networks, if it was given or a fit has chosen it."""
+    asked = estimator.n_estimators
+    return estimator.n_estimators_ if isinstance(asked, str) else int(asked)
 
 
 def resolve_dtype(estimator: SurvivalNetEstimator) -> torch.dtype:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from sksurvtorch.estimators._checks import check_parameters, made_with
+from sksurvtorch._validation import check_number
+from sksurvtorch.estimators._checks import check_parameters, check_penalties, made_with
 from sksurvtorch.estimators._net import may_fit, net_with
 from sksurvtorch.nets.training import Training
 
@@ -105,7 +106,9 @@ def _maker(kind: type[SurvivalNetEstimator], state: Fitted) -> SurvivalNetEstima
     verbose = state.parameters.get("verbose")
     if isinstance(verbose, int) and verbose >= 0:
         kept["verbose"] = verbose
-    maker = kind(**kept | state.made_with)
+    maker = kind(**kept | {"n_estimators": 1} | state.made_with)
+    check_number("n_estimators", maker.n_estimators, int, 1)  # as a fit has resolved it
     check_parameters(maker)
+    check_penalties(maker)
     maker._check_own_parameters()
     return maker

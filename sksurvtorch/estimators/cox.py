@@ -46,13 +46,13 @@ class CoxNNRegressor(SurvivalNetEstimator):
         network of several inputs X is a mapping of arrays, one for each argument of ``forward``.
     ties : {"efron", "breslow"}, default="efron"
         How events at the same time share their risk set.
-    n_estimators : int, default=1
+    n_estimators : int or "auto", default="auto"
         Number of networks. Several are trained at once, each without about a fifth of the rows and
         in batches of its own, and predict by the mean of their centred log hazard ratios. From
         10 on they have several values of `alpha`, and `member_weights_` by the likelihood of the
-        rows that they left out. 15 are a good choice; a fit of 1,000 rows or more then takes up to
-        one and a half times as long, of 100 rows twice. Not with `momentum` or `accelerator`, nor
-        for X that is read piece by piece.
+        rows that they left out. ``"auto"`` is 15 for built-in networks with hidden layers, and 1
+        for the linear model, a `module` of your own, L-BFGS, `momentum`, `accelerator`,
+        `partial_fit`, X that is not in memory, and fewer than 5 events.
     optimizer : {"adam", "sgd", "lbfgs"} or torch.optim class, default="adam"
         ``"lbfgs"`` takes all rows at once and runs until the loss no longer falls. Options are
         given as ``optimizer__name``; momentum of SGD, for one, is ``optimizer__momentum``. A class
@@ -139,6 +139,8 @@ class CoxNNRegressor(SurvivalNetEstimator):
         Labels of the strata, ascending.
     unique_times_ : array of shape (n_unique_times,)
         The distinct times of the training data, ascending.
+    n_estimators_ : int
+        Number of networks.
     member_weights_ : array of shape (n_estimators,)
         Weights of the networks in the mean that predicts; they add up to 1.
     oob_prediction_ : array of shape (n_samples,)
@@ -196,7 +198,7 @@ class CoxNNRegressor(SurvivalNetEstimator):
         norm: str | None = None,
         module: Any = None,
         ties: str = "efron",
-        n_estimators: int = 1,
+        n_estimators: int | str = "auto",
         optimizer: Any = "adam",
         lr: Any = "auto",
         lr_schedule: str = "cosine",

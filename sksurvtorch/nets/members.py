@@ -142,14 +142,20 @@ class MemberLoader:
         """Iterate over the steps of an epoch."""
         event = self.dataset.event
         generator = self.generator if self.shuffle and len(self) > 1 else None
+        small = np.int32 if len(event) < 2**31 else np.int64  # those of a whole epoch are held
         dealt = [
-            [np.sort(rows[places]) for places in deal(event[rows], len(self), generator)]
+            [
+                np.sort(rows[places]).astype(small)
+                for places in deal(event[rows], len(self), generator)
+            ]
             for rows in self.members
         ]
-        steps = [np.stack(batches) for batches in zip(*dealt, strict=True)]
-        n_at_once = max(1, _ROWS_AT_ONCE // steps[0].size)
-        for first in range(0, len(steps), n_at_once):
-            yield from self._laid_out(steps[first : first + n_at_once], event)
+        n_at_once = max(1, _ROWS_AT_ONCE // sum(len(batches[0]) for batches in dealt))
+        for first in range(0, len(self), n_at_once):
+            some = zip(*(batches[first : first + n_at_once] for batches in dealt), strict=True)
+            yield from self._laid_out(
+                [np.stack(batches, dtype=np.int64) for batches in some], event
+            )
 
     def _laid_out(
         self, steps: list[np.ndarray], event: np.ndarray

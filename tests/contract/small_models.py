@@ -22,15 +22,17 @@ N_VETERANS_FEATURES = 8
 
 
 def small(kind, **parameters):
-    """A small estimator, not fitted."""
-    defaults = {"hidden_layer_sizes": (8,), "max_epochs": 3, "batch_size": 50, "random_state": 0}
+    """A small estimator of one network, not fitted."""
+    defaults = {"hidden_layer_sizes": (8,), "n_estimators": 1, "max_epochs": 3, "batch_size": 50}
+    defaults |= {"random_state": 0}
     return kind(**merged(defaults, parameters))
 
 
 def fitted(kind, data, callbacks=None, **parameters):
-    """A small estimator of ours, fitted."""
+    """A small estimator of ours with one network, fitted."""
     defaults = {
         "hidden_layer_sizes": (8,),
+        "n_estimators": 1,
         "max_epochs": 6,
         "batch_size": 48,
         "lr": 0.01,

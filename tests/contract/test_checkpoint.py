@@ -17,7 +17,13 @@ from sksurvtorch import CoxNNRegressor, WeibullAFTRegressor
 from sksurvtorch.losses import CoxPHLoss
 from sksurvtorch.nets import MLP, SurvivalNet, TrainingCheckpoint, survival_target
 
-BASE = {"hidden_layer_sizes": (8,), "max_epochs": 8, "batch_size": 64, "random_state": 0}
+BASE = {
+    "hidden_layer_sizes": (8,),
+    "n_estimators": 1,
+    "max_epochs": 8,
+    "batch_size": 64,
+    "random_state": 0,
+}
 OPTIONS = {
     "plain": {},
     "dropout": {"dropout": 0.3},

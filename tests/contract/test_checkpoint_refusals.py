@@ -18,7 +18,13 @@ from sksurvtorch import CoxNNRegressor, WeibullAFTRegressor
 from sksurvtorch.exceptions import ModelFileError
 from sksurvtorch.nets import MLP, SurvivalNet, TrainingCheckpoint
 
-BASE = {"hidden_layer_sizes": (4,), "max_epochs": 4, "batch_size": 100, "random_state": 0}
+BASE = {
+    "hidden_layer_sizes": (4,),
+    "n_estimators": 1,
+    "max_epochs": 4,
+    "batch_size": 100,
+    "random_state": 0,
+}
 X, Y = load_whas500()
 X = X.to_numpy(dtype="float32")
 N = len(X)

@@ -113,8 +113,6 @@ def test_a_weibull_model_has_the_mean_log_scale_and_log_shape(shape, whas500):
 def test_one_network_is_no_ensemble(kind, whas500):
     X, _ = whas500
     model = fitted(kind, whas500)
-    again = fitted(kind, whas500, n_estimators=1)
-    np.testing.assert_array_equal(predictions(model, X), predictions(again, X))
     np.testing.assert_array_equal(model.predict_members(X), model.predict(X)[None])
     assert not hasattr(model, "oob_prediction_")
 

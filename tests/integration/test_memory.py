@@ -99,10 +99,12 @@ print((peak() - before) / (X.nbytes / 2**20))
 @pytest.mark.parametrize(
     ("model", "bound"),
     [
-        ("CoxNNRegressor(max_epochs=1, batch_size=4096)", 2.0),
+        ("CoxNNRegressor(n_estimators=1, max_epochs=1, batch_size=4096)", 2.0),
+        # The rows of a member, of which its linear start has a copy, and each member's outputs.
+        ("CoxNNRegressor(n_estimators=15, max_epochs=1)", 3.0),
         # As much memory as more epochs of it.
         ("CoxNNRegressor(hidden_layer_sizes=(), optimizer='lbfgs', max_epochs=1)", 2.0),
-        ("WeibullAFTRegressor(max_epochs=1, batch_size=4096)", 1.0),
+        ("WeibullAFTRegressor(n_estimators=1, max_epochs=1, batch_size=4096)", 1.0),
     ],
 )
 def test_a_fit_holds_at_most_one_copy_of_float32_inputs(model, bound, printed):

@@ -32,7 +32,7 @@ class Own(nn.Module):
         return self.layers(X)
 
 
-SMALL = {"hidden_layer_sizes": (4,), "max_epochs": 2, "random_state": 0}
+SMALL = {"hidden_layer_sizes": (4,), "n_estimators": 1, "max_epochs": 2, "random_state": 0}
 MODELS = {
     "cox": (CoxNNRegressor(**SMALL), {}),
     "strata": (CoxNNRegressor(**SMALL), {"stratum": STRATUM}),

@@ -114,6 +114,7 @@ def test_a_number_out_of_range(kind, name, value, rule):
     ],
 )
 def test_what_is_no_number(kind, name, value, word):
+    word += " or 'auto'" * (name in ("lr", "alpha", "max_epochs", "n_estimators"))
     sentence = f"`{name}` must be {word}, got {value!r} of type {type(value).__name__}."
     refuses(lambda: kind(**{name: value}).fit(X, Y), TypeError, sentence)
 
