@@ -17,7 +17,8 @@ from sksurvtorch import CoxNNRegressor, WeibullAFTRegressor
 METHODS = """fit partial_fit predict predict_survival_function predict_cumulative_hazard_function
     predict_quantile predict_median predict_expectation predict_members score get_params set_params
     get_metadata_routing set_fit_request set_partial_fit_request set_score_request"""
-FITTED = "net_ unique_times_ device_ n_iter_ n_features_in_ feature_names_in_ member_weights_"
+FITTED = """net_ unique_times_ device_ n_iter_ n_features_in_ feature_names_in_ n_estimators_
+    member_weights_ oob_prediction_ oob_score_"""
 OWN = {
     CoxNNRegressor: "strata_ log_baseline_cumulative_hazard_",
     WeibullAFTRegressor: "predict_params log_time_center_ log_time_spread_ shape_",

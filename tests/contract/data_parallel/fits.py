@@ -56,6 +56,7 @@ def estimator(share, kind=CoxNNRegressor, batch=BATCH, **parameters):
     """A small estimator, whose batches have `batch` rows of all processes together."""
     defaults = {
         "module": perceptron,
+        "n_estimators": 1,
         "dtype": "float64",
         "max_epochs": 2,
         "lr": 0.01,
