@@ -84,6 +84,35 @@ class Baseline:
         table[row[inside], column[inside]] = self.log_cumulative_hazard[step[inside]]
         return np.maximum.accumulate(table, axis=1, out=table)
 
+    def steps(self, stratum: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return the times of the steps of a stratum, and the log cumulative hazard from each."""
+        steps = self._steps(stratum)
+        return self.times[steps], self.log_cumulative_hazard[steps]
+
+    def at(self, stratum: np.ndarray, time: np.ndarray) -> np.ndarray:
+        """Return the log cumulative hazard of a stratum at a time, one of each for each value."""
+        value = np.full(len(time), -np.inf)
+        for code in np.unique(stratum):
+            rows = np.flatnonzero(stratum == code)
+            times, log_hazard = self.steps(code)
+            place = np.searchsorted(times, time[rows], side="right") - 1
+            begun = place >= 0
+            value[rows[begun]] = log_hazard[place[begun]]
+        return value
+
+    def thinned(self, most: int) -> Self:
+        """Return at most so many steps of each stratum, the first ones close to each other."""
+        kept = []
+        for start, end in zip(self.offsets[:-1], self.offsets[1:], strict=True):
+            places = np.arange(end - start)
+            if len(places) > most:  # the error of the hazard falls with the root of the events
+                spaced = np.linspace(0, (len(places) - 1) ** 0.5, most) ** 2
+                places = np.unique(spaced.round().astype(int))
+            kept.append(start + places)
+        steps = np.concatenate(kept)
+        offsets = np.concatenate([[0], np.cumsum([len(own) for own in kept])])
+        return type(self)(offsets, self.times[steps], self.log_cumulative_hazard[steps])
+
     def over_time(
         self,
         log_hazard_ratio: np.ndarray,

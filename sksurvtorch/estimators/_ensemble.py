@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -21,6 +21,14 @@ from sksurvtorch.nets.target import Columns
 
 if TYPE_CHECKING:
     from sksurvtorch.estimators._base import SurvivalNetEstimator
+
+
+class LeftOut(NamedTuple):
+    """What the members of an ensemble say of all rows of a fit, and which they have left out."""
+
+    outputs: Tensor  # (n_members, n_samples, n_outputs), less their offsets, in float64
+    left_out: Tensor  # (n_members, n_samples), in the order of the rows of the dataset
+    of_rows: Tensor  # (n_samples, n_outputs), by those members that have left a row out
 
 
 def into_memory(estimator: SurvivalNetEstimator, rows: Rows) -> Rows:
@@ -103,7 +111,7 @@ def learn_from_rows_left_out(
     dataset: SurvivalDataset,
     columns: Columns,
     seen: list[Tensor],
-) -> None:
+) -> LeftOut:
     """Predict the rows that members have left out, and weight the members by these predictions.
 
     Parameters
@@ -116,6 +124,11 @@ def learn_from_rows_left_out(
         Event, time and so on, in the order of the user.
     seen : list of int tensors
         Rows that each member was trained with, in the order of the user.
+
+    Returns
+    -------
+    LeftOut
+        What intervals are made of.
     """
     outputs = outputs_of_members(estimator, dataset.rows).double()
     left_out = torch.ones(outputs.shape[:2], dtype=torch.bool, device="cpu")
@@ -129,12 +142,14 @@ def learn_from_rows_left_out(
     )
     weight = _weights(estimator, dataset, each)
     estimator._trained.weight.copy_((weight / penalty.bincount())[penalty, None, None])
-    risk_score = estimator._risk_score((each * weight[:, None, None]).sum(0))
+    of_rows = (each * weight[:, None, None]).sum(0)
+    risk_score = estimator._risk_score(of_rows)
     estimator.oob_prediction_ = risk_score
     if dataset.numbers is not None:
         estimator.oob_prediction_ = np.empty_like(risk_score)
         estimator.oob_prediction_[dataset.numbers.numpy()] = risk_score
     estimator.oob_score_ = _score(columns, estimator.oob_prediction_)
+    return LeftOut(outputs, left_out, of_rows)
 
 
 def scatter_left_out(estimator: SurvivalNetEstimator, sample_weight: Any) -> None:
