@@ -5,8 +5,9 @@ predictions are a delete-a-group jackknife of a quantity q,
 
     variance of q = 4/5 * sum of (q of a member - mean of the five)^2 .
 
-Several divisions are averaged with the weights that their members have in the prediction. What is
-jackknifed is the log cumulative hazard, log(-log S), of the whole curve.
+Several divisions are averaged with the weights that their members have in the prediction. As they
+have different penalties, the variance between their means is added, which tells how much the
+penalty matters. What is jackknifed is the log cumulative hazard, log(-log S), of the whole curve.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ _HALVINGS = 64
 
 @dataclass(frozen=True, eq=False)
 class Jackknife:
-    """Delete-a-group jackknife over divisions of the rows into five parts.
+    """Delete-a-group jackknife over divisions of the rows into five parts, and between them.
 
     Attributes
     ----------
@@ -63,20 +64,26 @@ class Jackknife:
 
         Returns
         -------
-        array of shape (5 * n_divisions, ...)
-            Deviations from the mean of a division, times the root of 4/5 of its weight.
+        array of shape (6 * n_divisions, ...)
+            Deviations from the mean of a division, times the root of 4/5 of its weight, and those
+            of each mean from the mean of all, times the root of the weight.
         """
         n_divisions, rest = len(self.share), values.shape[1:]
+        share = self.share.reshape(-1, 1, *[1] * len(rest))
         each = values[: n_divisions * N_FOLDS].reshape(n_divisions, N_FOLDS, *rest)
         zero = log & np.isneginf(each).any(1, keepdims=True)
         known = np.where(zero, 0.0, each)
-        deviation = known - known.mean(1, keepdims=True)
-        if log and zero.any():
-            number = np.exp(each - each.max(1, keepdims=True))
-            deviation = np.where(zero, number / number.mean(1, keepdims=True) - 1, deviation)
-        factor = np.sqrt((1 - 1 / N_FOLDS) * self.share)
-        scaled = factor.reshape(-1, *[1] * (each.ndim - 1)) * deviation
-        return scaled.reshape(-1, *rest)
+        mean = known.mean(1, keepdims=True)
+        deviation = known - mean
+        if zero.any():
+            highest = each.max(1, keepdims=True)
+            number = np.exp(each - highest)
+            relative = number.mean(1, keepdims=True)
+            deviation = np.where(zero, number / relative - 1, deviation)
+            mean = np.where(zero, highest + np.log(relative), mean)
+        within = np.sqrt((1 - 1 / N_FOLDS) * share) * deviation
+        between = np.sqrt(share) * (mean - (share * mean).sum(0))
+        return np.concatenate([within.reshape(-1, *rest), between.reshape(-1, *rest)])
 
     def quantile(self, level: float) -> float:
         """Return by how many standard deviations a bound of a two-sided interval lies away.
@@ -84,8 +91,9 @@ class Jackknife:
         Student's t has 4 degrees of freedom for one division, and for several those of a weighted
         sum of independent variances (Satterthwaite 1946, doi:10.2307/3002019).
         """
-        freedom = (N_FOLDS - 1) / float(self.share @ self.share)
-        return float(student.ppf((1 + level) / 2, freedom))
+        freedom = (N_FOLDS - 1) / (self.share @ self.share)
+        quantile: float = student.ppf((1 + level) / 2, freedom).item()
+        return quantile
 
 
 @dataclass(frozen=True, eq=False)
@@ -281,7 +289,8 @@ class LinearBand:
         clipped = np.maximum(v, turn) if sign > 0 else np.minimum(v, turn)
         v = np.where(turns, clipped, v)
         variance = np.maximum(at_0 + v * (2 * mixed + v * slope), 0)
-        return level + rise * v + sign * self.quantile * np.sqrt(variance)
+        bound: np.ndarray = level + rise * v + sign * self.quantile * np.sqrt(variance)
+        return bound
 
 
 def log_time_range(center: float, spread: float) -> tuple[float, float]:

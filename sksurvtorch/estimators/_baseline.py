@@ -101,12 +101,13 @@ class Baseline:
         return value
 
     def thinned(self, most: int) -> Self:
-        """Return at most so many steps of each stratum, the first ones close to each other."""
+        """Return at most so many steps of each stratum, close to each other at both ends."""
         kept = []
         for start, end in zip(self.offsets[:-1], self.offsets[1:], strict=True):
             places = np.arange(end - start)
-            if len(places) > most:  # the error of the hazard falls with the root of the events
-                spaced = np.linspace(0, (len(places) - 1) ** 0.5, most) ** 2
+            if len(places) > most:
+                # Few events have happened at one end, few are at risk at the other.
+                spaced = (1 - np.cos(np.linspace(0, np.pi, most))) / 2 * (len(places) - 1)
                 places = np.unique(spaced.round().astype(int))
             kept.append(start + places)
         steps = np.concatenate(kept)

@@ -42,17 +42,20 @@ class CoxIntervals(IntervalEstimator):
         X : array-like of shape (n_samples, n_features)
             Samples.
         level : float, default=0.9
-            Probability, above 0 and below 1, with which each bound pair is meant to cover the truth.
+            Probability, above 0 and below 1, with which the bounds at a time are meant to hold the
+            true value between them.
         times : array-like of shape (n_times,), optional
-            Times of the bounds, each from 0 to the last time of the fit; `unique_times_` if left out.
+            Times of the bounds, each from 0 to the last time of the fit; `unique_times_` if left
+            out.
         stratum : array-like of shape (n_samples,), optional
             Stratum of each sample; needed if the model was fitted with strata.
 
         Returns
         -------
         lower, upper : arrays of shape (n_samples, n_times)
-            Bounds around `predict_survival_function`, which do not rise with time; 1 before the first
-            event.
+            Bounds around `predict_survival_function`, which do not rise with time; 1 before the
+            first event.
+
         Raises
         ------
         ValueError
@@ -61,14 +64,18 @@ class CoxIntervals(IntervalEstimator):
         Notes
         -----
         On the scale log(-log S) the band is the curve plus and minus a quantile of Student's t
-        times a standard error, a delete-a-group jackknife of the members' curves [1]_. To its
-        variance is added what the predictions out of bag differ too much or too little between
-        people.
+        times a standard error. Its variance is that of a delete-a-group jackknife of the members'
+        curves [1]_, with the baseline hazard of each, plus the variance between members of
+        different penalties, plus a term for predictions that differ too much or too little between
+        people, as those out of bag show by their calibration slope [2]_.
 
         References
         ----------
         .. [1] P. S. Kott, "The delete-a-group jackknife", Journal of Official Statistics 17(4),
            521-526, 2001.
+        .. [2] H. C. van Houwelingen, "Validation, calibration, revision and combination of
+           prognostic survival models", Statistics in Medicine 19(24), 3401-3415, 2000,
+           doi:10.1002/1097-0258(20001230)19:24<3401::AID-SIM554>3.0.CO;2-2.
         """
         return self._band(X, level, times, stratum, survival=True)
 
@@ -82,9 +89,11 @@ class CoxIntervals(IntervalEstimator):
         X : array-like of shape (n_samples, n_features)
             Samples.
         level : float, default=0.9
-            Probability, above 0 and below 1, with which each bound pair is meant to cover the truth.
+            Probability, above 0 and below 1, with which the bounds at a time are meant to hold the
+            true value between them.
         times : array-like of shape (n_times,), optional
-            Times of the bounds, each from 0 to the last time of the fit; `unique_times_` if left out.
+            Times of the bounds, each from 0 to the last time of the fit; `unique_times_` if left
+            out.
         stratum : array-like of shape (n_samples,), optional
             Stratum of each sample; needed if the model was fitted with strata.
 
@@ -113,7 +122,7 @@ class CoxIntervals(IntervalEstimator):
         probability : float or array-like of shape (n_quantiles,)
             Probability of the event: 0.25 asks for the time at which survival has fallen to 0.75.
         level : float, default=0.9
-            Probability, above 0 and below 1, with which each interval is meant to cover the truth.
+            Probability, above 0 and below 1, with which an interval is meant to hold the truth.
         stratum : array-like of shape (n_samples,), optional
             Stratum of each sample; needed if the model was fitted with strata.
 
@@ -121,8 +130,8 @@ class CoxIntervals(IntervalEstimator):
         -------
         lower, upper : arrays of shape (n_samples,), or (n_samples, n_quantiles)
             Times at which the bounds of `predict_survival_interval` have fallen to
-            1 - probability, around `predict_quantile`; infinite where survival may stay above within the
-            follow-up.
+            1 - probability, around `predict_quantile`; infinite where survival may stay above
+            within the follow-up.
 
         Raises
         ------
@@ -141,15 +150,15 @@ class CoxIntervals(IntervalEstimator):
         X : array-like of shape (n_samples, n_features)
             Samples.
         level : float, default=0.9
-            Probability, above 0 and below 1, with which each interval is meant to cover the truth.
+            Probability, above 0 and below 1, with which an interval is meant to hold the truth.
         stratum : array-like of shape (n_samples,), optional
             Stratum of each sample; needed if the model was fitted with strata.
 
         Returns
         -------
         lower, upper : arrays of shape (n_samples,)
-            Bounds around `predict_median`, in the unit of the training times; infinite where survival may stay above within the
-            follow-up.
+            Bounds around `predict_median`, in the unit of the training times; infinite where
+            survival may stay above one half within the follow-up.
 
         Raises
         ------
@@ -231,9 +240,7 @@ class CoxIntervals(IntervalEstimator):
         """Return the log hazard ratio, whose mean over the training data is 0."""
         return self._risk_score(output)
 
-    def _band(
-        self, X: Any, level: float, times: Any, stratum: Any, *, survival: bool
-    ) -> Pair:
+    def _band(self, X: Any, level: float, times: Any, stratum: Any, *, survival: bool) -> Pair:
         """Return bounds of survival or of the cumulative hazard."""
         band, samples = self._stepped(X, level, stratum)
         grid = self.unique_times_ if times is None else check_times(times, self.unique_times_[-1])

@@ -125,7 +125,9 @@ class IntervalEstimator(SurvivalNetEstimator):
         If the true differences between people are `slope` times those predicted, as they are out
         of bag, a curve is off by (1 - slope) times its distance from the middle.
         """
-        return np.square((1 - self._interval_basis["slope"]) * off_center)
+        off = (1 - self._interval_basis["slope"]) * off_center
+        variance: np.ndarray = off * off
+        return variance
 
     def _hazard_bounds(self, level: float) -> tuple[float, float]:
         """Return between which cumulative hazards the time of a new person lies."""

@@ -31,9 +31,7 @@ class WeibullIntervals(IntervalEstimator):
     log_time_center_: float
     log_time_spread_: float
 
-    def predict_survival_interval(
-        self, X: Any, level: float = 0.9, *, times: Any = None
-    ) -> Pair:
+    def predict_survival_interval(self, X: Any, level: float = 0.9, *, times: Any = None) -> Pair:
         """Predict a band for the survival of each sample over time.
 
         It is pointwise, and for the curve of a person given the covariates: it says how well the
@@ -44,7 +42,8 @@ class WeibullIntervals(IntervalEstimator):
         X : array-like of shape (n_samples, n_features)
             Samples.
         level : float, default=0.9
-            Probability, above 0 and below 1, with which each bound pair is meant to cover the truth.
+            Probability, above 0 and below 1, with which the bounds at a time are meant to hold the
+            true value between them.
         times : array-like of shape (n_times,), optional
             Times of the bounds, each at least 0; `unique_times_` if left out.
 
@@ -52,6 +51,7 @@ class WeibullIntervals(IntervalEstimator):
         -------
         lower, upper : arrays of shape (n_samples, n_times)
             Bounds around `predict_survival_function`, which do not rise with time.
+
         Raises
         ------
         ValueError
@@ -60,14 +60,18 @@ class WeibullIntervals(IntervalEstimator):
         Notes
         -----
         On the scale log(-log S) the band is the curve plus and minus a quantile of Student's t
-        times a standard error, a delete-a-group jackknife of the members' curves [1]_. To its
-        variance is added what the predictions out of bag differ too much or too little between
-        people.
+        times a standard error. Its variance is that of a delete-a-group jackknife of the members'
+        curves [1]_, plus the variance between members of different penalties, plus a term for
+        predictions that differ too much or too little between people, as those out of bag show by
+        their calibration slope [2]_.
 
         References
         ----------
         .. [1] P. S. Kott, "The delete-a-group jackknife", Journal of Official Statistics 17(4),
            521-526, 2001.
+        .. [2] H. C. van Houwelingen, "Validation, calibration, revision and combination of
+           prognostic survival models", Statistics in Medicine 19(24), 3401-3415, 2000,
+           doi:10.1002/1097-0258(20001230)19:24<3401::AID-SIM554>3.0.CO;2-2.
         """
         return self._band(X, level, times, survival=True)
 
@@ -81,7 +85,8 @@ class WeibullIntervals(IntervalEstimator):
         X : array-like of shape (n_samples, n_features)
             Samples.
         level : float, default=0.9
-            Probability, above 0 and below 1, with which each bound pair is meant to cover the truth.
+            Probability, above 0 and below 1, with which the bounds at a time are meant to hold the
+            true value between them.
         times : array-like of shape (n_times,), optional
             Times of the bounds, each at least 0; `unique_times_` if left out.
 
@@ -98,9 +103,7 @@ class WeibullIntervals(IntervalEstimator):
         """
         return self._band(X, level, times, survival=False)
 
-    def predict_quantile_interval(
-        self, X: Any, probability: Any, level: float = 0.9
-    ) -> Pair:
+    def predict_quantile_interval(self, X: Any, probability: Any, level: float = 0.9) -> Pair:
         """Predict an interval for the time by which the event has happened with a probability.
 
         Parameters
@@ -110,7 +113,7 @@ class WeibullIntervals(IntervalEstimator):
         probability : float or array-like of shape (n_quantiles,)
             Probability of the event: 0.25 asks for the time at which survival has fallen to 0.75.
         level : float, default=0.9
-            Probability, above 0 and below 1, with which each interval is meant to cover the truth.
+            Probability, above 0 and below 1, with which an interval is meant to hold the truth.
 
         Returns
         -------
@@ -135,12 +138,13 @@ class WeibullIntervals(IntervalEstimator):
         X : array-like of shape (n_samples, n_features)
             Samples.
         level : float, default=0.9
-            Probability, above 0 and below 1, with which each interval is meant to cover the truth.
+            Probability, above 0 and below 1, with which an interval is meant to hold the truth.
 
         Returns
         -------
         lower, upper : arrays of shape (n_samples,)
-            Bounds around `predict_median`, in the unit of the training times; infinite where survival may stay above.
+            Bounds around `predict_median`, in the unit of the training times; infinite where
+            survival may stay above one half.
 
         Raises
         ------
@@ -209,7 +213,8 @@ class WeibullIntervals(IntervalEstimator):
     def _off_center(self, output: Tensor) -> np.ndarray:
         """Return how much earlier, on the scale of log time, than at the mean log scale."""
         earlier = self._interval_basis["center"] - output[:, 0].numpy()
-        return self.log_time_spread_ * earlier
+        in_log_time: np.ndarray = self.log_time_spread_ * earlier
+        return in_log_time
 
     def _band(self, X: Any, level: float, times: Any, *, survival: bool) -> Pair:
         """Return bounds of survival or of the cumulative hazard."""
