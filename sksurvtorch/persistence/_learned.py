@@ -108,20 +108,23 @@ def _is_basis(value: Any) -> bool:
     """Whether these are the arrays that intervals are made of."""
     if not isinstance(value, dict) or not all(isinstance(x, np.ndarray) for x in value.values()):
         return False
-    names = set(value)
-    scores = names & {*_SCORES}
-    cox, weibull = {"slope", *_MEMBERS}, {"slope", "center"}
-    if names - scores not in (cox, weibull) or scores not in (set(), {*_SCORES}):
+    scores, others = value.keys() & {*_SCORES}, value.keys() - {*_SCORES}
+    if not all(_is_single(value[name]) for name in value.keys() & {"slope", "center", "reserve"}):
         return False
-    if not all(_is_single(value[name]) for name in names & {"slope", "center", "reserve"}):
+    if scores and not (scores == {*_SCORES} and _are_scores(value["score"], value["mass"])):
         return False
-    if scores:
-        score, mass = value["score"], value["mass"]
-        if not (_is_vector(score, "f") and _is_vector(mass, "f") and len(score) == len(mass)):
-            return False
-        if np.isnan(score).any() or (np.diff(score) < 0).any() or not (mass > 0).all():
-            return False
-    return "members" not in names or _are_steps_of_members(*(value[name] for name in _MEMBERS))
+    if others == {"slope", "center"}:
+        return True
+    steps = {"slope", *_MEMBERS}
+    return others == steps and _are_steps_of_members(*(value[name] for name in _MEMBERS))
+
+
+def _are_scores(score: Any, mass: Any) -> bool:
+    """Whether these are scores, ascending, and the positive masses of each."""
+    vectors = _is_vector(score, "f") and _is_vector(mass, "f") and len(score) == len(mass)
+    return vectors and bool(
+        (score >= 0).all() and (score[1:] >= score[:-1]).all() and (mass > 0).all()
+    )
 
 
 def _is_single(value: np.ndarray) -> bool:
