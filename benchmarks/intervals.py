@@ -149,7 +149,8 @@ def main() -> None:
 PAGE = """# Bands and intervals on simulated truth
 
 Written by `python benchmarks/intervals.py`. Estimators with nothing set but `n_estimators=15` and
-`random_state=0`, at level 0.9, on data sets of ten standard normal features: {sizes}.
+`random_state=0`, at level 0.9, on data sets of ten standard normal features:
+{sizes}.
 Survival is exp(-t^1.5 e^r), where r is 0.8 x1 + 0.5 x2 - 0.4 x3 ("linear") or
 2 exp(-(x1² + x2²) / 2) ("bump"), and the other features are noise. Exponential times, independent
 of all else, censor 25 % ("light") or 70 % ("heavy") of the rows.

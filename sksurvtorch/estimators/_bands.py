@@ -86,11 +86,9 @@ class Jackknife:
         return np.concatenate([within.reshape(-1, *rest), between.reshape(-1, *rest)])
 
     def quantile(self, level: float) -> float:
-        """Return by how many standard deviations a bound of a two-sided interval lies away.
-
-        Student's t has 4 degrees of freedom for one division, and for several those of a weighted
-        sum of independent variances (Satterthwaite 1946, doi:10.2307/3002019).
-        """
+        """Return how many standard deviations lie between a curve and its bound."""
+        # One division has 4 degrees of freedom, several those of a weighted sum of independent
+        # variances (Satterthwaite 1946, doi:10.2307/3002019).
         freedom = (N_FOLDS - 1) / (self.share @ self.share)
         quantile: float = student.ppf((1 + level) / 2, freedom).item()
         return quantile
@@ -128,7 +126,7 @@ class SteppedBand:
         stratum: np.ndarray,
         times: np.ndarray,
     ) -> Pair:
-        """Return bounds of the log cumulative hazard, two arrays (n_samples, n_times).
+        """Return bounds of the log cumulative hazard over time.
 
         Parameters
         ----------
@@ -142,6 +140,11 @@ class SteppedBand:
             Numbers of the strata.
         times : array of shape (n_times,)
             Times, in any order.
+
+        Returns
+        -------
+        pair of arrays of shape (n_samples, n_times)
+            Lower and upper bounds.
         """
         lower, upper = (np.full((len(stratum), len(times)), -np.inf) for _ in range(2))
         for rows, steps, low, high in self._pieces(log_hazard_ratio, each, extra, stratum):
@@ -159,11 +162,7 @@ class SteppedBand:
         stratum: np.ndarray,
         needed: np.ndarray,
     ) -> Pair:
-        """Return when the bounds have come to some log cumulative hazards, the earlier first.
-
-        Parameters are those of `over_time`, with `needed` of shape (n_quantiles,); the result is
-        two arrays (n_samples, n_quantiles), infinite where a bound stays below.
-        """
+        """Return when the upper and the lower bound come to some log cumulative hazards."""
         earliest, latest = (np.empty((len(stratum), len(needed))) for _ in range(2))
         for rows, steps, low, high in self._pieces(log_hazard_ratio, each, extra, stratum):
             ends = np.append(steps.astype(float), np.inf)
@@ -243,10 +242,7 @@ class LinearBand:
         return cls(level, rise, (a * a).sum(0) + extra, (a * b).sum(0), (b * b).sum(0), quantile)
 
     def over_time(self, v: np.ndarray) -> Pair:
-        """Return bounds of the log cumulative hazard, two arrays (n_samples, n_times).
-
-        A curve can only rise. So a lower bound holds from its time on, an upper one up to it.
-        """
+        """Return bounds of the log cumulative hazard at some v, two (n_samples, n_times)."""
         low, high = (np.empty((len(self.level), len(v))) for _ in range(2))
         begun = v > -np.inf
         low[:, ~begun] = high[:, ~begun] = -np.inf
@@ -256,10 +252,7 @@ class LinearBand:
         return low, high
 
     def reached(self, needed: np.ndarray, least: float, most: float) -> Pair:
-        """Return between which v the bounds come to some values, two (n_samples, n_quantiles).
-
-        They are -inf and inf where a bound does so below `least` or above `most`.
-        """
+        """Return the v at which the upper and the lower bound come to some values, or ±inf."""
         earliest, latest = (np.empty((len(self.level), len(needed))) for _ in range(2))
         for v, sign in ((earliest, 1), (latest, -1)):
             below, above = (np.full(v.shape, end) for end in (least, most))
@@ -279,7 +272,7 @@ class LinearBand:
             values[piece, None]
             for values in (self.level, self.rise, self.at_0, self.mixed, self.slope)
         )
-        # A hyperbola: where its slope changes sign, the curve's own rise says more.
+        # A hyperbola. Where it falls, the bound of a later or earlier time says more, as above.
         surplus = self.quantile**2 * slope - rise**2
         turns = surplus > 0
         divisor = np.where(turns, slope, 1.0)

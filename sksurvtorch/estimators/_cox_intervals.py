@@ -52,9 +52,11 @@ class CoxIntervals(IntervalEstimator):
 
         Returns
         -------
-        lower, upper : arrays of shape (n_samples, n_times)
-            Bounds around `predict_survival_function`, which do not rise with time; 1 before the
-            first event.
+        lower : array of shape (n_samples, n_times)
+            Lower bounds, at most `predict_survival_function`. They do not rise with time, and are 1
+            before the first event.
+        upper : array of shape (n_samples, n_times)
+            Upper bounds, in the same way.
 
         Raises
         ------
@@ -99,9 +101,11 @@ class CoxIntervals(IntervalEstimator):
 
         Returns
         -------
-        lower, upper : arrays of shape (n_samples, n_times)
-            Bounds around `predict_cumulative_hazard_function`: minus the logarithms of those of
-            `predict_survival_interval`.
+        lower : array of shape (n_samples, n_times)
+            Lower bounds, at most `predict_cumulative_hazard_function`: minus the logarithms of the
+            upper bounds of `predict_survival_interval`.
+        upper : array of shape (n_samples, n_times)
+            Upper bounds, in the same way.
 
         Raises
         ------
@@ -128,9 +132,11 @@ class CoxIntervals(IntervalEstimator):
 
         Returns
         -------
-        lower, upper : arrays of shape (n_samples,), or (n_samples, n_quantiles)
-            Times at which the bounds of `predict_survival_interval` have fallen to
-            1 - probability, around `predict_quantile`; infinite where survival may stay above
+        lower : array of shape (n_samples,), or (n_samples, n_quantiles)
+            Times at which the lower bound of `predict_survival_interval` has fallen to
+            1 - probability, at most `predict_quantile`.
+        upper : array of shape (n_samples,), or (n_samples, n_quantiles)
+            Times at which the upper bound has; infinite where survival may stay above
             within the follow-up.
 
         Raises
@@ -156,9 +162,11 @@ class CoxIntervals(IntervalEstimator):
 
         Returns
         -------
-        lower, upper : arrays of shape (n_samples,)
-            Bounds around `predict_median`, in the unit of the training times; infinite where
-            survival may stay above one half within the follow-up.
+        lower : array of shape (n_samples,)
+            Earliest medians, at most `predict_median`, in the unit of the training times.
+        upper : array of shape (n_samples,)
+            Latest medians; infinite where survival may stay above one half
+            within the follow-up.
 
         Raises
         ------
@@ -182,9 +190,11 @@ class CoxIntervals(IntervalEstimator):
 
         Returns
         -------
-        lower, upper : arrays of shape (n_samples,)
-            Times in the unit of the training times. The upper one is infinite where the
-            follow-up does not identify it, as with many censored times.
+        lower : array of shape (n_samples,)
+            Earliest times, in the unit of the training times; 0 where few rows judge.
+        upper : array of shape (n_samples,)
+            Latest times; infinite where the follow-up does not identify them, as with many censored
+            rows.
 
         Raises
         ------
@@ -194,19 +204,23 @@ class CoxIntervals(IntervalEstimator):
 
         Notes
         -----
-        Conformal prediction [1]_, with cross-fitting [2]_: between the bounds lie those cumulative
-        hazards that training rows have at the times of their events, by members that have not
-        seen them, weighted by the inverse probability of not being censored. Coverage is on
-        average over people, not for each of them. It needs censoring that depends neither on the
-        time of the event nor on the covariates, and is approximate, since the probability of
-        censoring is estimated, and all members predict for new people.
+        Conformal prediction with weights for the censoring [1]_ and cross-fitting [2]_: between the
+        bounds lie those cumulative hazards that training rows have at the times of their events, by
+        members that have not seen them, weighted by the inverse probability of not being censored.
+        Coverage is on average over people, not for each of them. It needs censoring that depends
+        neither on the time of the event nor on the covariates, and is approximate, since the
+        probability of censoring is estimated, and all members predict for new people. The method
+        of [3]_ would need the censoring times of rows with an event, too.
 
         References
         ----------
-        .. [1] E. Candès, L. Lei, Z. Ren, "Conformalized survival analysis", JRSS B 85(1), 24-45,
-           2023, doi:10.1093/jrsssb/qkac004.
+        .. [1] R. Farina, E. J. Tchetgen Tchetgen, A. K. Kuchibhotla, "Doubly robust and efficient
+           calibration of prediction sets for right-censored time-to-event outcomes",
+           arXiv:2501.04615, 2025.
         .. [2] V. Vovk, "Cross-conformal predictors", Annals of Mathematics and Artificial
            Intelligence 74, 9-28, 2015, doi:10.1007/s10472-013-9368-4.
+        .. [3] E. Candès, L. Lei, Z. Ren, "Conformalized survival analysis", JRSS B 85(1), 24-45,
+           2023, doi:10.1093/jrsssb/qkac004.
         """
         hazard = np.array(self._hazard_bounds(level))
         times = self.predict_quantile(X, -np.expm1(-hazard), stratum=stratum)

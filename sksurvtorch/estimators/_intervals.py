@@ -41,8 +41,10 @@ class IntervalEstimator(SurvivalNetEstimator):
 
         Returns
         -------
-        lower, upper : arrays of shape (n_samples,)
-            Bounds around what `predict` returns, for the score that the true curve would have.
+        lower : array of shape (n_samples,)
+            Lower bounds, at most what `predict` returns, for the score of the true curve.
+        upper : array of shape (n_samples,)
+            Upper bounds.
 
         Raises
         ------
@@ -84,7 +86,7 @@ class IntervalEstimator(SurvivalNetEstimator):
         if not _enters_late(dataset):
             share = np.where(left_out, self.member_weights_[:, None], 0.0)
             judged = share.sum(0) > 0
-            total = (np.where(left_out, hazard, 0.0) * share).sum(0)[judged]
+            total = (np.where(share > 0, hazard, 0.0) * share).sum(0)[judged]
             assert dataset.y is not None
             own = {name: column.cpu().numpy()[judged] for name, column in dataset.y.items()}
             score = total / share.sum(0)[judged]

@@ -43,11 +43,8 @@ def learn_scores(
 
 
 def censoring_survival(event: np.ndarray, time: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """Return the probability of not being censored before the time of each sample.
-
-    That is the left limit of the Kaplan-Meier curve of the censoring; of equal times the events
-    come first. It is above 0 at the time of an event.
-    """
+    """Return the probability of not being censored before the time of each sample."""
+    # The left limit of the Kaplan-Meier curve of the censoring; of equal times events come first.
     distinct, place = np.unique(time, return_inverse=True)
     counts = (np.bincount(place, part, len(distinct)) for part in (weight * event, weight * ~event))
     events, censored = counts
@@ -59,11 +56,9 @@ def censoring_survival(event: np.ndarray, time: np.ndarray, weight: np.ndarray) 
 
 
 def bounds(learned: dict[str, np.ndarray], level: float) -> tuple[float, float]:
-    """Return which cumulative hazards lie between the bounds: from 0 and to infinity at most.
-
-    Each side leaves out at most half of ``1 - level``. The mass of the new person counts on both;
-    that of times beyond the last event is put above all scores.
-    """
+    """Return between which cumulative hazards the time of a new person lies, 0 and inf at most."""
+    # Each side leaves out at most half of 1 - level. The mass of the new person counts on both
+    # sides; that of times beyond the last event is put above all scores.
     score, mass = learned["score"], learned["mass"]
     reserve, outside = float(learned["reserve"][0]), (1 - level) / 2
     before = reserve + np.concatenate([[0.0], np.cumsum(mass)[:-1]])
