@@ -91,13 +91,15 @@ class Baseline:
 
     def at(self, stratum: np.ndarray, time: np.ndarray) -> np.ndarray:
         """Return the log cumulative hazard of a stratum at a time, one of each for each value."""
+        distinct = np.unique(self.times)
+        width = len(distinct) + 1  # of the keys of a stratum
+        of_steps = np.repeat(np.arange(self.n_strata), np.diff(self.offsets)) * width
+        of_steps += np.searchsorted(distinct, self.times, side="right")
+        asked = stratum * width + np.searchsorted(distinct, time, side="right")
+        place = np.searchsorted(of_steps, asked, side="right") - 1
+        begun = place >= self.offsets[stratum]
         value = np.full(len(time), -np.inf)
-        for code in np.unique(stratum):
-            rows = np.flatnonzero(stratum == code)
-            times, log_hazard = self.steps(code)
-            place = np.searchsorted(times, time[rows], side="right") - 1
-            begun = place >= 0
-            value[rows[begun]] = log_hazard[place[begun]]
+        value[begun] = self.log_cumulative_hazard[place[begun]]
         return value
 
     def thinned(self, most: int) -> Self:

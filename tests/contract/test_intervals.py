@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import pickle
+import warnings
 from itertools import pairwise
 
 import numpy as np
+import pandas as pd
 import pytest
-import torch
+from lifelines import CoxPHFitter
 from scipy.optimize import minimize
-from scipy.stats import t as student
 from sklearn.base import clone
-from sksurv.linear_model import CoxPHSurvivalAnalysis
-from sksurv.util import Surv
 
 from sksurvtorch import CoxNNRegressor, WeibullAFTRegressor, load, save
-from sksurvtorch.estimators import _cox_intervals
-from tests.contract.small_models import Mlp, both, fitted, own_columns
+from tests.contract.interval_twin import Twin, all_intervals
+from tests.contract.small_models import own_columns
 from tests.contract.test_ensemble_training import Watch
-from tests.contract.test_ensembles import rows_of_members
 from tests.unit.refusals import refuses
 
 LEVEL = 0.8
@@ -70,104 +68,6 @@ def case(request, distinct, columns):
     return Twin(model, X, y, given)
 
 
-class Twin:
-    """What members predict, by loops."""
-
-    def __init__(self, model, X, y, given):
-        self.model, self.X, self.y, self.given = model, X, y, given
-        self.seen = rows_of_members(model, X)
-        self.weight = given.get("sample_weight", np.ones(len(X)))
-        self.stratum = given.get("stratum", np.zeros(len(X), int))
-        self.entry = given.get("entry", np.full(len(X), -np.inf))
-        self.asked = {"stratum": self.stratum[:20]} if "stratum" in given else {}
-        self.is_cox = isinstance(model, CoxNNRegressor)
-        with torch.no_grad():
-            own = torch.from_numpy(X).expand(model.n_estimators, *X.shape)
-            self.outputs = model._trained.members(own).double().numpy()
-        if self.is_cox:
-            self.outputs -= self.outputs.mean(1, keepdims=True)
-
-    def hazard(self, k, row, time):
-        """The cumulative hazard of one row at a time, by one member."""
-        if not self.is_cox:
-            center, spread = self.model.log_time_center_, self.model.log_time_spread_
-            log_scale, log_shape = self.outputs[k, row]
-            v = (np.log(time) - center) / spread
-            return np.exp(np.exp(log_shape) * (v - log_scale))
-        ratio = np.exp(self.outputs[k, :, 0])
-        return ratio[row] * sum(jump for at, jump in self.jumps(k, self.stratum[row]) if at <= time)
-
-    def jumps(self, k, stratum):
-        """Breslow's jumps of one member."""
-        if (k, stratum) not in vars(self).setdefault("_jumps", {}):
-            seen = np.zeros(len(self.X), bool)
-            seen[self.seen[k]] = True
-            own = seen & (self.stratum == stratum)
-            ratio, time = np.exp(self.outputs[k, :, 0]), self.y["time"]
-            self._jumps[k, stratum] = [
-                (at, self.weight[own & self.y["event"] & (time == at)].sum()
-                 / (self.weight * ratio)[own & (self.entry < at) & (at <= time)].sum())
-                for at in np.unique(time[own & self.y["event"]])
-            ]  # fmt: skip
-        return self._jumps[k, stratum]
-
-    def variance(self, row, time):
-        """The variance of the log cumulative hazard of a row at a time."""
-        model = self.model
-        hazards = np.array([self.hazard(k, row, time) for k in range(model.n_estimators)])
-        n_divisions = model.n_estimators // 5
-        share = model.member_weights_[: 5 * n_divisions].reshape(n_divisions, 5).sum(1)
-        share = share / share.sum()
-        total, means = 0.0, []
-        for w, five in zip(share, hazards[: 5 * n_divisions].reshape(n_divisions, 5), strict=True):
-            if (five > 0).all():
-                deviation = np.log(five) - np.log(five).mean()
-                means.append(np.log(five).mean())
-            else:
-                # Relative deviations of the baseline, with those of the log hazard ratio.
-                eta = self.outputs[len(means) * 5 :][:5, row, 0]
-                baseline = five / np.exp(eta)
-                deviation = baseline / baseline.mean() - 1 + eta - eta.mean()
-                means.append(np.log(baseline.mean()) + eta.mean())
-            total += w * 0.8 * (deviation**2).sum()
-        total += share @ (means - share @ means) ** 2
-        return total + ((1 - self.slope) * self.off_center(row)) ** 2
-
-    @property
-    def slope(self):
-        return float(self.model._interval_basis["slope"][0])
-
-    def mean_output(self):
-        return np.tensordot(self.model.member_weights_, self.outputs, 1)
-
-    def off_center(self, row):
-        """How far the log cumulative hazard of a row is from the middle, in its covariates."""
-        output = self.mean_output()
-        if self.is_cox:
-            return output[row, 0]
-        center = self.weight @ output[:, 0] / self.weight.sum()
-        return np.exp(output[row, 1]) * (center - output[row, 0])
-
-    def quantile(self, level):
-        n_divisions = self.model.n_estimators // 5
-        share = self.model.member_weights_[: 5 * n_divisions].reshape(n_divisions, 5).sum(1)
-        share = share / share.sum()
-        return student.ppf((1 + level) / 2, 4 / (share**2).sum())
-
-    def out_of_bag(self):
-        """The output for each row by members that have not seen it, (n_samples, n_outputs)."""
-        model = self.model
-        n_penalties = max(1, model.n_estimators // 5)
-        found = np.zeros(self.outputs.shape[1:])
-        for g in range(n_penalties):
-            group = [k for k in range(model.n_estimators) if k // 5 % n_penalties == g]
-            weight = model.member_weights_[group].sum()
-            for row in range(len(self.X)):
-                by = [k for k in group if row not in self.seen[k]]
-                found[row] += weight * self.outputs[by, row].mean(0)
-        return found
-
-
 def test_bands_are_a_jackknife_of_the_members_curves(case):
     model, y = case.model, case.y
     for row in range(6):
@@ -191,17 +91,16 @@ def test_bands_are_a_jackknife_of_the_members_curves(case):
 def test_the_slope_is_that_of_a_model_of_the_out_of_bag_predictions(case):
     output, y = case.out_of_bag(), case.y
     if case.is_cox:
-        if len(case.given) > 1:
-            pytest.skip("scikit-survival has neither strata nor late entry")
-        score = case.model.oob_prediction_[:, None]
-        if case.given:
-            rows = np.repeat(np.arange(203), np.round(100 * case.weight).astype(int))
-            score, y = score[rows], y[rows]
-        ties = "breslow" if case.given else "efron"
-        expected = CoxPHSurvivalAnalysis(ties=ties, n_iter=200).fit(score, y).coef_[0]
-        if not 0 <= expected <= 2:
-            expected = np.clip(expected, 0, 2)
-        assert case.slope == pytest.approx(expected, abs=0.02 if case.given else 1e-3)
+        frame = pd.DataFrame({"score": output[:, 0], "event": y["event"], "time": y["time"]})
+        frame = frame.assign(**case.given)
+        names = {"sample_weight": "weights_col", "entry": "entry_col"}
+        columns = {names[name]: name for name in case.given if name in names}
+        if "stratum" in case.given:
+            columns["strata"] = ["stratum"]
+        with warnings.catch_warnings():  # of weights that are no whole numbers
+            warnings.simplefilter("ignore")
+            peer = CoxPHFitter().fit(frame, "time", "event", **columns)
+        assert case.slope == pytest.approx(np.clip(peer.params_["score"], 0, 2), abs=2e-3)
         return
     model = case.model
     v = (np.log(y["time"]) - model.log_time_center_) / model.log_time_spread_
@@ -275,29 +174,6 @@ def test_times_are_calibrated_on_rows_left_out(case):
             np.testing.assert_allclose(bound, expected, rtol=1e-9)
         assert (lower <= upper).all()
         assert (lower < upper).any()
-
-
-def all_intervals(model, X, level=0.9, **where):
-    """All intervals that a model has, but for that of a time."""
-    return {
-        "survival": (
-            model.predict_survival_interval(X, level, **where),
-            model.predict_survival_function(X, return_array=True, **where),
-        ),
-        "hazard": (
-            model.predict_cumulative_hazard_interval(X, level, **where),
-            model.predict_cumulative_hazard_function(X, return_array=True, **where),
-        ),
-        "quantile": (
-            model.predict_quantile_interval(X, [0, 0.1, 0.5, 0.99, 1], level, **where),
-            model.predict_quantile(X, [0, 0.1, 0.5, 0.99, 1], **where),
-        ),
-        "median": (
-            model.predict_median_interval(X, level, **where),
-            model.predict_median(X, **where),
-        ),
-        "risk": (model.predict_risk_interval(X, level), model.predict(X)),
-    }
 
 
 def test_intervals_hold_the_prediction_and_grow_with_the_level(case):
@@ -374,180 +250,3 @@ def test_files_pickles_and_equal_fits_have_the_same_intervals(case, tmp_path):
                 again.predict_time_interval(X, **case.asked),
                 model.predict_time_interval(X, **case.asked),
             )
-
-
-PREDICT = (
-    "predict_survival_interval",
-    "predict_cumulative_hazard_interval",
-    "predict_median_interval",
-    "predict_risk_interval",
-    "predict_time_interval",
-)
-
-
-def all_refuse(model, X, sentence):
-    """Assert that each method refuses."""
-    for name in PREDICT:
-        refuses(lambda name=name: getattr(model, name)(X), ValueError, sentence)
-
-
-@both
-@pytest.mark.parametrize("n_estimators", [1, 4])
-def test_few_networks_are_refused(kind, n_estimators, whas500):
-    model = fitted(kind, whas500, n_estimators=n_estimators, max_epochs=1)
-    all_refuse(
-        model,
-        whas500[0],
-        f"`n_estimators` must be at least 5 in `fit` for an interval, got {n_estimators}. "
-        "Intervals come from how much networks differ that have left out different rows.",
-    )
-
-
-@both
-def test_levels_are_refused(kind, whas500):
-    X, _ = whas500
-    model = fitted(kind, whas500, n_estimators=5, max_epochs=1)
-    for name in PREDICT:
-        for level in (0.0, 1.0, -0.5, 90):
-            refuses(
-                lambda name=name, level=level: getattr(model, name)(X, level),
-                ValueError,
-                f"`level` must be more than 0 and less than 1, got {level!r}.",
-            )
-        refuses(
-            lambda name=name: getattr(model, name)(X, "0.9"),
-            TypeError,
-            "`level` must be a number, got '0.9' of type str.",
-        )
-
-
-@both
-def test_a_training_that_goes_on_leaves_no_intervals(kind, whas500, tmp_path):
-    X, y = whas500
-    sentence = (
-        "Intervals must come from one call of `fit`, got a model of `partial_fit`, of a training "
-        "that was resumed, or of a file of an earlier version. Call `fit` with warm_start=False."
-    )
-    model = fitted(kind, whas500, n_estimators=5, max_epochs=1)
-    before = all_intervals(model, X)
-    model.set_params(warm_start=True).fit(X, y)
-    all_refuse(model, X, sentence)
-    model.set_params(warm_start=False).fit(X, y)
-    for name, (pair, _) in all_intervals(model, X).items():
-        np.testing.assert_array_equal(pair, before[name][0])
-    model.partial_fit(X, y)
-    all_refuse(model, X, sentence)
-    save(model, tmp_path / "model")
-    all_refuse(load(tmp_path / "model"), X, sentence)
-    all_refuse(clone(model).partial_fit(X, y), X, sentence)
-
-
-@both
-def test_times_are_refused_as_for_curves(kind, whas500):
-    X, _ = whas500
-    model = fitted(kind, whas500, n_estimators=5, max_epochs=1)
-    for times in ([-1.0], [[1.0]], [1e9] if kind is CoxNNRegressor else [np.inf]):
-        with pytest.raises(ValueError, match="`times` must be") as expected:
-            model.predict_survival_function(X, times=times)
-        refuses(
-            lambda times=times: model.predict_survival_interval(X, times=times),
-            ValueError,
-            str(expected.value),
-        )
-
-
-def test_strata_are_asked_for_as_for_curves(whas500):
-    X, y = whas500
-    model = CoxNNRegressor(n_estimators=5, max_epochs=1, random_state=0)
-    model.fit(X, y, stratum=np.resize(["a", "b"], len(X)))
-    for name in (*PREDICT[:3], PREDICT[4]):
-        with pytest.raises(ValueError, match="`stratum` must be given, as in `fit`, got None"):
-            getattr(model, name)(X)
-        lower, _ = getattr(model, name)(X[:2], stratum=["b", "a"])
-        assert len(lower) == 2
-    a, b = (model.predict_survival_interval(X[:1], stratum=[s]) for s in "ab")
-    assert not np.array_equal(a, b)
-
-
-@both
-@pytest.mark.parametrize(
-    "options",
-    [
-        {"module": Mlp, "module__n_outputs": 1},
-        {"early_stopping": True},
-        {"hidden_layer_sizes": (), "optimizer": "lbfgs", "max_epochs": 20},
-        {"norm": "batch"},
-        {"alpha": (1.0, 100.0), "n_estimators": 10},
-    ],
-    ids=["own module", "early stopping", "linear", "batch norm", "own penalties"],
-)
-def test_other_settings(kind, options, whas500):
-    X, _ = whas500
-    if kind is WeibullAFTRegressor and "module" in options:
-        options = {**options, "shape": "shared"}
-    model = fitted(kind, whas500, **{"n_estimators": 5, "max_epochs": 2, **options})
-    for (lower, upper), point in all_intervals(model, X).values():
-        assert ((lower <= point) & (point <= upper)).all()
-    lower, upper = model.predict_time_interval(X)
-    assert (lower <= upper).all()
-    assert (lower < upper).mean() > 0.9
-
-
-def test_early_stopping_rows_have_no_part_in_the_scores(whas500):
-    _, y = whas500
-    model = fitted(CoxNNRegressor, whas500, n_estimators=5, max_epochs=2, early_stopping=True)
-    n_events = y["event"].sum()
-    assert len(model._interval_basis["score"]) == n_events - round(0.2 * n_events)
-
-
-def test_many_events_are_thinned(monkeypatch, whas500):
-    X, _ = whas500
-    exact = fitted(CoxNNRegressor, whas500, n_estimators=5)
-    monkeypatch.setattr(_cox_intervals, "_STEPS", 30)
-    thinned = fitted(CoxNNRegressor, whas500, n_estimators=5)
-    assert len(exact._interval_basis["times"]) > 60
-    assert 20 < len(thinned._interval_basis["times"]) <= 30
-    for (lower, upper), point in all_intervals(thinned, X).values():
-        assert ((lower <= point) & (point <= upper)).all()
-    for ours, other in zip(
-        thinned.predict_survival_interval(X), exact.predict_survival_interval(X), strict=True
-    ):
-        # The standard error of a baseline changes little from one kept time to the next.
-        assert 0 < np.abs(ours - other).mean() < 0.01
-
-
-@both
-def test_whole_numbers_of_rows_and_times(kind):
-    rng = np.random.default_rng(0)
-    X = rng.normal(size=(150, 2))
-    y = Surv.from_arrays(rng.random(150) < 0.7, rng.integers(1, 30, 150))
-    model = fitted(kind, (X, y), n_estimators=5, max_epochs=2)
-    for (lower, upper), point in all_intervals(model, X[:1]).values():
-        assert ((lower <= point) & (point <= upper)).all()
-
-
-@both
-def test_coverage_in_a_linear_simulation(kind):
-    """Of 4 data sets of 300 rows the band holds 80 to 99 % of the truth, the interval 84 to 96 %.
-
-    The errors of a data set belong together: its coverage varies by some 0.1, that of four by
-    0.05. The 1,200 times of new people vary by 0.01, and the calibration on 300 rows by 0.01.
-    """
-    bands, times = [], []
-    for seed in range(4):
-        rng = np.random.default_rng(seed)
-        X = rng.normal(size=(600, 4))
-        log_hazard_ratio = X @ [0.8, -0.5, 0.0, 0.0]
-        time = (rng.exponential(size=600) * np.exp(-log_hazard_ratio)) ** (1 / 1.5)
-        censoring = rng.exponential(2.0, 600)
-        y = Surv.from_arrays(time <= censoring, np.minimum(time, censoring))
-        model = kind(n_estimators=15, random_state=0, hidden_layer_sizes=(16,), max_epochs=15)
-        model.fit(X[:300], y[:300])
-        grid = np.quantile(y["time"][:300], np.linspace(0.1, 0.9, 9))
-        lower, upper = model.predict_survival_interval(X[300:], times=grid)
-        truth = np.exp(-(grid**1.5) * np.exp(log_hazard_ratio[300:, None]))
-        bands.append(((lower <= truth) & (truth <= upper)).mean())
-        first, last = model.predict_time_interval(X[300:])
-        times.append(((first <= time[300:]) & (time[300:] <= last)).mean())
-    assert 0.80 < np.mean(bands) < 0.99
-    assert 0.84 < np.mean(times) < 0.96
