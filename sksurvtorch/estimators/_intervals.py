@@ -111,9 +111,8 @@ class IntervalEstimator(SurvivalNetEstimator):
             )
         if not hasattr(self, "_interval_basis"):
             raise ValueError(
-                "Intervals must come from one call of `fit`, got a model of `partial_fit`, of a "
-                "training that was resumed, or of a file of an earlier version. Call `fit` with "
-                "warm_start=False."
+                "Intervals must come from one call of `fit`, got a model of `partial_fit` or of a "
+                "training that was resumed. Call `fit` with warm_start=False."
             )
 
     def _outputs(self, X: Any) -> tuple[Tensor, Tensor]:

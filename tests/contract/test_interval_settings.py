@@ -62,8 +62,8 @@ def test_levels_are_refused(kind, whas500):
 def test_a_training_that_goes_on_leaves_no_intervals(kind, whas500, tmp_path):
     X, y = whas500
     sentence = (
-        "Intervals must come from one call of `fit`, got a model of `partial_fit`, of a training "
-        "that was resumed, or of a file of an earlier version. Call `fit` with warm_start=False."
+        "Intervals must come from one call of `fit`, got a model of `partial_fit` or of a training "
+        "that was resumed. Call `fit` with warm_start=False."
     )
     model = fitted(kind, whas500, n_estimators=5, max_epochs=1)
     before = all_intervals(model, X)
