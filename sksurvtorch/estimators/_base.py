@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from sksurvtorch import _validation as validation
 from sksurvtorch._processes import Group
 from sksurvtorch.estimators import _inputs as inputs
-from sksurvtorch.estimators._ensemble import joined, outputs_of_members
+from sksurvtorch.estimators._ensemble import LeftOut, joined, outputs_of_members
 from sksurvtorch.estimators._fit import fit_whole
 from sksurvtorch.estimators._momentum import Identities
 from sksurvtorch.estimators._parameters import PrefixedParameters
@@ -228,6 +228,10 @@ class SurvivalNetEstimator(SurvivalAnalysisMixin, RegressorMixin, PrefixedParame
 
     def _fit_baseline(self, dataset: SurvivalDataset, output: Tensor) -> None:
         """Estimate what the network does not give, from its output for the training rows."""
+
+    @abstractmethod
+    def _learn_intervals(self, dataset: SurvivalDataset, left: LeftOut) -> None:
+        """Learn what intervals are made of, if there are members that can be compared."""
 
     # The way of a fit.
 

@@ -84,6 +84,38 @@ class Baseline:
         table[row[inside], column[inside]] = self.log_cumulative_hazard[step[inside]]
         return np.maximum.accumulate(table, axis=1, out=table)
 
+    def steps(self, stratum: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return the times of the steps of a stratum, and the log cumulative hazard from each."""
+        steps = self._steps(stratum)
+        return self.times[steps], self.log_cumulative_hazard[steps]
+
+    def at(self, stratum: np.ndarray, time: np.ndarray) -> np.ndarray:
+        """Return the log cumulative hazard of a stratum at a time, one of each for each value."""
+        distinct = np.unique(self.times)
+        width = len(distinct) + 1  # of the keys of a stratum
+        of_steps = np.repeat(np.arange(self.n_strata), np.diff(self.offsets)) * width
+        of_steps += np.searchsorted(distinct, self.times, side="right")
+        asked = stratum * width + np.searchsorted(distinct, time, side="right")
+        place = np.searchsorted(of_steps, asked, side="right") - 1
+        begun = place >= self.offsets[stratum]
+        value = np.full(len(time), -np.inf)
+        value[begun] = self.log_cumulative_hazard[place[begun]]
+        return value
+
+    def thinned(self, most: int) -> Self:
+        """Return at most so many steps of each stratum, close to each other at both ends."""
+        kept = []
+        for start, end in zip(self.offsets[:-1], self.offsets[1:], strict=True):
+            places = np.arange(end - start)
+            if len(places) > most:
+                # Few events have happened at one end, few are at risk at the other.
+                spaced = (1 - np.cos(np.linspace(0, np.pi, most))) / 2 * (len(places) - 1)
+                places = np.unique(spaced.round().astype(int))
+            kept.append(start + places)
+        steps = np.concatenate(kept)
+        offsets = np.concatenate([[0], np.cumsum([len(own) for own in kept])])
+        return type(self)(offsets, self.times[steps], self.log_cumulative_hazard[steps])
+
     def over_time(
         self,
         log_hazard_ratio: np.ndarray,

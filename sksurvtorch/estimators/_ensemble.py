@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -64,6 +64,14 @@ def choose_n_members(
     if not (is_built_in and is_plain and rows.in_memory) or partial:
         return 1
     return _N_MEMBERS if int(columns["event"].sum()) >= N_FOLDS else 1
+
+
+class LeftOut(NamedTuple):
+    """What the members of an ensemble say of all rows of a fit, and which they have left out."""
+
+    outputs: Tensor  # (n_members, n_samples, n_outputs), less their offsets
+    left_out: Tensor  # (n_members, n_samples), in the order of the rows of the dataset
+    of_rows: Tensor  # (n_samples, n_outputs), by those members that have left a row out
 
 
 def into_memory(estimator: SurvivalNetEstimator, rows: Rows) -> Rows:
@@ -177,7 +185,7 @@ def learn_from_rows_left_out(
     columns: Columns,
     outputs: Tensor,
     seen: list[Tensor],
-) -> None:
+) -> LeftOut:
     """Predict the rows that members have left out, and weight the members by these predictions.
 
     Parameters
@@ -192,6 +200,11 @@ def learn_from_rows_left_out(
         Outputs of the members for the rows of the fit, as `learn_offsets` returns them.
     seen : list of int tensors
         Rows that each member was trained with, in the order of the user.
+
+    Returns
+    -------
+    LeftOut
+        What intervals are made of.
     """
     left_out = torch.ones(outputs.shape[:2], dtype=torch.bool, device="cpu")
     for own, rows in zip(left_out, seen, strict=True):
@@ -204,12 +217,14 @@ def learn_from_rows_left_out(
     )
     weight = _weights(estimator, dataset, each)
     estimator._trained.weight.copy_((weight / penalty.bincount())[penalty, None, None])
-    risk_score = estimator._risk_score((each * weight[:, None, None]).sum(0))
+    of_rows = (each * weight[:, None, None]).sum(0)
+    risk_score = estimator._risk_score(of_rows)
     estimator.oob_prediction_ = risk_score
     if dataset.numbers is not None:
         estimator.oob_prediction_ = np.empty_like(risk_score)
         estimator.oob_prediction_[dataset.numbers.numpy()] = risk_score
     estimator.oob_score_ = _score(columns, estimator.oob_prediction_)
+    return LeftOut(outputs, left_out, of_rows)
 
 
 def scatter_left_out(estimator: SurvivalNetEstimator, sample_weight: Any) -> None:

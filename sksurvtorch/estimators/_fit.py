@@ -56,13 +56,14 @@ def fit_whole(
     description = describe(estimator, rows, columns, settings)
     interrupted, seen = _train(estimator, dataset, settings, description)
     estimator.unique_times_ = np.unique(columns["time"].numpy())
-    for name in ("oob_prediction_", "oob_score_"):  # of an earlier fit
+    for name in ("oob_prediction_", "oob_score_", "_interval_basis"):  # of an earlier fit
         estimator.__dict__.pop(name, None)
+    left = None
     try:
         if n_members(estimator) > 1:
             outputs = learn_offsets(estimator, dataset)
             if not (settings.resume or settings.partial):
-                learn_from_rows_left_out(estimator, dataset, columns, outputs, seen)
+                left = learn_from_rows_left_out(estimator, dataset, columns, outputs, seen)
                 scatter_left_out(estimator, given["sample_weight"])
         output = dataset.rows.gather(estimator._forward(dataset.rows))
         check_output_is_finite(output)
@@ -71,6 +72,8 @@ def fit_whole(
             raise
         raise KeyboardInterrupt("The fit was interrupted, and leaves no model.") from error
     estimator._fit_baseline(dataset, output)
+    if left is not None:
+        estimator._learn_intervals(dataset, left)
     if interrupted is None:
         warn_unless_optimal(estimator, dataset, output, settings)
     return interrupted

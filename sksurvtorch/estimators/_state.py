@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _ALWAYS = ("n_iter_", "_seed")
 #: The shape of a sample where the network is the user's own, or else the number of features.
 _SHAPE = ("input_shape_", "n_features_in_")
-_PERHAPS = ("feature_names_in_", "oob_prediction_", "oob_score_")
+_PERHAPS = ("feature_names_in_", "oob_prediction_", "oob_score_", "_interval_basis")
 
 
 @dataclass

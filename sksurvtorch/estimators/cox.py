@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from sksurvtorch import _validation as validation
 from sksurvtorch._processes import Group
 from sksurvtorch.estimators import _accelerate as accelerate
-from sksurvtorch.estimators._base import SurvivalNetEstimator
 from sksurvtorch.estimators._baseline import Baseline, find_strata
+from sksurvtorch.estimators._cox_intervals import CoxIntervals
 from sksurvtorch.estimators._functions import BaselineStepFunction, check_times
 from sksurvtorch.estimators._inputs import warn_of_nearly_tied_times
 from sksurvtorch.estimators._settings import asked_batch_size, is_linear, uses_bank
@@ -23,7 +23,7 @@ from sksurvtorch.nets.rows import Rows
 from sksurvtorch.nets.target import Columns, cox_target
 
 
-class CoxNNRegressor(SurvivalNetEstimator):
+class CoxNNRegressor(CoxIntervals):
     """Cox proportional hazards model whose log hazard ratio is a neural network.
 
     The network is trained with the partial likelihood; the baseline hazard is Breslow's.
@@ -260,7 +260,6 @@ class CoxNNRegressor(SurvivalNetEstimator):
     _has_level = False
     _bias = False
     _learned = ("unique_times_", "strata_", "_baseline_steps")
-    _baseline: Baseline
 
     def fit(
         self, X: Any, y: Any, sample_weight: Any = None, *, entry: Any = None, stratum: Any = None

@@ -13,9 +13,9 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
 from sksurvtorch import _validation as validation
-from sksurvtorch.estimators._base import SurvivalNetEstimator
 from sksurvtorch.estimators._functions import ContinuousFunction, check_times, pieces
 from sksurvtorch.estimators._settings import is_linear
+from sksurvtorch.estimators._weibull_intervals import WeibullIntervals
 from sksurvtorch.functional import (
     weibull_cumulative_hazard,
     weibull_mean,
@@ -36,7 +36,7 @@ _FARTHEST = 50.0
 _TAME = 1e6
 
 
-class WeibullAFTRegressor(SurvivalNetEstimator):
+class WeibullAFTRegressor(WeibullIntervals):
     """Weibull accelerated failure time model whose scale is a neural network.
 
     A sample has the survival S(t) = exp(-(t / scale)^shape). The network gives the logarithm of the

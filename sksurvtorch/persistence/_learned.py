@@ -10,6 +10,8 @@ import numpy as np
 from sksurvtorch.persistence._encoding import Unknown
 
 _STEPS = ("offsets", "times", "log_cumulative_hazard")
+_MEMBERS = ("offsets", "times", "members")
+_SCORES = ("score", "mass", "reserve")
 
 
 def check_learned(learned: dict[str, Any]) -> None:
@@ -26,6 +28,9 @@ def check_learned(learned: dict[str, Any]) -> None:
         n_strata = len(learned["_baseline_steps"]["offsets"]) - 1
         if n_strata != (1 if strata is None else len(strata)):
             raise Unknown(f"a baseline hazard of {n_strata} strata")
+        basis = learned.get("_interval_basis")
+        if basis is not None and len(basis.get("offsets", ())) != n_strata + 1:
+            raise Unknown("baseline hazards of members for other strata")
 
 
 def is_whole(value: Any, least: int, most: float = 2**63 - 1) -> bool:
@@ -99,6 +104,43 @@ def _are_steps(value: Any) -> bool:
     )
 
 
+def _is_basis(value: Any) -> bool:
+    """Whether these are the arrays that intervals are made of."""
+    if not isinstance(value, dict) or not all(isinstance(x, np.ndarray) for x in value.values()):
+        return False
+    scores, others = value.keys() & {*_SCORES}, value.keys() - {*_SCORES}
+    if not all(_is_single(value[name]) for name in value.keys() & {"slope", "center", "reserve"}):
+        return False
+    if scores and not (scores == {*_SCORES} and _are_scores(value["score"], value["mass"])):
+        return False
+    if others == {"slope", "center"}:
+        return True
+    steps = {"slope", *_MEMBERS}
+    return others == steps and _are_steps_of_members(*(value[name] for name in _MEMBERS))
+
+
+def _are_scores(score: Any, mass: Any) -> bool:
+    """Whether these are scores, ascending, and the positive masses of each."""
+    vectors = _is_vector(score, "f") and _is_vector(mass, "f") and len(score) == len(mass)
+    return vectors and bool(
+        (score >= 0).all() and (score[1:] >= score[:-1]).all() and (mass > 0).all()
+    )
+
+
+def _is_single(value: np.ndarray) -> bool:
+    return _is_vector(value, "f") and len(value) == 1 and bool(np.isfinite(value).all())
+
+
+def _are_steps_of_members(offsets: Any, times: Any, members: np.ndarray) -> bool:
+    """Whether these are steps of strata, with the log hazard of each member at them."""
+    if members.ndim != 2 or members.dtype.kind != "f" or not len(members):
+        return False
+    return all(
+        _are_steps({"offsets": offsets, "times": times, "log_cumulative_hazard": own})
+        for own in members
+    )
+
+
 _CHECKS: dict[str, Callable[[Any], bool]] = {
     "n_iter_": lambda value: is_whole(value, 0),
     "_seed": lambda value: is_whole(value, 0, 2**32),
@@ -106,6 +148,7 @@ _CHECKS: dict[str, Callable[[Any], bool]] = {
     "input_shape_": _is_shape,
     "feature_names_in_": _are_names,
     "oob_prediction_": lambda value: _is_vector(value, "f"),
+    "_interval_basis": _is_basis,
     "oob_score_": lambda value: isinstance(value, float) and not (value < 0 or value > 1),
     "unique_times_": _are_times,
     "strata_": _are_strata,

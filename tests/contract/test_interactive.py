@@ -15,7 +15,9 @@ import sksurvtorch
 from sksurvtorch import CoxNNRegressor, WeibullAFTRegressor
 
 METHODS = """fit partial_fit predict predict_survival_function predict_cumulative_hazard_function
-    predict_quantile predict_median predict_expectation predict_members score get_params set_params
+    predict_quantile predict_median predict_expectation predict_members predict_survival_interval
+    predict_cumulative_hazard_interval predict_quantile_interval predict_median_interval
+    predict_risk_interval predict_time_interval score get_params set_params
     get_metadata_routing set_fit_request set_partial_fit_request set_score_request"""
 FITTED = """net_ unique_times_ device_ n_iter_ n_features_in_ feature_names_in_ n_estimators_
     member_weights_ oob_prediction_ oob_score_"""

@@ -50,6 +50,28 @@ def test_times_may_come_in_any_order_and_twice():
     np.testing.assert_allclose(values, np.array(CUMULATIVE_HAZARD)[:, times], 1e-15)
 
 
+def test_each_value_has_a_stratum_and_a_time_of_its_own():
+    stratum = np.repeat(EACH, len(TIMES))
+    found = np.exp(STEPS.at(stratum, np.tile(TIMES, 3)))
+    np.testing.assert_allclose(found, np.ravel(CUMULATIVE_HAZARD), 1e-15)
+    backwards = np.exp(STEPS.at(stratum[::-1], np.tile(TIMES, 3)[::-1]))
+    np.testing.assert_array_equal(backwards, found[::-1])
+
+
+def test_thinned_steps_are_close_at_both_ends():
+    assert np.array_equal(STEPS.thinned(2).times, STEPS.times)
+    times = np.concatenate([np.arange(1000.0), [5, 6, 7]])
+    many = Baseline(np.array([0, 1000, 1000, 1003]), times, times - 3)
+    few = many.thinned(50)
+    assert few.offsets.tolist()[1:] == [few.offsets[1], few.offsets[1], few.offsets[1] + 3]
+    first = few.times[: few.offsets[1]]
+    assert 40 < len(first) <= 50
+    assert first[:2].tolist() == [0, 1]
+    assert first[-2:].tolist() == [998, 999]
+    assert 30 < np.diff(first).max() < 35  # half pi times 1000 / 49
+    np.testing.assert_array_equal(few.log_cumulative_hazard, few.times - 3)
+
+
 def test_a_quantile_is_the_first_event_of_the_stratum_that_reaches_it():
     """-log(1 - p) is 0.36 for p = 0.3, 0.69 for 0.5 and 2.3 for 0.9."""
     probability = np.array([0, 0.3, 0.5, 0.9, 1])

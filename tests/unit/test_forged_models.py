@@ -37,6 +37,8 @@ MODELS = {
     "cox": (CoxNNRegressor(**SMALL), {}),
     "strata": (CoxNNRegressor(**SMALL), {"stratum": STRATUM}),
     "weibull": (WeibullAFTRegressor(**SMALL, momentum=True, norm="batch"), {}),
+    "five": (CoxNNRegressor(**SMALL, n_estimators=5), {"stratum": STRATUM}),
+    "five weibull": (WeibullAFTRegressor(**SMALL, n_estimators=5), {}),
     "own": (CoxNNRegressor(module=Own, module__width=4, max_epochs=2), {}),
     "torch": (CoxNNRegressor(module=nn.Linear, module__in_features=3, module__out_features=1), {}),
 }
@@ -123,7 +125,21 @@ def parameter(name, value):
     return forge
 
 
+def basis(document):
+    """What intervals are made of, as the document has it."""
+    return document["learned"]["dict"]["_interval_basis"]["dict"]
+
+
+def one_stratum(document, tensors):
+    """Steps of members that are in order, of one stratum alone."""
+    end = int(tensors[BASIS + "offsets"][1])
+    tensors[BASIS + "offsets"] = torch.tensor([0, end])
+    tensors[BASIS + "times"] = tensors[BASIS + "times"][:end]
+    tensors[BASIS + "members"] = tensors[BASIS + "members"][:, :end].contiguous()
+
+
 STEPS = "learned._baseline_steps."
+BASIS = "learned._interval_basis."
 CONTENT = {
     "no times": ("cox", tensor("learned.unique_times_", torch.zeros(0))),
     "times that fall": ("cox", tensor("learned.unique_times_", [2.0, 1.0])),
@@ -156,6 +172,19 @@ CONTENT = {
     "negative offset": ("strata", tensor(STEPS + "offsets", [0, -1, 50])),
     "fractions as offsets": ("cox", tensor(STEPS + "offsets", [0.0, 1.0])),
     "hazard": ("cox", tensor(STEPS + "log_cumulative_hazard", [0.0])),
+    "intervals": ("five", learned(_interval_basis={"dict": {}})),
+    "intervals of another model": ("five", lambda d, t: basis(d).pop("offsets")),
+    "no list of intervals": ("five", learned(_interval_basis=3)),
+    "a number among intervals": ("five", lambda d, t: basis(d).update(slope=1.0)),
+    "part of the scores": ("five weibull", lambda d, t: basis(d).pop("mass")),
+    "slope": ("five", tensor(BASIS + "slope", torch.tensor([np.nan]))),
+    "two centers": ("five weibull", tensor(BASIS + "center", torch.zeros(2))),
+    "scores that fall": ("five", tensor(BASIS + "score", torch.arange(128.0).flip(0))),
+    "fewer scores": ("five", tensor(BASIS + "score", torch.ones(2))),
+    "mass": ("five weibull", tensor(BASIS + "mass", torch.zeros(128))),
+    "members": ("five", tensor(BASIS + "members", torch.zeros(5, 3))),
+    "members of no kind": ("five", tensor(BASIS + "members", torch.zeros(0, 3))),
+    "steps of other strata": ("five", one_stratum),
     "history": ("cox", lambda d, t: d["history"]["list"][0]["dict"].update(batches=3)),
     "batch size": ("cox", lambda d, t: d.update(batch_size=0)),
     "penalty": ("cox", lambda d, t: d.update(l2={"float": "nan"})),

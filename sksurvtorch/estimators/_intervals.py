@@ -1,0 +1,182 @@
+"""Bands and intervals: what a fit learns for them, and what both models have in common."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any
+
+import numpy as np
+import torch
+from scipy.optimize import minimize
+from sklearn.utils.validation import check_is_fitted
+from torch import Tensor
+
+from sksurvtorch import _validation as validation
+from sksurvtorch.estimators._bands import Jackknife, Pair
+from sksurvtorch.estimators._base import SurvivalNetEstimator
+from sksurvtorch.estimators._ensemble import LeftOut, outputs_of_members
+from sksurvtorch.estimators._settings import N_FOLDS, n_members
+from sksurvtorch.estimators._time_interval import NAMES, bounds, learn_scores
+from sksurvtorch.nets.dataset import SurvivalDataset
+
+# Of a model that has learned nothing the slope could be anything.
+_LEAST_SLOPE, _MOST_SLOPE = 0.0, 2.0
+
+
+class IntervalEstimator(SurvivalNetEstimator):
+    """Estimator whose ensembles say how sure they are."""
+
+    #: What intervals are made of, besides the members: arrays by name.
+    _interval_basis: dict[str, np.ndarray]
+
+    def predict_risk_interval(self, X: Any, level: float = 0.9) -> Pair:
+        """Predict an interval for the risk score of each sample.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Samples.
+        level : float, default=0.9
+            Probability, above 0 and below 1, with which an interval is meant to cover.
+
+        Returns
+        -------
+        lower : array of shape (n_samples,)
+            Lower bounds, at most what `predict` returns, for the score of the true curve.
+        upper : array of shape (n_samples,)
+            Upper bounds.
+
+        Raises
+        ------
+        ValueError
+            If the model is no ensemble of five networks or more that one call of `fit` has trained.
+        """
+        quantile = self._quantile_of(level)
+        output, outputs = self._outputs(X)
+        jackknife, score = Jackknife.of(self.member_weights_), self._risk_score(output)
+        deviation = jackknife.deviations(np.stack([self._risk_score(own) for own in outputs]))
+        variance = (deviation**2).sum(0) + self._slope_variance(self._off_center(output))
+        half = quantile * np.sqrt(variance)
+        return score - half, score + half
+
+    # What a model is: hooks.
+
+    @abstractmethod
+    def _learn_members(
+        self, dataset: SurvivalDataset, outputs: Tensor, left_out: Tensor
+    ) -> tuple[dict[str, np.ndarray], np.ndarray]:
+        """Return what bands need to know of members, and a cumulative hazard of each row.
+
+        The second, of shape (n_samples,), is the sum over those members that have left a row out of
+        their weights times the cumulative hazard at its own time.
+        """
+
+    @abstractmethod
+    def _off_center(self, output: Tensor) -> np.ndarray:
+        """Return how far the risk score of each sample is from the middle, in its covariates."""
+
+    def _learn_intervals(self, dataset: SurvivalDataset, left: LeftOut) -> None:
+        """Learn what intervals are made of, if there are members that can be compared."""
+        if n_members(self) < N_FOLDS:
+            return
+        # Rows set aside for early stopping are seen by none, and have no part in this.
+        left_out = left.left_out & ~left.left_out.all(0)
+        of_members, hazard = self._learn_members(dataset, left.outputs, left_out)
+        slope = _calibration_slope(self, dataset, left.of_rows)
+        basis = {"slope": np.array([slope]), **of_members}
+        if not _enters_late(dataset):
+            share = np.zeros(len(hazard))
+            for weight, rows in zip(self.member_weights_, left_out.numpy(), strict=True):
+                share += weight * rows
+            judged = share > 0
+            assert dataset.y is not None
+            own = {name: column.cpu().numpy()[judged] for name, column in dataset.y.items()}
+            score = hazard[judged] / share[judged]
+            basis |= learn_scores(score, own["event"], own["time"], own.get("weight"))
+        self._interval_basis = basis
+
+    # What intervals are made of.
+
+    def _quantile_of(self, level: float) -> float:
+        """Return the number of standard deviations from a curve to its bound, if it has one."""
+        validation.check_number("level", level, float, 0, 1, closed=False)
+        self._check_has_intervals()
+        return Jackknife.of(self.member_weights_).quantile(level)
+
+    def _check_has_intervals(self) -> None:
+        check_is_fitted(self, "net_")
+        count = n_members(self._as_fitted)
+        if count < N_FOLDS:
+            raise ValueError(
+                f"`n_estimators` must be at least {N_FOLDS} in `fit` for an interval, got {count}. "
+                "Intervals come from how much networks differ that have left out different rows."
+            )
+        if not hasattr(self, "_interval_basis"):
+            raise ValueError(
+                "Intervals must come from one call of `fit`, got a model of `partial_fit` or of a "
+                "training that was resumed. Call `fit` with warm_start=False."
+            )
+
+    def _outputs(self, X: Any) -> tuple[Tensor, Tensor]:
+        """Return the output for new samples, and those of the members, in float64."""
+        rows = self._check_X(X, reset=False)
+        return self._forward(rows).double(), outputs_of_members(self, rows).double()
+
+    def _slope_variance(self, off_center: np.ndarray) -> np.ndarray:
+        """Return what the variance of a curve gains where predictions differ too much or little.
+
+        If the true differences between people are `slope` times those predicted, as they are out
+        of bag, a curve is off by (1 - slope) times its distance from the middle.
+        """
+        off = (1 - self._interval_basis["slope"]) * off_center
+        variance: np.ndarray = off * off
+        return variance
+
+    def _hazard_bounds(self, level: float) -> tuple[float, float]:
+        """Return between which cumulative hazards the time of a new person lies."""
+        validation.check_number("level", level, float, 0, 1, closed=False)
+        self._check_has_intervals()
+        if "score" not in self._interval_basis:
+            raise ValueError(
+                "`entry` must be left out of `fit` for the interval of a time, got late entry. "
+                "Those who enter late have survived so far, and are no sample of new people."
+            )
+        return bounds({name: self._interval_basis[name] for name in NAMES}, level)
+
+
+def _enters_late(dataset: SurvivalDataset) -> bool:
+    """Whether some rows have an entry after 0."""
+    assert dataset.y is not None
+    return "entry" in dataset.y and bool((dataset.y["entry"] > 0).any())
+
+
+def _calibration_slope(
+    estimator: SurvivalNetEstimator, dataset: SurvivalDataset, output: Tensor
+) -> float:
+    """Return what the differences of predictions are best multiplied by, of rows left out.
+
+    The likelihood is largest there; a level, where the model has one, is fitted with it.
+    """
+    assert dataset.y is not None
+    target, criterion = dataset.y, estimator._criterion().eval()
+    center = output[:, :1].mean()
+    first, others = output[:, :1] - center, output[:, 1:]
+
+    def loss_and_gradient(x: np.ndarray) -> tuple[float, np.ndarray]:
+        """Return the loss with this slope and level, and its gradient."""
+        slope_and_level = torch.from_numpy(x.copy()).requires_grad_()
+        slope, level = slope_and_level
+        scaled = torch.cat([center + level + slope * first, others], dim=1)
+        loss = target.loss(criterion, scaled, None)
+        (gradient,) = torch.autograd.grad(loss, slope_and_level)
+        return loss.item(), gradient.numpy()
+
+    free = (None, None) if estimator._has_level else (0.0, 0.0)
+    found = minimize(
+        loss_and_gradient,
+        np.array([1.0, 0.0]),
+        jac=True,
+        method="L-BFGS-B",
+        bounds=[(_LEAST_SLOPE, _MOST_SLOPE), free],
+    )
+    return float(found.x[0]) if np.isfinite(found.x).all() else 1.0

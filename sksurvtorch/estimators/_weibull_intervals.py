@@ -1,0 +1,268 @@
+"""Bands and intervals of a Weibull model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from sksurvtorch import _validation as validation
+from sksurvtorch.estimators._bands import (
+    Jackknife,
+    LinearBand,
+    Pair,
+    as_curves,
+    log_time_range,
+)
+from sksurvtorch.estimators._functions import check_times
+from sksurvtorch.estimators._intervals import IntervalEstimator
+from sksurvtorch.nets.dataset import SurvivalDataset
+
+
+class WeibullIntervals(IntervalEstimator):
+    """Weibull model whose ensembles say how sure they are.
+
+    The log cumulative hazard is linear in the log time, of a model and of each of its members.
+    """
+
+    unique_times_: np.ndarray
+    log_time_center_: float
+    log_time_spread_: float
+
+    def predict_survival_interval(self, X: Any, level: float = 0.9, *, times: Any = None) -> Pair:
+        """Predict a band for the survival of each sample over time.
+
+        It is pointwise, and for the curve of a person given the covariates: it says how well the
+        curve is known, not when the event will be, which is `predict_time_interval`.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Samples.
+        level : float, default=0.9
+            Probability, above 0 and below 1, with which the bounds at a time are meant to hold the
+            true value between them.
+        times : array-like of shape (n_times,), optional
+            Times of the bounds, each at least 0; `unique_times_` if left out.
+
+        Returns
+        -------
+        lower : array of shape (n_samples, n_times)
+            Lower bounds, at most `predict_survival_function`. They do not rise with time.
+        upper : array of shape (n_samples, n_times)
+            Upper bounds, in the same way.
+
+        Raises
+        ------
+        ValueError
+            If the model is no ensemble of five networks or more that one call of `fit` has trained.
+
+        Notes
+        -----
+        On the scale log(-log S) the band is the curve plus and minus a quantile of Student's t
+        times a standard error. Its variance is that of a delete-a-group jackknife of the members'
+        curves [1]_, plus the variance between members of different penalties, plus a term for
+        predictions that differ too much or too little between people, as those out of bag show by
+        their calibration slope [2]_.
+
+        References
+        ----------
+        .. [1] P. S. Kott, "The delete-a-group jackknife", Journal of Official Statistics 17(4),
+           521-526, 2001.
+        .. [2] H. C. van Houwelingen, "Validation, calibration, revision and combination of
+           prognostic survival models", Statistics in Medicine 19(24), 3401-3415, 2000,
+           doi:10.1002/1097-0258(20001230)19:24<3401::AID-SIM554>3.0.CO;2-2.
+        """
+        return self._band(X, level, times, survival=True)
+
+    def predict_cumulative_hazard_interval(
+        self, X: Any, level: float = 0.9, *, times: Any = None
+    ) -> Pair:
+        """Predict a band for the cumulative hazard of each sample over time.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Samples.
+        level : float, default=0.9
+            Probability, above 0 and below 1, with which the bounds at a time are meant to hold the
+            true value between them.
+        times : array-like of shape (n_times,), optional
+            Times of the bounds, each at least 0; `unique_times_` if left out.
+
+        Returns
+        -------
+        lower : array of shape (n_samples, n_times)
+            Lower bounds, at most `predict_cumulative_hazard_function`: minus the logarithms of the
+            upper bounds of `predict_survival_interval`.
+        upper : array of shape (n_samples, n_times)
+            Upper bounds, in the same way.
+
+        Raises
+        ------
+        ValueError
+            If the model is no ensemble of five networks or more that one call of `fit` has trained.
+        """
+        return self._band(X, level, times, survival=False)
+
+    def predict_quantile_interval(self, X: Any, probability: Any, level: float = 0.9) -> Pair:
+        """Predict an interval for the time by which the event has happened with a probability.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Samples.
+        probability : float or array-like of shape (n_quantiles,)
+            Probability of the event: 0.25 asks for the time at which survival has fallen to 0.75.
+        level : float, default=0.9
+            Probability, above 0 and below 1, with which an interval is meant to hold the truth.
+
+        Returns
+        -------
+        lower : array of shape (n_samples,), or (n_samples, n_quantiles)
+            Times at which the lower bound of `predict_survival_interval` has fallen to
+            1 - probability, at most `predict_quantile`.
+        upper : array of shape (n_samples,), or (n_samples, n_quantiles)
+            Times at which the upper bound has; infinite where survival may stay above.
+
+        Raises
+        ------
+        ValueError
+            If the model is no ensemble of five networks or more that one call of `fit` has trained.
+        """
+        return self._quantiles(X, probability, level)
+
+    def predict_median_interval(self, X: Any, level: float = 0.9) -> Pair:
+        """Predict an interval for the median time of the event.
+
+        It is for the median of the distribution of a person's time, not for the time itself.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Samples.
+        level : float, default=0.9
+            Probability, above 0 and below 1, with which an interval is meant to hold the truth.
+
+        Returns
+        -------
+        lower : array of shape (n_samples,)
+            Earliest medians, at most `predict_median`, in the unit of the training times.
+        upper : array of shape (n_samples,)
+            Latest medians; infinite where survival may stay above one half.
+
+        Raises
+        ------
+        ValueError
+            If the model is no ensemble of five networks or more that one call of `fit` has trained.
+        """
+        return self._quantiles(X, 0.5, level)
+
+    def predict_time_interval(self, X: Any, level: float = 0.9) -> Pair:
+        """Predict an interval for the time of a new person's event.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Samples.
+        level : float, default=0.9
+            Probability, above 0 and below 1, with which a time is meant to lie within. Each bound
+            alone is meant to hold with probability (1 + level) / 2.
+
+        Returns
+        -------
+        lower : array of shape (n_samples,)
+            Earliest times, in the unit of the training times; 0 where few rows judge.
+        upper : array of shape (n_samples,)
+            Latest times; infinite where the follow-up does not identify them, as with many censored
+            rows.
+
+        Raises
+        ------
+        ValueError
+            If the model is no ensemble of five networks or more that one call of `fit` has
+            trained, or was fitted with late entry.
+
+        Notes
+        -----
+        Conformal prediction with weights for the censoring [1]_ and cross-fitting [2]_: between the
+        bounds lie those cumulative hazards that training rows have at the times of their events, by
+        members that have not seen them, weighted by the inverse probability of not being censored.
+        Coverage is on average over people, not for each of them. It needs censoring that depends
+        neither on the time of the event nor on the covariates, and is approximate, since the
+        probability of censoring is estimated, and all members predict for new people. The method
+        of [3]_ would need the censoring times of rows with an event, too.
+
+        References
+        ----------
+        .. [1] R. Farina, E. J. Tchetgen Tchetgen, A. K. Kuchibhotla, "Doubly robust and efficient
+           calibration of prediction sets for right-censored time-to-event outcomes",
+           arXiv:2501.04615, 2025.
+        .. [2] V. Vovk, "Cross-conformal predictors", Annals of Mathematics and Artificial
+           Intelligence 74, 9-28, 2015, doi:10.1007/s10472-013-9368-4.
+        .. [3] E. Candès, L. Lei, Z. Ren, "Conformalized survival analysis", JRSS B 85(1), 24-45,
+           2023, doi:10.1093/jrsssb/qkac004.
+        """
+        hazard = np.array(self._hazard_bounds(level))
+        times = self.predict_quantile(X, -np.expm1(-hazard))
+        return times[:, 0], times[:, 1]
+
+    def _learn_members(
+        self, dataset: SurvivalDataset, outputs: Tensor, left_out: Tensor
+    ) -> tuple[dict[str, np.ndarray], np.ndarray]:
+        """Return the mean log scale, and the sum of hazards at each own time."""
+        assert dataset.y is not None
+        log_time = dataset.y["time"].double().log().numpy()
+        log_scale, hazard = np.zeros(len(log_time)), np.zeros(len(log_time))
+        for share, output, own in zip(self.member_weights_, outputs, left_out, strict=True):
+            if share > 0:  # an infinite hazard would count otherwise
+                output, out = output.double(), own.numpy()
+                log_scale += share * output[:, 0].numpy()
+                level, rise = _line(output[own])
+                with np.errstate(over="ignore"):
+                    hazard[out] += share * np.exp(level + rise * log_time[out])
+        center = np.average(log_scale, weights=dataset.weight)
+        return {"center": np.array([center])}, hazard
+
+    def _off_center(self, output: Tensor) -> np.ndarray:
+        """Return how much earlier, on the scale of log time, than at the mean log scale."""
+        earlier = self._interval_basis["center"] - output[:, 0].numpy()
+        in_log_time: np.ndarray = self.log_time_spread_ * earlier
+        return in_log_time
+
+    def _band(self, X: Any, level: float, times: Any, *, survival: bool) -> Pair:
+        """Return bounds of survival or of the cumulative hazard."""
+        band = self._linear(X, level)
+        grid = self.unique_times_ if times is None else check_times(times, np.inf)
+        with np.errstate(divide="ignore"):
+            log_time = np.log(grid.astype(float))
+        v = (log_time - self.log_time_center_) / self.log_time_spread_
+        return as_curves(*band.over_time(v), survival=survival)
+
+    def _quantiles(self, X: Any, probability: Any, level: float) -> Pair:
+        """Return bounds of quantiles of the time."""
+        band = self._linear(X, level)
+        asked = validation.check_probability(np.atleast_1d(probability)).numpy()
+        center, spread = self.log_time_center_, self.log_time_spread_
+        with np.errstate(divide="ignore"):
+            needed = np.log(-np.log1p(-asked))
+        reached = band.reached(needed, *log_time_range(center, spread))
+        lower, upper = (np.exp(center + spread * v) for v in reached)
+        return (lower[:, 0], upper[:, 0]) if np.ndim(probability) == 0 else (lower, upper)
+
+    def _linear(self, X: Any, level: float) -> LinearBand:
+        """Return the band around the curves of some samples."""
+        quantile = self._quantile_of(level)
+        output, outputs = self._outputs(X)
+        own, rise = _line(output)
+        earlier = self._off_center(output) / self.log_time_spread_
+        extra = self._slope_variance(rise * earlier)
+        jackknife = Jackknife.of(self.member_weights_)
+        return LinearBand.of(jackknife, own, rise, _line(outputs), extra, quantile)
+
+
+def _line(output: Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """Return level and slope of the log cumulative hazard over the scaled log time."""
+    rise = output[..., 1].exp()
+    return (-rise * output[..., 0]).numpy(), rise.numpy()
