@@ -61,9 +61,17 @@ def choose_n_members(
         return int(estimator.n_estimators)
     is_built_in = estimator.module is None and not is_linear(estimator)
     is_plain = not (estimator.momentum or is_lbfgs(estimator)) and estimator.accelerator is None
-    if not (is_built_in and is_plain and rows.in_memory) or partial:
+    fits = len(rows) <= rows.n_in_window(_window_bytes(estimator)) and not rows.is_costly
+    if not (is_built_in and is_plain and fits) or partial:
         return 1
     return _N_MEMBERS if int(columns["event"].sum()) >= N_FOLDS else 1
+
+
+def _window_bytes(estimator: SurvivalNetEstimator) -> int:
+    """Return the size of the rows that are shuffled at once."""
+    given = estimator._prefixed("iterator_train__").get("window_bytes", WINDOW_BYTES)
+    check_number("window_bytes", given, int, 1)
+    return int(given)
 
 
 class LeftOut(NamedTuple):
@@ -76,9 +84,7 @@ class LeftOut(NamedTuple):
 
 def into_memory(estimator: SurvivalNetEstimator, rows: Rows) -> Rows:
     """Return rows in memory, if they take no more than the rows that are shuffled at once."""
-    given = estimator._prefixed("iterator_train__").get("window_bytes", WINDOW_BYTES)
-    check_number("window_bytes", given, int, 1)
-    if len(rows) > rows.n_in_window(given):
+    if len(rows) > rows.n_in_window(_window_bytes(estimator)):
         raise ValueError(
             "`n_estimators` must be 1 for X that is read piece by piece, got "
             f"{estimator.n_estimators}. Each member has rows of its own, from all over the file: "

@@ -52,7 +52,7 @@ class CoxNNRegressor(CoxIntervals):
         10 on they have several values of `alpha`, and `member_weights_` by the likelihood of the
         rows that they left out. ``"auto"`` is 15 for built-in networks with hidden layers, and 1
         for the linear model, a `module` of your own, L-BFGS, `momentum`, `accelerator`,
-        `partial_fit`, X that is not in memory, and fewer than 5 events.
+        `partial_fit`, a torch dataset, a memory map of more than 128 MiB, and fewer than 5 events.
     optimizer : {"adam", "sgd", "lbfgs"} or torch.optim class, default="adam"
         ``"lbfgs"`` takes all rows at once and runs until the loss no longer falls. Options are
         given as ``optimizer__name``; momentum of SGD, for one, is ``optimizer__momentum``. A class

@@ -27,6 +27,7 @@ def survival_data(n=60, seed=0):
 def small(kind, **parameters):
     """An estimator in momentum mode, small and quick."""
     defaults = {
+        "n_estimators": 1,
         "momentum": True,
         "hidden_layer_sizes": (4,),
         "max_epochs": 3,

@@ -43,7 +43,13 @@ def mapped(X, folder, mode="r", **order):
 
 
 def small(kind, **parameters):
-    """A quick estimator in float64."""
-    defaults = {"hidden_layer_sizes": (4,), "max_epochs": 3, "batch_size": 40, "lr": 0.01}
+    """A quick estimator of one network in float64."""
+    defaults = {
+        "hidden_layer_sizes": (4,),
+        "n_estimators": 1,
+        "max_epochs": 3,
+        "batch_size": 40,
+        "lr": 0.01,
+    }
     defaults |= {"dtype": "float64", "random_state": 0}
     return kind(**merged(defaults, parameters))

@@ -48,7 +48,8 @@ def fitted(request, patients):
 
 def small(kind, **parameters):
     """A pipeline that learns something in no time."""
-    estimator = kind(hidden_layer_sizes=(4,), max_epochs=2, random_state=0, **parameters)
+    defaults = {"hidden_layer_sizes": (4,), "n_estimators": 1, "max_epochs": 2, "random_state": 0}
+    estimator = kind(**defaults | parameters)
     return Pipeline([("scale", StandardScaler()), ("net", estimator)])
 
 

@@ -98,6 +98,7 @@ def said(model):
 def fitted(kind, data=X, given=None, **parameters):
     """What a small fit says."""
     options = {"hidden_layer_sizes": (4,), "max_epochs": 2, "random_state": 0, "lr": 0.01}
+    options["n_estimators"] = 1
     if "module" in parameters:
         del options["hidden_layer_sizes"]
     return said(kind(**options | parameters).fit(data, Y, **(given or {})))

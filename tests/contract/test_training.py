@@ -40,7 +40,7 @@ def test_the_learning_rate_falls_to_zero_and_starts_again(kind, data):
 
 @both
 def test_each_partial_fit_trains_at_the_full_rate(kind, data):
-    model, before = kind(random_state=0).fit(*data), None
+    model, before = kind(n_estimators=1, random_state=0).fit(*data), None
     for _ in range(4):
         risk = model.partial_fit(*data).predict(data[0])
         assert model.net_.optimizer_.param_groups[0]["lr"] == 1e-3
@@ -81,7 +81,8 @@ def test_a_warm_start_takes_the_penalty_and_batches_of_its_own_data(kind, data):
     ],
 )
 def test_a_parameter_that_made_the_network_may_not_change_under_it(kind, name, value, data):
-    model = kind(warm_start=True, max_epochs=1).fit(*data).set_params(**{name: value})
+    model = kind(n_estimators=1, warm_start=True, max_epochs=1).fit(*data)
+    model.set_params(**{name: value})
     with pytest.raises(ValueError, match=rf"^`{name}` must stay .* where the training of a netw"):
         model.fit(*data)
     model.set_params(warm_start=False).fit(*data)

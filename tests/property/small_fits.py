@@ -54,6 +54,7 @@ def take_rows(data, index):
 def small(kind, **parameters):
     """A small net in float64: float32 lets two equal sums drift apart."""
     defaults = {
+        "n_estimators": 1,
         "hidden_layer_sizes": (8,),
         "max_epochs": 4,
         "batch_size": 50,

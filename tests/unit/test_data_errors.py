@@ -330,9 +330,10 @@ def test_bfloat16_features_have_their_values(kind):
 @both
 @pytest.mark.parametrize("options", [{}, {"momentum": True}, {"optimizer": "lbfgs"}])
 def test_a_fit_in_inference_mode_is_that_outside(kind, options):
-    outside = kind(max_epochs=200, random_state=0, **options).fit(X, Y)
+    options = {"n_estimators": 1, "max_epochs": 200, "random_state": 0, **options}
+    outside = kind(**options).fit(X, Y)
     with torch.inference_mode():
-        inside = kind(max_epochs=200, random_state=0, **options).fit(torch.tensor(X), Y)
+        inside = kind(**options).fit(torch.tensor(X), Y)
         inside_risk = inside.predict(X)
     np.testing.assert_array_equal(inside_risk, outside.predict(X))
     np.testing.assert_array_equal(
