@@ -91,6 +91,7 @@ def test_a_memory_map_is_used_as_it_is(kind, veterans, tmp_path, monkeypatch):
 
     monkeypatch.setattr(MappedRows, "read", spy)
     options = {"hidden_layer_sizes": (4,), "max_epochs": 3, "batch_size": 40, "random_state": 0}
+    options["n_estimators"] = 1
     model = kind(**options).fit(X, y)
     assert sizes.count(137) > 3  # in each epoch, and for the output of all rows
     in_memory = kind(**options).fit(np.array(X), y)

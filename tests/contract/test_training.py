@@ -99,7 +99,12 @@ def test_a_lower_rate_or_another_batch_size_may(kind, data):
 def test_a_network_that_diverged_in_its_last_step_is_refused(data):
     """Its losses and weights were finite, its output is not."""
     diverging = CoxNNRegressor(
-        optimizer="sgd", lr=1e5, lr_schedule="constant", max_epochs=3, random_state=0
+        n_estimators=1,
+        optimizer="sgd",
+        lr=1e5,
+        lr_schedule="constant",
+        max_epochs=3,
+        random_state=0,
     )
     with pytest.raises(NonFiniteLossError):
         diverging.fit(*data)
@@ -150,7 +155,7 @@ def test_an_entry_just_before_the_time_stays_before_it(data):
 @both
 @pytest.mark.parametrize(("asked", "rows"), [(50, 50), (-1, 200), (None, 200)])
 def test_the_batch_size_may_be_given_in_skorchs_spelling(kind, asked, rows, data):
-    model = kind(max_epochs=1, iterator_train__batch_size=asked).fit(*data)
+    model = kind(n_estimators=1, max_epochs=1, iterator_train__batch_size=asked).fit(*data)
     assert model.net_.batch_size == rows
 
 
