@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import pytest
 from hypothesis import given
 
-from sksurvtorch.functional import RiskSets, _layout
+from sksurvtorch.functional import CompetingRiskSets, RiskSets, _layout
 
 ROUTES = ("quick", "general")
 
@@ -35,3 +35,12 @@ def given_on_each_route(**strategies):
         return on_each
 
     return decorated
+
+
+@contextmanager
+def on_risk_route(name):
+    """The same for competing risks, whose bins hold all causes."""
+    with pytest.MonkeyPatch.context() as patch, on_route(name):
+        if name == "general":
+            patch.setattr(CompetingRiskSets, "bins", None)
+        yield

@@ -29,7 +29,9 @@ from sksurvtorch._validation.segmentation import (
     unpack_dense_target,
 )
 from sksurvtorch._validation.survival import (
+    HAZARDS,
     TIES,
+    check_any_cause,
     check_any_event,
     check_codes,
     check_columns,
@@ -39,6 +41,8 @@ from sksurvtorch._validation.survival import (
     check_grid,
     check_prediction,
     check_probability,
+    check_risk_columns,
+    check_status,
     check_survival_y,
     check_time,
     check_vector,
@@ -60,11 +64,13 @@ from sksurvtorch._validation.tensors import (
 )
 
 __all__ = [
+    "HAZARDS",
     "NORMALIZE",
     "REDUCTIONS",
     "TIES",
     "WEIGHTINGS",
     "array",
+    "check_any_cause",
     "check_any_event",
     "check_codes",
     "check_columns",
@@ -89,7 +95,9 @@ __all__ = [
     "check_option",
     "check_prediction",
     "check_probability",
+    "check_risk_columns",
     "check_sizes",
+    "check_status",
     "check_survival_y",
     "check_time",
     "check_unmasked",

@@ -24,6 +24,7 @@ from sksurvtorch._validation.tensors import (
 from sksurvtorch.exceptions import NoEventError
 
 TIES = ("efron", "breslow")
+HAZARDS = ("cause-specific", "subdistribution")
 # Sums of weights, times what the losses multiply them with, stay within the range of float64.
 _SMALLEST_SUM, _LARGEST_SUM = 1e-300, 1e300
 
@@ -200,6 +201,46 @@ def check_columns(
     return columns
 
 
+def check_status(status: Any) -> Tensor:
+    """Return `status` as an int64 tensor: 0 for a censored row, else the number of the cause."""
+    value = check_vector("status", status)
+    hint = "Pass 0 for a censored row, and 1 to the number of causes for an event."
+    if value.is_floating_point():
+        raise TypeError(f"`status` must hold integers, got {value.dtype}. {hint}")
+    value = value.long()
+    _refuse("status", "be at least 0", value < 0, value, hint)
+    return value
+
+
+def check_risk_columns(
+    status: Any,
+    time: Tensor | None,
+    entry: Tensor | None = None,
+    stratum: Tensor | None = None,
+    weight: Tensor | None = None,
+) -> dict[str, Tensor]:
+    """Return the columns given by name; a row of weight 0 has the status 0."""
+    check_has_numbers("status", status)
+    status = check_status(status)
+    if isinstance(time, Tensor) and time.device != status.device:
+        check_device("time", time, status.device, "status")
+    columns = check_columns(status > 0, time, entry, stratum, weight)
+    del columns["event"]
+    if "weight" in columns:
+        status = status.masked_fill(columns["weight"] == 0, 0)
+    return {"status": status, **columns}
+
+
+def check_any_cause(n_events: int, n_samples: int) -> None:
+    """Raise `NoEventError` unless there is an event of some cause."""
+    if n_events == 0:
+        raise NoEventError(
+            f"`status` must be above 0 at least once, got {n_samples} rows that are censored or of "
+            "weight 0. The partial likelihood is a product over events: use larger batches, or "
+            "leave such a batch out."
+        )
+
+
 def check_grid(times: Any, n_samples: int) -> Tensor:
     """Return `times` of shape (n_times,) or (n_samples, n_times), at least 0."""
     check_unmasked("times", times)
@@ -291,17 +332,19 @@ def check_any_event(n_events: int, n_samples: int) -> None:
         )
 
 
-def unpack_target(event: Any, time: Any, **options: Any) -> dict[str, Any]:
-    """Return the parts of a target, given one by one or as a mapping in place of `event`."""
+def unpack_target(
+    event: Any, time: Any, first: str = "event", **options: Any
+) -> dict[str, Any]:
+    """Return the parts of a target, given one by one or as a mapping in place of the first."""
     if not isinstance(event, Mapping):
-        return {"event": event, "time": time, **options}
+        return {first: event, "time": time, **options}
     given = [name for name, value in {"time": time, **options}.items() if value is not None]
     if given:
         raise TypeError(f"`{given[0]}` must be a key of the mapping, got both.")
-    unknown = sorted(set(event) - {"event", "time", *options})
-    if unknown or "event" not in event or "time" not in event:
-        known = ", ".join(repr(name) for name in ("event", "time", *options))
+    unknown = sorted(set(event) - {first, "time", *options})
+    if unknown or first not in event or "time" not in event:
+        known = ", ".join(repr(name) for name in (first, "time", *options))
         raise ValueError(
-            f"The keys of a target must be among {known}, with event and time, got {list(event)}."
+            f"The keys of a target must be among {known}, with {first} and time, got {list(event)}."
         )
     return {**options, **event}

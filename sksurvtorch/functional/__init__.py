@@ -1,7 +1,9 @@
 """Mathematics of the losses on tensors: pure functions that need torch and numpy."""
 
+from sksurvtorch.functional._competing_risk_sets import CompetingRiskSets
 from sksurvtorch.functional._risk_set import RiskSets
 from sksurvtorch.functional.breslow import BreslowBaseline, breslow_baseline
+from sksurvtorch.functional.competing_risks import competing_risks_neg_log_likelihood
 from sksurvtorch.functional.cox import cox_neg_partial_log_likelihood
 from sksurvtorch.functional.segmentation import (
     affinities_terms,
@@ -22,9 +24,11 @@ from sksurvtorch.functional.weibull import (
 
 __all__ = [
     "BreslowBaseline",
+    "CompetingRiskSets",
     "RiskSets",
     "affinities_terms",
     "breslow_baseline",
+    "competing_risks_neg_log_likelihood",
     "cox_neg_partial_log_likelihood",
     "hot_distance_terms",
     "weibull_cumulative_hazard",

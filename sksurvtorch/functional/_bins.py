@@ -55,6 +55,7 @@ from torch import Tensor
 
 from sksurvtorch._validation import array
 from sksurvtorch.functional._arrays import Floats, exp_, log_, returned, running_sums
+from sksurvtorch.functional._competing import Competing
 from sksurvtorch.functional._order import ranks
 
 Places = NDArray[np.intp]
@@ -142,6 +143,7 @@ class Bins(NamedTuple):
     total_event_weight: float
     log_weight: Floats | None = None  # (n_samples,)
     n_sets: int = 1  # of rows, none of which is at risk in another one
+    competing: Competing | None = None  # rows at risk after their event, of another cause
 
     @classmethod
     def of(cls, columns: Mapping[str, Tensor], ties: str, level: Levels | None = None) -> Bins:
@@ -164,10 +166,10 @@ class Bins(NamedTuple):
         level, event = level or levels(columns["time"]), array(columns["event"])
         many = len(level.of_row) > _FEW_ROWS
         level, n_events = level.joined(event) if many else (level, level.n_events(event))
-        return cls._of_levels(columns, ties, level, event, n_events)
+        return cls.of_levels(columns, ties, level, event, n_events)
 
     @classmethod
-    def _of_levels(
+    def of_levels(
         cls,
         columns: Mapping[str, Tensor],
         ties: str,
@@ -227,32 +229,57 @@ class Bins(NamedTuple):
             return None
         event, number = array(columns["event"]), (step > 0).cumsum() - 1
         joined, n_at_level = Levels(number, int(number[-1]) + 1).joined(event)
-        whole = cls._of_levels(columns, ties, joined, event, n_at_level)
+        whole = cls.of_levels(columns, ties, joined, event, n_at_level)
         first = joined.of_row[start]
-        n_levels = np.diff(first, append=joined.stop - 1)
-        n_events = np.add.reduceat(event, start, dtype=np.intp)
-        n_denominators = n_levels if whole.tied is None else n_events
-        own = _parts(whole.of_denominator - (2 * first).repeat(n_denominators), n_denominators)
-        total = np.add.reduceat(whole.event_weight, start)
-        tied: list[Tied | None] = [None] * len(sizes)
-        if whole.tied is not None:
-            shares = np.split(whole.tied.share, n_events.cumsum()[:-1], axis=1)
+        width = np.diff(first, append=joined.stop - 1) + 1
+        return whole.split(first, width, sizes)
+
+    def split(self, first: Places, width: Places, sizes: Places, n_sets: int = 1) -> list[Bins]:
+        """Return the bins of several batches, whose rows stand behind each other.
+
+        Parameters
+        ----------
+        first : int array of shape (n_batches,)
+            Level at which each batch begins; its last one may be the first one of the next batch.
+        width : int array of shape (n_batches,)
+            Number of levels of each batch.
+        sizes : int array of shape (n_batches,)
+            Number of rows of each batch, each with an event.
+        n_sets : int, default=1
+            Number of sets of rows in each batch.
+
+        Returns
+        -------
+        list of Bins
+            The bins of each batch.
+        """
+        start, none = sizes.cumsum() - sizes, [None] * len(sizes)
+        ends = np.append(self.of_denominator.searchsorted(2 * first), len(self.of_denominator))
+        n_denominators = np.diff(ends)
+        own = _parts(self.of_denominator - (2 * first).repeat(n_denominators), n_denominators)
+        tied: list[Tied | None] = [*none]
+        if self.tied is not None:
+            shares = np.split(self.tied.share, n_denominators.cumsum()[:-1], axis=1)
             pairs = zip(own, shares, strict=True)
             tied = [Tied.of(bins, share) if share[1].any() else None for bins, share in pairs]
-        log_weight = whole.log_weight
+        log_weight, of_row = self.log_weight, _parts(self.of_row - (2 * first).repeat(sizes), sizes)
+        competing: list[Competing | None] = [*none]
+        if self.competing is not None:
+            competing = [*self.competing.split(of_row, sizes, n_denominators)]
         each = zip(
-            _parts(whole.of_row - (2 * first).repeat(sizes), sizes),
-            (2 * n_levels + 2).tolist(),
+            of_row,
+            (2 * width).tolist(),
             own,
             tied,
-            _parts(whole.denominator_weight, n_denominators),
-            _parts(whole.event_weight, sizes),
-            total.tolist(),
-            [None] * len(sizes) if log_weight is None else _parts(log_weight, sizes),
-            [1] * len(sizes),
+            _parts(self.denominator_weight, n_denominators),
+            _parts(self.event_weight, sizes),
+            np.add.reduceat(self.event_weight, start).tolist(),
+            none if log_weight is None else _parts(log_weight, sizes),
+            [n_sets] * len(sizes),
+            competing,
             strict=True,
         )
-        return list(map(cls._make, each))
+        return list(map(Bins._make, each))
 
     @classmethod
     def of_sets(cls, sets: Sequence[Bins], factors: Sequence[float]) -> Bins:
@@ -324,8 +351,11 @@ class Bins(NamedTuple):
         hazard = exp_(log_hazard)
         binned = _sums(self.of_row, hazard, self.n_bins)
         sums = self._running(binned)
-        own, tied = self.of_denominator, self.tied
+        own, tied, competing = self.of_denominator, self.tied, self.competing
         least, largest = self._range(sums)
+        if competing is not None:
+            after = competing.sums(hazard, self.n_bins, self._running)
+            largest = max(largest, after.max())
         if not (least > _SMALLEST and largest < _LARGEST and isfinite(of_events)):
             return None
         if tied is None:
@@ -334,6 +364,8 @@ class Bins(NamedTuple):
             denominator = binned[own]
             denominator *= tied.share[0]
             denominator += sums[tied.before]
+        if competing is not None:
+            denominator += competing.scale * after[own]
         part = self.denominator_weight / denominator
         divisor = self.total_event_weight if mean else 1.0
         loss = (log_(denominator).dot(self.denominator_weight) - of_events) / divisor
@@ -345,6 +377,9 @@ class Bins(NamedTuple):
         else:
             parts = _sums(tied.both, (tied.share * part).ravel(), self.n_bins)
         gradient = self._running(parts[::-1])[::-1][self.of_row]
+        if competing is not None:
+            of_others = competing.by_row(own, part, self.n_bins, self._running)
+            gradient[competing.row] += of_others
         gradient *= hazard
         gradient -= self.event_weight
         gradient /= divisor
@@ -362,7 +397,8 @@ class Bins(NamedTuple):
         if self.n_sets == 1:
             return sums[own[0]], sums[-1]
         width = self.n_bins // self.n_sets
-        first = own[np.searchsorted(own, np.arange(0, self.n_bins, width))]
+        first = own.searchsorted(np.arange(0, self.n_bins, width))
+        first = own[np.minimum(first, len(own) - 1)]  # a set without events has none of its own
         return sums[first].min(), sums[width - 1 :: width].max()
 
 
