@@ -49,7 +49,9 @@ class RiskCohort:
         return RiskCohort(**{k: None if v is None else v[index] for k, v in columns.items()})
 
 
-def random_risks(seed, *, n=30, n_causes=2, with_=(), spread=1.0, n_times=6, shares=(0.2, 0.3, 0.5)):
+def random_risks(
+    seed, *, n=30, n_causes=2, with_=(), spread=1.0, n_times=6, shares=(0.2, 0.3, 0.5)
+):
     """Heavy ties, within a cause, between causes, with censorings and with entries.
 
     `shares` are those of censorings and of the causes. Someone is at risk from the start to the
@@ -78,7 +80,7 @@ def random_risks(seed, *, n=30, n_causes=2, with_=(), spread=1.0, n_times=6, sha
 
 @st.composite
 def risk_cohorts(draw, *, n_causes=None, entry=False, stratum=None, weight=None, spread=4.0):
-    """Cohorts with at least one event; a column is there if True, absent if False, drawn if None."""
+    """Cohorts with at least one event; a column is there if True, drawn if None."""
     n = draw(st.integers(2, 12))
     n_causes = draw(st.integers(1, 3)) if n_causes is None else n_causes
 
@@ -179,7 +181,9 @@ def losses(
         if cause > 0 and rows.weight[row] > 0:
             eta = log_hazard_ratio[:, cause - 1]
             tied = [
-                j for j in rows.same(row) if rows.status[j] == cause and rows.time[j] == rows.time[row]
+                j
+                for j in rows.same(row)
+                if rows.status[j] == cause and rows.time[j] == rows.time[row]
             ]
             weights = rows.at_risk(row, cause, hazard)
             logs = []

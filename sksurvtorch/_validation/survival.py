@@ -285,41 +285,70 @@ def check_survival_y(
 ) -> tuple[Any, Any]:
     """Return event and time of scikit-survival's structured array, its two fields in this order."""
     hint = "Make one with sksurv.util.Surv.from_arrays(event, time)."
-    if y is None:
-        raise ValueError(
-            f"This {owner} requires {name} to be passed, but the target {name} is None. It must be "
-            f"a structured array with the fields event and time. {hint}"
-        )
-    names = getattr(getattr(y, "dtype", None), "names", None)
-    if names is None or y.ndim != 1:
-        raise ValueError(
-            f"`{name}` must be a structured array of shape (n_samples,) with two fields, the event "
-            f"indicator and the time, got {describe(y)}. {hint}"
-        )
-    if len(names) != 2:
-        raise ValueError(
-            f"`{name}` must have two fields, the event indicator and the time, got {len(names)}: "
-            f"{', '.join(names)}. {hint}"
-        )
-    event, time = y[names[0]], y[names[1]]
+    names = _check_fields(y, owner, name, "event indicator", hint)
+    event = y[names[0]]
     if event.dtype != bool:
         raise ValueError(
             f"The first field of `{name}`, {names[0]!r}, must be bool, True for an observed event, "
             f"got {event.dtype}. {hint}"
         )
+    event = event.copy()  # a field of y has the stride of all of it
+    return event, _time_of(y, names[1], name, positive)
+
+
+def check_competing_risks_y(
+    y: Any, owner: str = "estimator", *, name: str = "y"
+) -> tuple[Any, Any]:
+    """Return status, as int64, and time of a structured array, its two fields in this order."""
+    hint = "Make one with sksurvtorch.nets.competing_risks_y(status, time)."
+    names = _check_fields(y, owner, name, "status", hint)
+    field = f"{name}[{names[0]!r}]"
+    if y[names[0]].dtype.kind not in "biu":
+        raise ValueError(
+            f"The first field of `{name}`, {names[0]!r}, must hold integers, 0 for a censored row, "
+            f"else the number of the cause of its event, got {y[names[0]].dtype}. {hint}"
+        )
+    status = check_vector(field, y[names[0]].astype("int64"))
+    _refuse(field, "be at least 0", status < 0, status, "0 is a censored row.")
+    return status.numpy(), _time_of(y, names[1], name, positive=False)
+
+
+def _check_fields(y: Any, owner: str, name: str, first: str, hint: str) -> tuple[str, str]:
+    """Return the names of the two fields of a structured array."""
+    if y is None:
+        raise ValueError(
+            f"This {owner} requires {name} to be passed, but the target {name} is None. It must be "
+            f"a structured array with the fields {first.split()[0]} and time. {hint}"
+        )
+    names = getattr(getattr(y, "dtype", None), "names", None)
+    if names is None or y.ndim != 1:
+        raise ValueError(
+            f"`{name}` must be a structured array of shape (n_samples,) with two fields, the "
+            f"{first} and the time, got {describe(y)}. {hint}"
+        )
+    if len(names) != 2:
+        raise ValueError(
+            f"`{name}` must have two fields, the {first} and the time, got {len(names)}: "
+            f"{', '.join(names)}. {hint}"
+        )
+    return names[0], names[1]
+
+
+def _time_of(y: Any, field: str, name: str, positive: bool) -> Any:
+    """Return the time of a structured array."""
+    time = y[field]
     if time.dtype.kind not in "iuf":
         raise ValueError(
-            f"The second field of `{name}`, {names[1]!r}, must be a numeric time, got {time.dtype}."
+            f"The second field of `{name}`, {field!r}, must be a numeric time, got {time.dtype}."
         )
-    event = event.copy()  # a field of y has the stride of all of it
     wide = {"i": "int64", "u": "uint64", "f": "float64"}[time.dtype.kind]
-    of_time = f"{name}[{names[1]!r}]"
+    of_time = f"{name}[{field!r}]"
     checked = check_time(time.astype(wide), len(y), name=of_time)
     hint = "Time counts from the origin of each row, so it cannot lie before it."
     _refuse(of_time, "be at least 0", checked < 0, checked, hint)
     if positive:
         check_time(checked, len(y), name=of_time, positive=True)
-    return event, checked.numpy()
+    return checked.numpy()
 
 
 def check_any_event(n_events: int, n_samples: int) -> None:
@@ -332,9 +361,7 @@ def check_any_event(n_events: int, n_samples: int) -> None:
         )
 
 
-def unpack_target(
-    event: Any, time: Any, first: str = "event", **options: Any
-) -> dict[str, Any]:
+def unpack_target(event: Any, time: Any, first: str = "event", **options: Any) -> dict[str, Any]:
     """Return the parts of a target, given one by one or as a mapping in place of the first."""
     if not isinstance(event, Mapping):
         return {first: event, "time": time, **options}

@@ -25,7 +25,6 @@ from sksurvtorch.functional._autograd import refuse_transforms
 from sksurvtorch.functional._bins import Bins, Levels, levels
 from sksurvtorch.functional._bins_of_causes import Causes, columns_of_pairs
 from sksurvtorch.functional._censoring import log_censoring
-from sksurvtorch.functional._layout import lay_out
 from sksurvtorch.functional._order import ascends, codes_of, keys, sort
 from sksurvtorch.functional._risk_set import RiskSets
 from sksurvtorch.functional._subdistribution import Extended

@@ -150,7 +150,7 @@ def competing_risks_neg_log_likelihood(
         check_largest_status(own["status"], n_causes)
         risk_sets = CompetingRiskSets.of_columns(own, n_causes, ties, hazard)
     else:
-        check_alone(risk_sets, status, time, entry, stratum, weight)
+        check_alone(risk_sets, status, time, entry, stratum, weight, first="status")
     check_rows(log_hazard_ratio, risk_sets)
     eta = log_hazard_ratio.reshape(-1)
     if reduction != "none":
@@ -210,6 +210,6 @@ def check_rows(log_hazard_ratio: Tensor, risk_sets: CompetingRiskSets) -> None:
     device = log_hazard_ratio.device
     if risk_sets.device != device:
         raise ValueError(
-            f"`status` and `risk_sets` must be on the device of the log hazard ratio, {device}, got "
-            f"{risk_sets.device}. Move them once, by to({str(device)!r})."
+            "`status` and `risk_sets` must be on the device of the log hazard ratio, "
+            f"{device}, got {risk_sets.device}. Move them once, by to({str(device)!r})."
         )

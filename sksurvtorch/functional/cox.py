@@ -199,12 +199,12 @@ def _sum_and_gradient(
     return loss, torch.cat(gradients) if gradients else None
 
 
-def check_alone(risk_sets: RiskSets, *others: object) -> None:
+def check_alone(risk_sets: object, *others: object, first: str = "event") -> None:
     """Raise if what `risk_sets` holds is given a second time."""
     for other in others:
         if other is not None:
             raise TypeError(
-                "`risk_sets` must come alone, got event, time, entry, stratum or weight besides. "
+                f"`risk_sets` must come alone, got {first}, time, entry, stratum or weight besides. "
                 "They are part of the risk sets already."
             )
 
