@@ -152,24 +152,26 @@ def competing_risks_neg_log_likelihood(
     else:
         check_alone(risk_sets, status, time, entry, stratum, weight, first="status")
     check_rows(log_hazard_ratio, risk_sets)
-    eta = log_hazard_ratio.reshape(-1)
     if reduction != "none":
         evaluate = partial(_loss_and_gradient, risk_sets, reduction == "mean")
-        summed: Tensor = Evaluated.apply(eta, evaluate, _NAME)  # type: ignore[no-untyped-call]
+        summed: Tensor = Evaluated.apply(log_hazard_ratio, evaluate, _NAME)  # type: ignore[no-untyped-call]
         return summed
-    by_pair = loss_by_row(eta, risk_sets.pairs, _NAME).to(returned_in(eta))
+    by_pair = loss_by_row(log_hazard_ratio.reshape(-1), risk_sets.pairs, _NAME)
+    by_pair = by_pair.to(returned_in(log_hazard_ratio))
     return by_pair.view(-1, risk_sets.n_causes).sum(1)
 
 
 def _loss_and_gradient(
-    risk_sets: CompetingRiskSets, mean: bool, eta: Tensor, with_gradient: bool
+    risk_sets: CompetingRiskSets, mean: bool, log_hazard_ratio: Tensor, with_gradient: bool
 ) -> tuple[Tensor, Tensor | None]:
     """Return the mean or sum of the loss, and its gradient if asked for."""
-    if risk_sets.bins is not None:
-        in_bins = risk_sets.bins.loss_and_gradient(eta, mean, with_gradient)
-        if in_bins is not None:
-            return in_bins
-    return loss_and_gradient(risk_sets.pairs, mean, eta, with_gradient)
+    eta, bins, found = log_hazard_ratio.reshape(-1), risk_sets.bins, None
+    if bins is not None:
+        found = bins.loss_and_gradient(eta, mean, with_gradient)
+    if found is None:
+        found = loss_and_gradient(risk_sets.pairs, mean, eta, with_gradient)
+    loss, gradient = found
+    return loss, None if gradient is None else gradient.view(log_hazard_ratio.shape)
 
 
 def check_outputs(log_hazard_ratio: Tensor) -> int:

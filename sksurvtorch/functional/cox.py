@@ -204,8 +204,8 @@ def check_alone(risk_sets: object, *others: object, first: str = "event") -> Non
     for other in others:
         if other is not None:
             raise TypeError(
-                f"`risk_sets` must come alone, got {first}, time, entry, stratum or weight besides. "
-                "They are part of the risk sets already."
+                f"`risk_sets` must come alone, got {first}, time, entry, stratum or weight "
+                "besides. They are part of the risk sets already."
             )
 
 
