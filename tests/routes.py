@@ -1,4 +1,4 @@
-"""The ways by which the Cox loss sums over risk sets."""
+"""The ways by which the losses of Cox models sum over risk sets."""
 
 import functools
 from contextlib import contextmanager
@@ -17,6 +17,7 @@ def on_route(name):
     with pytest.MonkeyPatch.context() as patch:
         if name == "general":
             patch.setattr(RiskSets, "bins", None)
+            patch.setattr(CompetingRiskSets, "bins", None)
             patch.setattr(_layout, "_MATRIX_ENTRIES", 0)
         yield
 
@@ -35,12 +36,3 @@ def given_on_each_route(**strategies):
         return on_each
 
     return decorated
-
-
-@contextmanager
-def on_risk_route(name):
-    """The same for competing risks, whose bins hold all causes."""
-    with pytest.MonkeyPatch.context() as patch, on_route(name):
-        if name == "general":
-            patch.setattr(CompetingRiskSets, "bins", None)
-        yield

@@ -8,8 +8,7 @@ from sksurvtorch.functional import competing_risks_neg_log_likelihood as competi
 from tests import competing_twins as twins
 from tests.cohorts import assert_close, value_and_gradient
 from tests.competing_twins import random_risks
-from tests.routes import ROUTES
-from tests.routes import on_risk_route as on_route
+from tests.routes import ROUTES, on_route
 
 COLUMNS = [
     (),

@@ -92,7 +92,9 @@ def test_pieces_have_the_weights_of_the_definition():
     rows, known = fine_gray_weights(**cohort.target), twins.Rows(**cohort.target)
     for row, start, stop, event, weight in zip(*(x.tolist() for x in rows), strict=True):
         if start >= known.time[row]:  # after an event of another cause
-            assert weight == pytest.approx(known.weight[row] * known.extension(row, stop), rel=1e-12)
+            assert weight == pytest.approx(
+                known.weight[row] * known.extension(row, stop), rel=1e-12
+            )
             assert not event
         else:
             assert weight == known.weight[row]
