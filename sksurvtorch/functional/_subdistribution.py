@@ -68,14 +68,14 @@ class SubdistributionPlan(NamedTuple):
 
     def denominators(self, arithmetic: Arithmetic, v: Tensor) -> Tensor:
         """Return the denominators of weighted hazard ratios in the order of the risk sets."""
-        scaled = arithmetic.times_(arithmetic.from_log_(self.log_factor.clone()), v)
+        scaled = arithmetic.times_(v.clone(), arithmetic.from_log_(self.log_factor.clone()))
         after = self.row_sums(arithmetic, scaled).index_select(0, self.slot)
         after = arithmetic.times_(after, arithmetic.from_log_(self.log_scale.clone()))
         return arithmetic.plus_(self.plan.denominators(arithmetic, v), after)
 
     def of_rows(self, arithmetic: Arithmetic, x: Tensor) -> Tensor:
         """Return for each row the sum over the denominators of x, multiplied by its factors."""
-        scaled = arithmetic.times_(arithmetic.from_log_(self.log_scale.clone()), x)
+        scaled = arithmetic.times_(x.clone(), arithmetic.from_log_(self.log_scale.clone()))
         before = self.denominator_sums(arithmetic, scaled).index_select(0, self.slot_of_row)
         before = arithmetic.times_(before, arithmetic.from_log_(self.log_factor.clone()))
         return arithmetic.plus_(self.plan.of_rows(arithmetic, x), before)

@@ -151,7 +151,7 @@ def competing_risks_neg_log_likelihood(
         risk_sets = CompetingRiskSets.of_columns(own, n_causes, ties, hazard)
     else:
         check_alone(risk_sets, status, time, entry, stratum, weight, first="status")
-    check_rows(log_hazard_ratio, risk_sets)
+    check_rows(log_hazard_ratio, risk_sets, "risk_sets" if status is None else "status")
     if reduction != "none":
         evaluate = partial(_loss_and_gradient, risk_sets, reduction == "mean")
         summed: Tensor = Evaluated.apply(log_hazard_ratio, evaluate, _NAME)  # type: ignore[no-untyped-call]
@@ -196,7 +196,7 @@ def check_largest_status(status: Tensor, n_causes: int) -> None:
         )
 
 
-def check_rows(log_hazard_ratio: Tensor, risk_sets: CompetingRiskSets) -> None:
+def check_rows(log_hazard_ratio: Tensor, risk_sets: CompetingRiskSets, given: str) -> None:
     """Raise unless an output has the rows and causes of risk sets, and is on their device."""
     shape, n_causes = tuple(log_hazard_ratio.shape), risk_sets.n_causes
     if shape[0] != risk_sets.n_samples:
@@ -212,6 +212,6 @@ def check_rows(log_hazard_ratio: Tensor, risk_sets: CompetingRiskSets) -> None:
     device = log_hazard_ratio.device
     if risk_sets.device != device:
         raise ValueError(
-            "`status` and `risk_sets` must be on the device of the log hazard ratio, "
-            f"{device}, got {risk_sets.device}. Move them once, by to({str(device)!r})."
+            f"`{given}` must be on the device of `log_hazard_ratio`, {device}, got "
+            f"{risk_sets.device}. Pass {given}.to({str(device)!r})."
         )

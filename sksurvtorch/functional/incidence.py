@@ -141,7 +141,7 @@ def competing_risks_baseline(
         risk_sets = CompetingRiskSets.of_columns(own, n_causes, "efron", hazard)
     else:
         check_alone(risk_sets, status, time, entry, stratum, weight, first="status")
-    check_rows(log_hazard_ratio, risk_sets)
+    check_rows(log_hazard_ratio, risk_sets, "risk_sets" if status is None else "status")
     pairs, columns = risk_sets.pairs, risk_sets.columns
     groups, _, steps = log_hazard_steps(log_hazard_ratio.detach().reshape(-1), pairs)
     pair = pairs.row(groups.last).long()
