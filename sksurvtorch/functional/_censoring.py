@@ -18,18 +18,20 @@ from torch import Tensor
 
 from sksurvtorch._validation import array, comparable
 from sksurvtorch.functional._arithmetic import Linear, widest
-from sksurvtorch.functional._bins import Levels, levels
+from sksurvtorch.functional._bins import Levels
 from sksurvtorch.functional._order import codes_of, nonzero, ranks
 from sksurvtorch.functional._sums import IntervalSums, RunningSums
 
 
-def log_censoring(columns: Mapping[str, Tensor]) -> Tensor:
+def log_censoring(columns: Mapping[str, Tensor], level: Levels | None = None) -> Tensor:
     r"""Return the logarithm of G(t-) H(t-) at the time of each row, up to a constant by stratum.
 
     Parameters
     ----------
     columns : mapping of tensors of shape (n_samples,)
         Checked columns: status, time, and entry, stratum and weight where given.
+    level : Levels, optional
+        Of the times, where they are known: on the CPU, without entry and stratum.
 
     Returns
     -------
@@ -42,8 +44,8 @@ def log_censoring(columns: Mapping[str, Tensor]) -> Tensor:
         If with late entry there is no ratio for an event and an earlier one of another cause.
     """
     status = columns["status"]
-    if "entry" not in columns and "stratum" not in columns and status.device.type == "cpu":
-        return _of_levels(levels(columns["time"]), columns)
+    if level is not None:
+        return _of_levels(level, columns)
     keys = Keys.of(columns)
     dtype = widest(status.device)
     weight = columns.get("weight", torch.ones_like(status)).to(dtype)

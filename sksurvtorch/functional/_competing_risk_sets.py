@@ -154,9 +154,10 @@ class CompetingRiskSets:
         """
         check_any_cause(count(columns["status"] > 0), len(columns["status"]))
         own = {name: x for name, x in columns.items() if name != "log_censoring"}
+        made = cls._of(own, n_causes, ties, hazard)
         if hazard == "subdistribution" and n_causes > 1:  # with one cause nobody stays at risk
-            own["log_censoring"] = log_censoring(own)
-        return cls._of(own, n_causes, ties, hazard)
+            own["log_censoring"] = log_censoring(own, made._levels if made._has_bins else None)
+        return made
 
     @classmethod
     def _of(

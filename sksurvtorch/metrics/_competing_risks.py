@@ -284,8 +284,12 @@ def integrated_brier_score_incidence(
 
     Parameters
     ----------
-    survival_train, survival_test, estimate
-        As for `brier_score_incidence`.
+    survival_train : structured array of shape (n_train,)
+        Status and time of the training data, from which the censoring is estimated.
+    survival_test : structured array of shape (n_samples,)
+        Status and time of the rows that are judged.
+    estimate : array of shape (n_samples, n_times)
+        Predicted probability that an event of the cause has happened by each time.
     times : array of shape (n_times,)
         Times of the predictions, ascending, two at least.
     cause : int, default=1

@@ -244,10 +244,8 @@ def censoring_weights(
 
 
 def censoring_curve(survival_train: Any) -> Any:
-    """Return scikit-survival's estimate of the censoring, to the bit.
-
-    Its own fit goes through the rows one by one, which takes 3 s of a million.
-    """
+    """Return scikit-survival's estimate of the censoring, to the bit."""
+    # Its own fit goes through the rows one by one, which takes 3 s of a million.
     from sksurv.nonparametric import CensoringDistributionEstimator
     from sksurv.util import check_y_survival
 
