@@ -87,8 +87,9 @@ def fine_gray_weights(
     Notes
     -----
     Without weights the rows are those of R's `survival::finegray`, which leaves out the strata
-    without an event of the cause; here they are kept. There are up to n_samples² of them:
-    the loss with ``hazard="subdistribution"`` gives the same in O(n log n).
+    without an event of the cause; here they are kept. R also takes an entry at the earliest time
+    for one before it, if no entry is later. There are up to n_samples² rows: the loss with
+    ``hazard="subdistribution"`` gives the same in O(n log n).
 
     References
     ----------

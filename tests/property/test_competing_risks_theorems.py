@@ -1,6 +1,8 @@
 """What is true of the loss of competing risks whatever the data."""
 
+import copy
 import math
+import pickle
 
 import pytest
 import torch
@@ -257,3 +259,24 @@ def test_risk_sets_are_the_columns(hazard, with_):
         int(((cohort.status == k) & (True if cohort.weight is None else cohort.weight > 0)).sum())
         for k in (1, 2)
     ]
+
+
+@either_hazard
+def test_copies_and_pickles_of_risk_sets_are_the_same(hazard):
+    cohort = random_risks(3, with_=("weight",))
+    sets = CompetingRiskSets(**cohort.target, hazard=hazard)
+    eta = cohort.log_hazard_ratio
+    for _ in range(2):  # before their first use, and after it
+        for other in (copy.deepcopy(sets), pickle.loads(pickle.dumps(sets))):
+            assert repr(other) == repr(sets)
+            assert torch.equal(competing(eta, risk_sets=other), competing(eta, risk_sets=sets))
+            assert torch.equal(other.columns["status"], sets.columns["status"])
+
+
+def test_columns_that_are_changed_afterwards_change_no_risk_sets():
+    cohort = random_risks(3)
+    sets = CompetingRiskSets(**cohort.target)
+    before = competing(cohort.log_hazard_ratio, **cohort.target)
+    cohort.status.zero_()
+    cohort.time.zero_()
+    assert torch.equal(competing(cohort.log_hazard_ratio, risk_sets=sets), before)
