@@ -288,7 +288,7 @@ class Bins(NamedTuple):
         Parameters
         ----------
         sets : sequence of Bins
-            The bins of each set.
+            The bins of each set; or of each of several times as many, as those of causes are.
         factors : sequence of float
             What the mean loss of each set is multiplied by.
 
@@ -299,25 +299,31 @@ class Bins(NamedTuple):
             each its mean, times its factor.
         """
         shares = [f / bins.total_event_weight for f, bins in zip(factors, sets, strict=True)]
-        width = max(bins.n_bins for bins in sets)
-        start = [width * k for k in range(len(sets))]
-        own = _shifted([bins.of_denominator for bins in sets], start)
+        n_sets = sets[0].n_sets
+        width = max(bins.n_bins for bins in sets) // n_sets
+        places = [
+            _Places(bins.n_bins // n_sets, width, width * n_sets * k) for k, bins in enumerate(sets)
+        ]
+        own = np.concatenate([at(b.of_denominator) for at, b in zip(places, sets, strict=True)])
         tied = None
         if any(bins.tied is not None for bins in sets):
             tied = Tied.of(own, np.concatenate([_share(bins) for bins in sets], axis=1))
         log_weight = None
         if any(bins.log_weight is not None for bins in sets):
             log_weight = np.concatenate([_log_weight(bins) for bins in sets])
+        of_row = [at(bins.of_row) for at, bins in zip(places, sets, strict=True)]
+        each = [b.competing for b in sets if b.competing is not None]
         return cls(
-            _shifted([bins.of_row for bins in sets], start),
-            width * len(sets),
+            np.concatenate(of_row),
+            width * n_sets * len(sets),
             own,
             tied,
             np.concatenate([b.denominator_weight * f for b, f in zip(sets, shares, strict=True)]),
             np.concatenate([b.event_weight * f for b, f in zip(sets, shares, strict=True)]),
             1.0,
             log_weight,
-            len(sets),
+            n_sets * len(sets),
+            Competing.of_sets(each, of_row) if each else None,
         )
 
     # Of what is out of range or not finite; and large weights may be too large for float32.
@@ -412,9 +418,18 @@ def _shares(size: Places, n_events: int) -> Floats:
     return share
 
 
-def _shifted(places: Sequence[Places], start: Sequence[int]) -> Places:
-    """Return the places of all sets, each of which starts behind others."""
-    return np.concatenate([own + first for own, first in zip(places, start, strict=True)])
+class _Places(NamedTuple):
+    """Where bins stand that had stood in sets of another width."""
+
+    width: int  # of the sets that they stood in
+    other: int  # of those in which they stand
+    start: int  # of the first one
+
+    def __call__(self, place: Places) -> Places:
+        """Return the places of bins."""
+        if self.width == self.other:
+            return place + self.start
+        return place + (self.other - self.width) * (place // self.width) + self.start
 
 
 def _share(bins: Bins) -> Floats:

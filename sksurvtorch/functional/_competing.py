@@ -64,6 +64,17 @@ class Competing(NamedTuple):
                 return None
         return cls(row, of_row.take(row), np.exp(-log_factor), np.exp(at))
 
+    @classmethod
+    def of_sets(cls, sets: list[Competing], of_row: list[Places]) -> Competing:
+        """Return those of all sets, given the bins of all rows of each set, one after the other."""
+        n_rows = np.cumsum([0, *map(len, of_row[:-1])])
+        return cls(
+            np.concatenate([own.row + first for own, first in zip(sets, n_rows, strict=True)]),
+            np.concatenate([bins[own.row] for own, bins in zip(sets, of_row, strict=True)]),
+            np.concatenate([own.factor for own in sets]),
+            np.concatenate([own.scale for own in sets]),
+        )
+
     def split(self, of_row: list[Places], sizes: Places, n_denominators: Places) -> Iterator[Self]:
         """Yield those of several batches, given the bins of all rows of each batch."""
         stop = sizes.cumsum()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from sksurvtorch._validation import (
@@ -18,6 +20,7 @@ from sksurvtorch._validation import (
 )
 from sksurvtorch.functional._arithmetic import returned_in
 from sksurvtorch.functional._autograd import Evaluated, by_reverse_mode
+from sksurvtorch.functional._bins import Bins
 from sksurvtorch.functional._competing_risk_sets import CompetingRiskSets
 from sksurvtorch.functional.cox import check_alone, loss_and_gradient, loss_by_row
 
@@ -172,6 +175,53 @@ def _loss_and_gradient(
         found = loss_and_gradient(risk_sets.pairs, mean, eta, with_gradient)
     loss, gradient = found
     return loss, None if gradient is None else gradient.view(log_hazard_ratio.shape)
+
+
+def sum_of_losses(
+    log_hazard_ratio: Tensor, risk_sets: Sequence[CompetingRiskSets], factors: Sequence[float]
+) -> Tensor:
+    """Return the sum of the mean losses of several sets of rows.
+
+    Parameters
+    ----------
+    log_hazard_ratio : tensor of shape (n_sets, n_samples, n_causes)
+        Of each set.
+    risk_sets : sequence of CompetingRiskSets
+        Of each set, all with the same ties, hazard, and number of rows and causes.
+    factors : sequence of float
+        What the mean loss of each set is multiplied by.
+
+    Returns
+    -------
+    tensor of shape ()
+        The sum, in the dtype of `log_hazard_ratio`, or in float32 where that is half precision.
+    """
+    evaluate = partial(_sum_and_gradient, risk_sets, factors)
+    summed: Tensor = Evaluated.apply(log_hazard_ratio, evaluate, _NAME)  # type: ignore[no-untyped-call]
+    return summed
+
+
+def _sum_and_gradient(
+    risk_sets: Sequence[CompetingRiskSets],
+    factors: Sequence[float],
+    log_hazard_ratio: Tensor,
+    with_gradient: bool,
+) -> tuple[Tensor, Tensor | None]:
+    """Return the sum of the mean losses of several sets, and its gradient if asked for."""
+    each = [own.bins for own in risk_sets]
+    if all(bins is not None for bins in each):
+        bins = Bins.of_sets([bins for bins in each if bins is not None], factors)
+        found = bins.loss_and_gradient(log_hazard_ratio.reshape(-1), True, with_gradient)
+        if found is not None:
+            loss, gradient = found
+            return loss, None if gradient is None else gradient.view(log_hazard_ratio.shape)
+    parts = [
+        (*_loss_and_gradient(own, True, eta, with_gradient), factor)
+        for own, eta, factor in zip(risk_sets, log_hazard_ratio, factors, strict=True)
+    ]
+    loss = torch.stack([factor * loss for loss, _, factor in parts]).sum()
+    gradients = [factor * gradient for _, gradient, factor in parts if gradient is not None]
+    return loss, torch.stack(gradients) if gradients else None
 
 
 def check_outputs(log_hazard_ratio: Tensor) -> int:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from torch import Tensor
 
 from sksurvtorch._validation import check_risk_columns
 from sksurvtorch.functional import CompetingRiskSets
+from sksurvtorch.functional.competing_risks import sum_of_losses
 from sksurvtorch.losses import CompetingRisksLoss, CoxPHLoss
 from sksurvtorch.nets.target import (
     Columns,
@@ -65,6 +66,20 @@ class CompetingRisksTarget(Target):
         if isinstance(output, tuple):  # of which the first one is trained
             output = output[0]
         return criterion(output, risk_sets=self.risk_sets.to(output.device))
+
+    def sum_of_losses(
+        self,
+        criterion: Criterion,
+        outputs: Tensor,
+        device: Device,
+        targets: Sequence[Self],
+        factors: Sequence[float],
+    ) -> Tensor:
+        """Return the sum of the losses of several sets of rows, all in one call if it can be."""
+        if type(criterion) is not CompetingRisksLoss or criterion.reduction != "mean":
+            return super().sum_of_losses(criterion, outputs, device, targets, factors)
+        risk_sets = [y.risk_sets.to(outputs.device) for y in targets]
+        return sum_of_losses(outputs, risk_sets, factors)
 
     def outcome(self) -> np.ndarray:
         """Return status and time, as a user passes them, of the rows that this process holds."""

@@ -5,6 +5,7 @@ import torch
 
 from sksurvtorch.functional import CompetingRiskSets
 from sksurvtorch.functional import competing_risks_neg_log_likelihood as competing
+from sksurvtorch.functional.competing_risks import sum_of_losses
 from tests import competing_twins as twins
 from tests.cohorts import assert_close, value_and_gradient
 from tests.competing_twins import random_risks
@@ -153,6 +154,29 @@ def test_batches_are_their_rows_with_the_censoring_of_all(with_, ties, hazard):
                         ours = value_and_gradient(competing, eta, risk_sets=sets, reduction="sum")
                     assert_close(ours[0], expected[0])
                     assert_close(ours[1], expected[1])
+
+
+@either_hazard
+@either_ties
+@pytest.mark.parametrize("with_", [(), ("weight",), ("stratum",)])
+@pytest.mark.parametrize("spread", [1.0, 800.0])
+def test_losses_of_several_sets_are_added_up_in_one_call(spread, with_, ties, hazard):
+    """Three sets of rows with different ties, of which one has no event of cause 2."""
+    sets, etas, factors = [], [], [1.0, 0.5, 3.0]
+    for seed, n_times in enumerate((3, 10, 10**6)):
+        cohort = random_risks(seed, n=25, with_=with_, n_times=n_times, spread=spread)
+        if seed == 1:
+            cohort = cohort.but(status=cohort.status.clamp(max=1))
+        options = {"ties": ties, "hazard": hazard, "n_causes": 2}
+        sets.append(CompetingRiskSets(**cohort.target, **options))
+        etas.append(cohort.log_hazard_ratio)
+    pairs = zip(etas, sets, strict=True)
+    each = [value_and_gradient(competing, eta, risk_sets=own) for eta, own in pairs]
+    expected = sum(factor * loss for factor, (loss, _) in zip(factors, each, strict=True))
+    gradient = torch.stack([f * slope for f, (_, slope) in zip(factors, each, strict=True)])
+    ours = value_and_gradient(sum_of_losses, torch.stack(etas), sets, factors)
+    assert_close(ours[0], expected)
+    assert_close(ours[1], gradient)
 
 
 def _event_weight(cohort, rows):
