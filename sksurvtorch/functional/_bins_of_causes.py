@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sksurvtorch.functional._arrays import Floats
-from sksurvtorch.functional._bins import Bins, Levels
+from sksurvtorch.functional._bins import Bins
 from sksurvtorch.functional._competing import Competing
+from sksurvtorch.functional._levels import Levels
 
 Places = NDArray[np.intp]
 

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from sksurvtorch._validation import array, comparable
 from sksurvtorch.functional._arithmetic import Linear, widest
-from sksurvtorch.functional._bins import Levels
+from sksurvtorch.functional._levels import Levels
 from sksurvtorch.functional._order import codes_of, nonzero, ranks
 from sksurvtorch.functional._sums import IntervalSums, RunningSums
 

@@ -22,17 +22,16 @@ from sksurvtorch._validation import (
 )
 from sksurvtorch.functional._arrays import count
 from sksurvtorch.functional._autograd import refuse_transforms
-from sksurvtorch.functional._bins import Bins, Levels, levels
+from sksurvtorch.functional._bins import Bins
 from sksurvtorch.functional._bins_of_causes import Causes, columns_of_pairs
 from sksurvtorch.functional._censoring import log_censoring
+from sksurvtorch.functional._levels import FEW_ROWS, Levels, levels
 from sksurvtorch.functional._order import ascends, codes_of, keys, sort
 from sksurvtorch.functional._risk_set import RiskSets
 from sksurvtorch.functional._subdistribution import Extended
 
 Columns = dict[str, Tensor]
 
-# From so many rows on levels are joined, as in the module `_bins`.
-_FEW_ROWS = 512
 # Rows of batches that are put into bins in one pass.
 _ROWS_AT_ONCE = 2**17
 _MADE_BEFORE = "Make risk sets before, and pass them as `risk_sets`."
@@ -317,7 +316,7 @@ class CompetingRiskSets:
         if self.n_causes == 1:
             return self.pairs.bins
         level, causes = self._levels, self._causes
-        if self.n_samples > _FEW_ROWS:
+        if self.n_samples > FEW_ROWS:
             level, _ = level.joined(causes.status > 0)
         return causes.bins(self.ties, level)
 

@@ -16,7 +16,7 @@ from sksurvtorch._validation import TIES, check_any_event, check_columns, check_
 from sksurvtorch.functional._arithmetic import moved, widest
 from sksurvtorch.functional._arrays import count
 from sksurvtorch.functional._autograd import refuse_transforms
-from sksurvtorch.functional._bins import Bins, Levels, levels
+from sksurvtorch.functional._bins import Bins
 from sksurvtorch.functional._groups import Groups, Segments
 from sksurvtorch.functional._layout import (
     Layout,
@@ -25,6 +25,7 @@ from sksurvtorch.functional._layout import (
     strata_of,
     weights_of_groups,
 )
+from sksurvtorch.functional._levels import Levels, levels
 from sksurvtorch.functional._order import ascends, in_order, nonzero, sort
 from sksurvtorch.functional._rows import Rows, events
 from sksurvtorch.functional._subdistribution import Extended

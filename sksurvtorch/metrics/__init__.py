@@ -2,14 +2,16 @@
 
 from sksurvtorch.metrics._calibration import DCalibration, d_calibration
 from sksurvtorch.metrics._competing_risks import (
-    IncidenceCalibration,
-    brier_score_incidence,
     concordance_index_competing_risks,
     concordance_index_competing_risks_ipcw,
+)
+from sksurvtorch.metrics._concordance import concordance_index_censored, concordance_index_ipcw
+from sksurvtorch.metrics._incidence import (
+    IncidenceCalibration,
+    brier_score_incidence,
     incidence_calibration,
     integrated_brier_score_incidence,
 )
-from sksurvtorch.metrics._concordance import concordance_index_censored, concordance_index_ipcw
 
 __all__ = [
     "DCalibration",
