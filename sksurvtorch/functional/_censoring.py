@@ -3,8 +3,9 @@
 At one time events come first, then censorings, then entries, as in R's `finegray`. So the curve G
 of the censoring has a factor 1 - C / (N + C) at the time of each censoring, where C is the weight
 of the rows censored there and N that of the rows at risk after it. That is 1 / (1 + C / N), whose
-logarithm does not cancel. The curve H of late entry has such factors at the times of entry, on the
-reverse time scale: of the rows at risk after a time of entry, C enter there and N before.
+logarithm does not cancel, with weights of any size. The curve H of late entry has such factors at
+the times of entry, on the reverse time scale: of the rows at risk after a time of entry, C enter
+there and N before.
 """
 
 from __future__ import annotations
@@ -49,10 +50,9 @@ def log_censoring(columns: Mapping[str, Tensor], level: Levels | None = None) ->
     keys = Keys.of(columns)
     dtype = widest(status.device)
     weight = columns.get("weight", torch.ones_like(status)).to(dtype)
-    is_there = weight > 0
-    found = Curve.of(keys, keys.time, weight, is_there & (status == 0)).before(keys)
+    found = Curve.of(keys, keys.time, weight, status == 0).before(keys)
     if "entry" in columns:
-        entries = Curve.of(keys, keys.entry, weight, is_there)
+        entries = Curve.of(keys, keys.entry, weight, weight > 0)
         _check_gaps(keys, entries, columns)
         found -= entries.before(keys)
     return found
@@ -67,8 +67,9 @@ def _of_levels(level: Levels, columns: Mapping[str, Tensor]) -> Tensor:
     own = np.bincount(of_row[is_censored], None if weight is None else weight[is_censored], stop)
     later = np.zeros(stop)
     np.cumsum(mass[:-1], out=later[1:])
-    ratio = np.divide(own, later, out=np.zeros(stop), where=later > 0)
-    log_factor = -np.log1p(ratio)
+    with np.errstate(divide="ignore", invalid="ignore"):  # what is 0, or not used
+        log_factor = -np.logaddexp(0.0, np.log(own) - np.log(later))
+    log_factor[later <= 0] = 0.0
     before = np.zeros(stop)
     before[:-1] = np.cumsum(log_factor[:0:-1])[::-1]
     return torch.from_numpy(before.take(of_row))
@@ -116,7 +117,9 @@ class Curve(NamedTuple):
         stop = torch.maximum(start, torch.searchsorted(point, keys.time))
         others = IntervalSums.of(start, stop, len(point)).at_points(Linear, weight)
         is_empty = others <= 0
-        return cls(point, -torch.log1p(own / others).masked_fill(is_empty, 0.0), is_empty)
+        ratio = own.log() - others.log()
+        log_factor = -torch.logaddexp(torch.zeros_like(ratio), ratio)
+        return cls(point, log_factor.masked_fill(is_empty, 0.0), is_empty)
 
     def before(self, keys: Keys) -> Tensor:
         """Return for each row the sum of the logarithms of its stratum, before its time."""

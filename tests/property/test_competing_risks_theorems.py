@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from sksurvtorch.functional import CompetingRiskSets, fine_gray_weights
 from sksurvtorch.functional import competing_risks_neg_log_likelihood as competing
 from sksurvtorch.functional import cox_neg_partial_log_likelihood as cox
+from tests import competing_twins as twins
 from tests.cohorts import assert_close, value_and_gradient
 from tests.competing_twins import random_risks, risk_cohorts
 from tests.routes import given_on_each_route
@@ -280,3 +281,24 @@ def test_columns_that_are_changed_afterwards_change_no_risk_sets():
     cohort.status.zero_()
     cohort.time.zero_()
     assert torch.equal(competing(cohort.log_hazard_ratio, risk_sets=sets), before)
+
+
+@pytest.mark.parametrize("stratum", [None, torch.zeros(30, dtype=torch.int64)])
+def test_weights_of_any_size_leave_the_censoring_right(stratum):
+    """A weight beside which all others vanish; a factor on all weights changes nothing."""
+    cohort = random_risks(4, with_=("weight",)).but(stratum=stratum)
+    weight = cohort.weight.clamp(min=1e-3)
+    _, expected = loss_and_gradient(cohort.but(weight=weight), hazard="subdistribution")
+    for factor in (1e-290, 1e290):
+        scaled = cohort.but(weight=factor * weight)
+        _, found = loss_and_gradient(scaled, hazard="subdistribution")
+        assert_close(found / factor, expected)
+    first = cohort.time[cohort.status == 0].min()
+    weight[cohort.time > first] *= 1e-100
+    weight[(cohort.status == 0) & (cohort.time == first)] = 1e299
+    extreme = cohort.but(weight=weight)
+    at = extreme.log_hazard_ratio.clone().requires_grad_()
+    expected = twins.loss(at, **extreme.target, hazard="subdistribution", reduction="sum")
+    expected.backward()
+    found = loss_and_gradient(extreme, hazard="subdistribution")
+    assert_same(found, (expected.detach(), at.grad))
