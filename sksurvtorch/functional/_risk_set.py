@@ -247,8 +247,7 @@ class RiskSets:
             Risk sets that offer neither `take` nor `split`.
         """
         logs = extended.log_censoring
-        # The weights of rows reach as far up as those of denominators reach down.
-        spread = 2 * float(logs.max() - logs.min())
+        spread = float(logs.max() - logs.min())
         rows = self.rows._replace(log_weight_range=self.rows.log_weight_range + spread)
         known = {"rows": rows, "order": self.order, "bins": None}
         layout = lay_out(rows, self.order, self.ties, extended)

@@ -17,6 +17,7 @@ from sksurvtorch.functional import CompetingRiskSets
 from sksurvtorch.functional import competing_risks_neg_log_likelihood as competing
 from sksurvtorch.metrics import concordance_index_competing_risks
 from sksurvtorch.nets import SurvivalNet, competing_risks_target, competing_risks_y
+from sksurvtorch.nets.targets import target_of
 
 either_hazard = pytest.mark.parametrize("hazard", ["cause-specific", "subdistribution"])
 
@@ -134,3 +135,20 @@ def test_outputs_without_events_are_told():
     y["status"] = np.minimum(y["status"], 1)
     with pytest.raises(ValueError, match=r"^`log_hazard_ratio` must have 1 columns, one for each"):
         net(SurvivalNet, "cause-specific").fit(X, y)
+
+
+@either_hazard
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+def test_members_of_an_ensemble_add_up_their_losses(reduction, hazard):
+    _, y = patients(60)
+    columns = {name: torch.as_tensor(x) for name, x in competing_risks_target(y).items()}
+    criterion = CompetingRisksLoss(hazard=hazard, reduction=reduction)
+    whole = target_of(criterion, columns, lay_out=True)
+    assert whole.event.sum() == (y["status"] > 0).sum()
+    parts = [whole.take(torch.arange(start, 60, 3)) for start in range(3)]
+    outputs = torch.randn(3, 20, 2, generator=torch.Generator().manual_seed(0)).double()
+    factors = [1.0, 2.0, 0.5]
+    found = parts[0].sum_of_losses(criterion, outputs, None, parts, factors)
+    each = zip(factors, parts, outputs, strict=True)
+    expected = sum(factor * part.loss(criterion, x, None) for factor, part, x in each)
+    assert found.item() == pytest.approx(expected.item(), rel=1e-12)

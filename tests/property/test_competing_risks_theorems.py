@@ -302,3 +302,19 @@ def test_weights_of_any_size_leave_the_censoring_right(stratum):
     expected.backward()
     found = loss_and_gradient(extreme, hazard="subdistribution")
     assert_same(found, (expected.detach(), at.grad))
+
+
+def test_a_heavy_row_that_enters_late_leaves_light_ones_beside_it():
+    """The probability to have entered jumps by exp(687) at 2; from 4 on light rows are left."""
+    columns = {
+        "status": torch.tensor([0, 1, 2, 1]),
+        "time": torch.tensor([6.0, 3.0, 4.0, 5.0]).double(),
+        "entry": torch.tensor([0.0, 2.0, 0.0, 0.0]).double(),
+        "weight": torch.tensor([1.0, 1e299, 1.0, 1.0], dtype=torch.float64),
+    }
+    eta = torch.tensor([[0.5, 0.0], [1.0, 0.0], [-0.3, 0.0], [0.2, 0.0]]).double()
+    options = {"hazard": "subdistribution", "reduction": "none"}
+    found = competing(eta, **columns, **options)
+    expected = twins.loss(eta, **columns, **options)
+    for row in range(4):  # of very different sizes
+        assert_close(found[row], expected[row], 1e-12 * max(1.0, columns["weight"][row].item()))

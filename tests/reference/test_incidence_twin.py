@@ -219,3 +219,19 @@ def test_unknown_strata_and_a_baseline_without_are_told_apart():
         cumulative_incidence(eta, plain, times, stratum=cohort.stratum)
     with pytest.raises(ValueError, match=r"^`log_hazard_ratio` must have 2 columns, one for each"):
         cumulative_incidence(eta[:, :1], plain, times)
+
+
+@either_hazard
+def test_a_cause_without_events_has_no_incidence(hazard):
+    cohort = random_risks(2, n=40, n_times=9)
+    eta = torch.cat([cohort.log_hazard_ratio, torch.ones(40, 1).double()], 1)
+    baseline = competing_risks_baseline(eta, **cohort.target, hazard=hazard)
+    assert (baseline.log_hazard[2] == -math.inf).all()
+    assert (baseline.log_cumulative_hazard[2] == -math.inf).all()
+    times = torch.tensor([0.0, 4.0, 9.0]).double()
+    curves = cumulative_incidence(eta, baseline, times)
+    assert (curves.incidence[:, 2] == 0).all()
+    two = competing_risks_baseline(eta[:, :2], **cohort.target, hazard=hazard)
+    assert torch.equal(two.log_hazard, baseline.log_hazard[:2])
+    there = cumulative_incidence(eta[:, :2], two, times)
+    assert_close(curves.incidence[:, :2], there.incidence)
