@@ -1,9 +1,17 @@
 """Neural survival estimators for scikit-learn, trained with torch."""
 
 from sksurvtorch.estimators import CoxNNRegressor, WeibullAFTRegressor
-from sksurvtorch.losses import CoxPHLoss, WeibullAFTLoss
+from sksurvtorch.losses import CompetingRisksLoss, CoxPHLoss, WeibullAFTLoss
 from sksurvtorch.persistence import load, save
 
-__all__ = ["CoxNNRegressor", "CoxPHLoss", "WeibullAFTLoss", "WeibullAFTRegressor", "load", "save"]
+__all__ = [
+    "CompetingRisksLoss",
+    "CoxNNRegressor",
+    "CoxPHLoss",
+    "WeibullAFTLoss",
+    "WeibullAFTRegressor",
+    "load",
+    "save",
+]
 
 __version__ = "0.1.0"

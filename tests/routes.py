@@ -1,4 +1,4 @@
-"""The ways by which the Cox loss sums over risk sets."""
+"""The ways by which the losses of Cox models sum over risk sets."""
 
 import functools
 from contextlib import contextmanager
@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import pytest
 from hypothesis import given
 
-from sksurvtorch.functional import RiskSets, _layout
+from sksurvtorch.functional import CompetingRiskSets, RiskSets, _layout
 
 ROUTES = ("quick", "general")
 
@@ -17,6 +17,7 @@ def on_route(name):
     with pytest.MonkeyPatch.context() as patch:
         if name == "general":
             patch.setattr(RiskSets, "bins", None)
+            patch.setattr(CompetingRiskSets, "bins", None)
             patch.setattr(_layout, "_MATRIX_ENTRIES", 0)
         yield
 

@@ -14,7 +14,7 @@ import momentum_speed
 import segmentation
 import torch
 
-from speed import estimators, loss, memory, scale, training
+from speed import competing, estimators, loss, memory, scale, training
 from speed.measure import Machine, Row, formatted, in_fresh_process, table, versions
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
@@ -30,6 +30,10 @@ def rows(machine: Machine, *, quick: bool) -> Iterator[Row]:
         yield from training.epoch(n, batch_size, goal, machine)
     for n, goal in ((1_000, 1 / 3),) if quick else ((1_000, 1 / 3), (20_000, 1 / 2)):
         yield estimators.ensemble(n, goal, machine)
+    for n in (256, 10_000) if quick else (256, 10_000, 1_000_000):
+        yield from competing.losses(n)
+    for batch_size in (256,) if quick else (256, 4096, None):
+        yield from competing.epochs(4_000 if quick else 20_000, batch_size)
     yield from estimators.linear(*((20_000, 20) if quick else (100_000, 50)), machine)
     yield estimators.score(*((10_000, 10) if quick else (50_000, 50)), against=True)
     yield estimators.score(*((100_000, 2) if quick else (1_000_000, 2)), against=False)

@@ -24,6 +24,7 @@ from sksurvtorch._validation.tensors import (
 from sksurvtorch.exceptions import NoEventError
 
 TIES = ("efron", "breslow")
+HAZARDS = ("cause-specific", "subdistribution")
 # Sums of weights, times what the losses multiply them with, stay within the range of float64.
 _SMALLEST_SUM, _LARGEST_SUM = 1e-300, 1e300
 
@@ -200,6 +201,47 @@ def check_columns(
     return columns
 
 
+def check_status(status: Any) -> Tensor:
+    """Return `status` as an int64 tensor: 0 for a censored row, else the number of the cause."""
+    value = check_vector("status", status)
+    hint = "Pass 0 for a censored row, and 1 to the number of causes for an event."
+    if value.is_floating_point():
+        raise TypeError(f"`status` must hold integers, got {value.dtype}. {hint}")
+    value = value.long()
+    if value.device.type == "cpu" and value.numel() and _range(value)[0] < 0:
+        _refuse("status", "be at least 0", value < 0, value, hint)
+    return value
+
+
+def check_risk_columns(
+    status: Any,
+    time: Tensor | None,
+    entry: Tensor | None = None,
+    stratum: Tensor | None = None,
+    weight: Tensor | None = None,
+) -> dict[str, Tensor]:
+    """Return the columns given by name; a row of weight 0 has the status 0."""
+    check_has_numbers("status", status)
+    status = check_status(status)
+    if isinstance(time, Tensor) and time.device != status.device:
+        check_device("time", time, status.device, "status")
+    columns = check_columns(status > 0, time, entry, stratum, weight)
+    del columns["event"]
+    if "weight" in columns:
+        status = status.masked_fill(columns["weight"] == 0, 0)
+    return {"status": status, **columns}
+
+
+def check_any_cause(n_events: int, n_samples: int) -> None:
+    """Raise `NoEventError` unless there is an event of some cause."""
+    if n_events == 0:
+        raise NoEventError(
+            f"`status` must be above 0 at least once, got {n_samples} rows that are censored or of "
+            "weight 0. The partial likelihood is a product over events: use larger batches, or "
+            "leave such a batch out."
+        )
+
+
 def check_grid(times: Any, n_samples: int) -> Tensor:
     """Return `times` of shape (n_times,) or (n_samples, n_times), at least 0."""
     check_unmasked("times", times)
@@ -244,41 +286,70 @@ def check_survival_y(
 ) -> tuple[Any, Any]:
     """Return event and time of scikit-survival's structured array, its two fields in this order."""
     hint = "Make one with sksurv.util.Surv.from_arrays(event, time)."
-    if y is None:
-        raise ValueError(
-            f"This {owner} requires {name} to be passed, but the target {name} is None. It must be "
-            f"a structured array with the fields event and time. {hint}"
-        )
-    names = getattr(getattr(y, "dtype", None), "names", None)
-    if names is None or y.ndim != 1:
-        raise ValueError(
-            f"`{name}` must be a structured array of shape (n_samples,) with two fields, the event "
-            f"indicator and the time, got {describe(y)}. {hint}"
-        )
-    if len(names) != 2:
-        raise ValueError(
-            f"`{name}` must have two fields, the event indicator and the time, got {len(names)}: "
-            f"{', '.join(names)}. {hint}"
-        )
-    event, time = y[names[0]], y[names[1]]
+    names = _check_fields(y, owner, name, "event indicator", hint)
+    event = y[names[0]]
     if event.dtype != bool:
         raise ValueError(
             f"The first field of `{name}`, {names[0]!r}, must be bool, True for an observed event, "
             f"got {event.dtype}. {hint}"
         )
+    event = event.copy()  # a field of y has the stride of all of it
+    return event, _time_of(y, names[1], name, positive)
+
+
+def check_competing_risks_y(
+    y: Any, owner: str = "estimator", *, name: str = "y"
+) -> tuple[Any, Any]:
+    """Return status, as int64, and time of a structured array, its two fields in this order."""
+    hint = "Make one with sksurvtorch.nets.competing_risks_y(status, time)."
+    names = _check_fields(y, owner, name, "status", hint)
+    field = f"{name}[{names[0]!r}]"
+    if y[names[0]].dtype.kind not in "biu":
+        raise ValueError(
+            f"The first field of `{name}`, {names[0]!r}, must hold integers, 0 for a censored row, "
+            f"else the number of the cause of its event, got {y[names[0]].dtype}. {hint}"
+        )
+    status = check_vector(field, y[names[0]].astype("int64"))
+    _refuse(field, "be at least 0", status < 0, status, "0 is a censored row.")
+    return status.numpy(), _time_of(y, names[1], name, positive=False)
+
+
+def _check_fields(y: Any, owner: str, name: str, first: str, hint: str) -> tuple[str, str]:
+    """Return the names of the two fields of a structured array."""
+    if y is None:
+        raise ValueError(
+            f"This {owner} requires {name} to be passed, but the target {name} is None. It must be "
+            f"a structured array with the fields {first.split()[0]} and time. {hint}"
+        )
+    names = getattr(getattr(y, "dtype", None), "names", None)
+    if names is None or y.ndim != 1:
+        raise ValueError(
+            f"`{name}` must be a structured array of shape (n_samples,) with two fields, the "
+            f"{first} and the time, got {describe(y)}. {hint}"
+        )
+    if len(names) != 2:
+        raise ValueError(
+            f"`{name}` must have two fields, the {first} and the time, got {len(names)}: "
+            f"{', '.join(names)}. {hint}"
+        )
+    return names[0], names[1]
+
+
+def _time_of(y: Any, field: str, name: str, positive: bool) -> Any:
+    """Return the time of a structured array."""
+    time = y[field]
     if time.dtype.kind not in "iuf":
         raise ValueError(
-            f"The second field of `{name}`, {names[1]!r}, must be a numeric time, got {time.dtype}."
+            f"The second field of `{name}`, {field!r}, must be a numeric time, got {time.dtype}."
         )
-    event = event.copy()  # a field of y has the stride of all of it
     wide = {"i": "int64", "u": "uint64", "f": "float64"}[time.dtype.kind]
-    of_time = f"{name}[{names[1]!r}]"
+    of_time = f"{name}[{field!r}]"
     checked = check_time(time.astype(wide), len(y), name=of_time)
     hint = "Time counts from the origin of each row, so it cannot lie before it."
     _refuse(of_time, "be at least 0", checked < 0, checked, hint)
     if positive:
         check_time(checked, len(y), name=of_time, positive=True)
-    return event, checked.numpy()
+    return checked.numpy()
 
 
 def check_any_event(n_events: int, n_samples: int) -> None:
@@ -291,17 +362,17 @@ def check_any_event(n_events: int, n_samples: int) -> None:
         )
 
 
-def unpack_target(event: Any, time: Any, **options: Any) -> dict[str, Any]:
-    """Return the parts of a target, given one by one or as a mapping in place of `event`."""
+def unpack_target(event: Any, time: Any, first: str = "event", **options: Any) -> dict[str, Any]:
+    """Return the parts of a target, given one by one or as a mapping in place of the first."""
     if not isinstance(event, Mapping):
-        return {"event": event, "time": time, **options}
+        return {first: event, "time": time, **options}
     given = [name for name, value in {"time": time, **options}.items() if value is not None]
     if given:
         raise TypeError(f"`{given[0]}` must be a key of the mapping, got both.")
-    unknown = sorted(set(event) - {"event", "time", *options})
-    if unknown or "event" not in event or "time" not in event:
-        known = ", ".join(repr(name) for name in ("event", "time", *options))
+    unknown = sorted(set(event) - {first, "time", *options})
+    if unknown or first not in event or "time" not in event:
+        known = ", ".join(repr(name) for name in (first, "time", *options))
         raise ValueError(
-            f"The keys of a target must be among {known}, with event and time, got {list(event)}."
+            f"The keys of a target must be among {known}, with {first} and time, got {list(event)}."
         )
     return {**options, **event}

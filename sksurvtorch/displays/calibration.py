@@ -9,7 +9,8 @@ import numpy as np
 from sksurvtorch._validation import check_number
 from sksurvtorch.displays import _checks as checks
 from sksurvtorch.displays._axes import line_options, make_axes
-from sksurvtorch.displays._estimates import Array, kaplan_meier, quantile_groups, survival_at
+from sksurvtorch.displays._estimates import Array, kaplan_meier, survival_at
+from sksurvtorch.metrics._groups import quantile_groups
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -19,6 +19,7 @@ from sksurvtorch.displays._axes import (
 )
 from sksurvtorch.displays._estimates import Array, KaplanMeier
 from sksurvtorch.displays._table import draw_table
+from sksurvtorch.metrics._groups import quantile_groups
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -305,7 +306,7 @@ class RiskGroupsDisplay:
         """
         outcome = checks.check_y(y, entry, None, cls.__name__)
         risk_score = checks.check_finite("risk_score", risk_score, len(outcome[0]))
-        codes = estimates.quantile_groups(risk_score, n_groups)
+        codes = quantile_groups(risk_score, n_groups)
         n_found = int(codes.max()) + 1
         names = _risk_labels(n_found) if labels is None else [str(label) for label in labels]
         if len(names) != n_found:

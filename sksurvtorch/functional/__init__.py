@@ -1,8 +1,17 @@
 """Mathematics of the losses on tensors: pure functions that need torch and numpy."""
 
+from sksurvtorch.functional._competing_risk_sets import CompetingRiskSets
 from sksurvtorch.functional._risk_set import RiskSets
 from sksurvtorch.functional.breslow import BreslowBaseline, breslow_baseline
+from sksurvtorch.functional.competing_risks import competing_risks_neg_log_likelihood
 from sksurvtorch.functional.cox import cox_neg_partial_log_likelihood
+from sksurvtorch.functional.fine_gray import FineGrayRows, fine_gray_weights
+from sksurvtorch.functional.incidence import (
+    CompetingRisksBaseline,
+    CumulativeIncidence,
+    competing_risks_baseline,
+    cumulative_incidence,
+)
 from sksurvtorch.functional.segmentation import (
     affinities_terms,
     hot_distance_terms,
@@ -22,10 +31,18 @@ from sksurvtorch.functional.weibull import (
 
 __all__ = [
     "BreslowBaseline",
+    "CompetingRiskSets",
+    "CompetingRisksBaseline",
+    "CumulativeIncidence",
+    "FineGrayRows",
     "RiskSets",
     "affinities_terms",
     "breslow_baseline",
+    "competing_risks_baseline",
+    "competing_risks_neg_log_likelihood",
     "cox_neg_partial_log_likelihood",
+    "cumulative_incidence",
+    "fine_gray_weights",
     "hot_distance_terms",
     "weibull_cumulative_hazard",
     "weibull_log_cumulative_hazard",

@@ -55,65 +55,13 @@ from torch import Tensor
 
 from sksurvtorch._validation import array
 from sksurvtorch.functional._arrays import Floats, exp_, log_, returned, running_sums
-from sksurvtorch.functional._order import ranks
+from sksurvtorch.functional._competing import Competing
+from sksurvtorch.functional._levels import FEW_ROWS, Levels, levels
 
 Places = NDArray[np.intp]
 
 # Of sums of hazard ratios, as they are: float64 leaves room for the inverses of these.
 _SMALLEST, _LARGEST = 1e-280, 1e280
-# Whole times that span so many, or as many as this times the rows, need no sort.
-_FEW_TIMES, _TIMES_PER_ROW = 4096, 4
-# Up to so many rows a sort takes less time than to find out; and to sum all their levels takes less
-# than to join some.
-_FEW_ROWS = 512
-# Times up to it are whole numbers in float64, one by one.
-_LARGEST_WHOLE = 2.0**53
-# From so many rows on torch's sort by radix wins over numpy's.
-_MANY_ROWS = 2**15
-
-
-class Levels(NamedTuple):
-    """Whole numbers of rows that rise from the latest time to the earliest."""
-
-    of_row: Places  # (n_samples,) from 0 on
-    stop: int  # above all of them
-
-    def n_events(self, event: NDArray[np.bool]) -> Places:
-        """Return the number of events at each level."""
-        number: Places = np.bincount(self.of_row.compress(event), minlength=self.stop)
-        return number
-
-    def joined(self, event: NDArray[np.bool]) -> tuple[Levels, Places]:
-        """Return the levels of event times alone, which rows between take too; events at each."""
-        n_events = self.n_events(event)
-        at = (n_events > 0).nonzero()[0]  # bits are found faster than numbers
-        later = np.zeros(self.stop + 1, np.intp)
-        later[at + 1] = 1
-        joined = np.zeros(len(at) + 1, np.intp)
-        joined[:-1] = n_events.take(at)
-        return Levels(running_sums(later).take(self.of_row), len(joined)), joined
-
-
-def levels(time: Tensor) -> Levels:
-    """Return the levels of times."""
-    x = array(time)
-    if len(x) > _FEW_ROWS:
-        low, high = x.min().item(), x.max().item()
-        may_be_whole = x.dtype.kind != "f" or max(-low, high) <= _LARGEST_WHOLE
-        if may_be_whole and high - low <= max(_FEW_TIMES, _TIMES_PER_ROW * len(x)):
-            whole = x.astype(np.intp)
-            if x.dtype.kind != "f" or (whole == x).all():
-                return Levels(int(high) - whole, int(high) - int(low) + 1)
-        if len(x) >= _MANY_ROWS:
-            rank = ranks(time).numpy()
-            last = int(rank.max())
-            return Levels(last - rank, last + 1)
-    order = x.argsort()[::-1]
-    in_order = x[order]
-    level = np.zeros(len(x), np.intp)
-    is_new = (in_order[1:] != in_order[:-1]).astype(np.intp)
-    level[order[1:]] = number = running_sums(is_new)
-    return Levels(level, int(number[-1]) + 1 if len(number) else 1)
 
 
 class Tied(NamedTuple):
@@ -142,6 +90,7 @@ class Bins(NamedTuple):
     total_event_weight: float
     log_weight: Floats | None = None  # (n_samples,)
     n_sets: int = 1  # of rows, none of which is at risk in another one
+    competing: Competing | None = None  # rows at risk after their event, of another cause
 
     @classmethod
     def of(cls, columns: Mapping[str, Tensor], ties: str, level: Levels | None = None) -> Bins:
@@ -162,12 +111,12 @@ class Bins(NamedTuple):
             The bins of all rows.
         """
         level, event = level or levels(columns["time"]), array(columns["event"])
-        many = len(level.of_row) > _FEW_ROWS
+        many = len(level.of_row) > FEW_ROWS
         level, n_events = level.joined(event) if many else (level, level.n_events(event))
-        return cls._of_levels(columns, ties, level, event, n_events)
+        return cls.of_levels(columns, ties, level, event, n_events)
 
     @classmethod
-    def _of_levels(
+    def of_levels(
         cls,
         columns: Mapping[str, Tensor],
         ties: str,
@@ -227,32 +176,57 @@ class Bins(NamedTuple):
             return None
         event, number = array(columns["event"]), (step > 0).cumsum() - 1
         joined, n_at_level = Levels(number, int(number[-1]) + 1).joined(event)
-        whole = cls._of_levels(columns, ties, joined, event, n_at_level)
+        whole = cls.of_levels(columns, ties, joined, event, n_at_level)
         first = joined.of_row[start]
-        n_levels = np.diff(first, append=joined.stop - 1)
-        n_events = np.add.reduceat(event, start, dtype=np.intp)
-        n_denominators = n_levels if whole.tied is None else n_events
-        own = _parts(whole.of_denominator - (2 * first).repeat(n_denominators), n_denominators)
-        total = np.add.reduceat(whole.event_weight, start)
-        tied: list[Tied | None] = [None] * len(sizes)
-        if whole.tied is not None:
-            shares = np.split(whole.tied.share, n_events.cumsum()[:-1], axis=1)
+        width = np.diff(first, append=joined.stop - 1) + 1
+        return whole.split(first, width, sizes)
+
+    def split(self, first: Places, width: Places, sizes: Places, n_sets: int = 1) -> list[Bins]:
+        """Return the bins of several batches, whose rows stand behind each other.
+
+        Parameters
+        ----------
+        first : int array of shape (n_batches,)
+            Level at which each batch begins; its last one may be the first one of the next batch.
+        width : int array of shape (n_batches,)
+            Number of levels of each batch.
+        sizes : int array of shape (n_batches,)
+            Number of rows of each batch, each with an event.
+        n_sets : int, default=1
+            Number of sets of rows in each batch.
+
+        Returns
+        -------
+        list of Bins
+            The bins of each batch.
+        """
+        start, none = sizes.cumsum() - sizes, [None] * len(sizes)
+        ends = np.append(self.of_denominator.searchsorted(2 * first), len(self.of_denominator))
+        n_denominators = np.diff(ends)
+        own = _parts(self.of_denominator - (2 * first).repeat(n_denominators), n_denominators)
+        tied: list[Tied | None] = [*none]
+        if self.tied is not None:
+            shares = np.split(self.tied.share, n_denominators.cumsum()[:-1], axis=1)
             pairs = zip(own, shares, strict=True)
             tied = [Tied.of(bins, share) if share[1].any() else None for bins, share in pairs]
-        log_weight = whole.log_weight
+        log_weight, of_row = self.log_weight, _parts(self.of_row - (2 * first).repeat(sizes), sizes)
+        competing: list[Competing | None] = [*none]
+        if self.competing is not None:
+            competing = [*self.competing.split(of_row, sizes, n_denominators)]
         each = zip(
-            _parts(whole.of_row - (2 * first).repeat(sizes), sizes),
-            (2 * n_levels + 2).tolist(),
+            of_row,
+            (2 * width).tolist(),
             own,
             tied,
-            _parts(whole.denominator_weight, n_denominators),
-            _parts(whole.event_weight, sizes),
-            total.tolist(),
-            [None] * len(sizes) if log_weight is None else _parts(log_weight, sizes),
-            [1] * len(sizes),
+            _parts(self.denominator_weight, n_denominators),
+            _parts(self.event_weight, sizes),
+            np.add.reduceat(self.event_weight, start).tolist(),
+            none if log_weight is None else _parts(log_weight, sizes),
+            [n_sets] * len(sizes),
+            competing,
             strict=True,
         )
-        return list(map(cls._make, each))
+        return list(map(Bins._make, each))
 
     @classmethod
     def of_sets(cls, sets: Sequence[Bins], factors: Sequence[float]) -> Bins:
@@ -261,7 +235,7 @@ class Bins(NamedTuple):
         Parameters
         ----------
         sets : sequence of Bins
-            The bins of each set.
+            The bins of each set; or of each of several times as many, as those of causes are.
         factors : sequence of float
             What the mean loss of each set is multiplied by.
 
@@ -272,25 +246,31 @@ class Bins(NamedTuple):
             each its mean, times its factor.
         """
         shares = [f / bins.total_event_weight for f, bins in zip(factors, sets, strict=True)]
-        width = max(bins.n_bins for bins in sets)
-        start = [width * k for k in range(len(sets))]
-        own = _shifted([bins.of_denominator for bins in sets], start)
+        n_sets = sets[0].n_sets
+        width = max(bins.n_bins for bins in sets) // n_sets
+        places = [
+            _Places(bins.n_bins // n_sets, width, width * n_sets * k) for k, bins in enumerate(sets)
+        ]
+        own = np.concatenate([at(b.of_denominator) for at, b in zip(places, sets, strict=True)])
         tied = None
         if any(bins.tied is not None for bins in sets):
             tied = Tied.of(own, np.concatenate([_share(bins) for bins in sets], axis=1))
         log_weight = None
         if any(bins.log_weight is not None for bins in sets):
             log_weight = np.concatenate([_log_weight(bins) for bins in sets])
+        of_row = [at(bins.of_row) for at, bins in zip(places, sets, strict=True)]
+        each = [b.competing for b in sets if b.competing is not None]
         return cls(
-            _shifted([bins.of_row for bins in sets], start),
-            width * len(sets),
+            np.concatenate(of_row),
+            width * n_sets * len(sets),
             own,
             tied,
             np.concatenate([b.denominator_weight * f for b, f in zip(sets, shares, strict=True)]),
             np.concatenate([b.event_weight * f for b, f in zip(sets, shares, strict=True)]),
             1.0,
             log_weight,
-            len(sets),
+            n_sets * len(sets),
+            Competing.of_sets(each, of_row) if each else None,
         )
 
     # Of what is out of range or not finite; and large weights may be too large for float32.
@@ -324,8 +304,11 @@ class Bins(NamedTuple):
         hazard = exp_(log_hazard)
         binned = _sums(self.of_row, hazard, self.n_bins)
         sums = self._running(binned)
-        own, tied = self.of_denominator, self.tied
+        own, tied, competing = self.of_denominator, self.tied, self.competing
         least, largest = self._range(sums)
+        if competing is not None:
+            after = competing.sums(hazard, self.n_bins, self._running)
+            largest = max(largest, after.max())
         if not (least > _SMALLEST and largest < _LARGEST and isfinite(of_events)):
             return None
         if tied is None:
@@ -334,6 +317,8 @@ class Bins(NamedTuple):
             denominator = binned[own]
             denominator *= tied.share[0]
             denominator += sums[tied.before]
+        if competing is not None:
+            denominator += competing.scale * after[own]
         part = self.denominator_weight / denominator
         divisor = self.total_event_weight if mean else 1.0
         loss = (log_(denominator).dot(self.denominator_weight) - of_events) / divisor
@@ -345,6 +330,9 @@ class Bins(NamedTuple):
         else:
             parts = _sums(tied.both, (tied.share * part).ravel(), self.n_bins)
         gradient = self._running(parts[::-1])[::-1][self.of_row]
+        if competing is not None:
+            of_others = competing.by_row(own, part, self.n_bins, self._running)
+            gradient[competing.row] += of_others
         gradient *= hazard
         gradient -= self.event_weight
         gradient /= divisor
@@ -362,7 +350,8 @@ class Bins(NamedTuple):
         if self.n_sets == 1:
             return sums[own[0]], sums[-1]
         width = self.n_bins // self.n_sets
-        first = own[np.searchsorted(own, np.arange(0, self.n_bins, width))]
+        first = own.searchsorted(np.arange(0, self.n_bins, width))
+        first = own[np.minimum(first, len(own) - 1)]  # a set without events has none of its own
         return sums[first].min(), sums[width - 1 :: width].max()
 
 
@@ -376,9 +365,18 @@ def _shares(size: Places, n_events: int) -> Floats:
     return share
 
 
-def _shifted(places: Sequence[Places], start: Sequence[int]) -> Places:
-    """Return the places of all sets, each of which starts behind others."""
-    return np.concatenate([own + first for own, first in zip(places, start, strict=True)])
+class _Places(NamedTuple):
+    """Where bins stand that had stood in sets of another width."""
+
+    width: int  # of the sets that they stood in
+    other: int  # of those in which they stand
+    start: int  # of the first one
+
+    def __call__(self, place: Places) -> Places:
+        """Return the places of bins."""
+        if self.width == self.other:
+            return place + self.start
+        return place + (self.other - self.width) * (place // self.width) + self.start
 
 
 def _share(bins: Bins) -> Floats:

@@ -14,6 +14,7 @@ from sksurvtorch.functional._groups import Groups, Segments
 from sksurvtorch.functional._order import in_order, nonzero, sort
 from sksurvtorch.functional._plan import MatrixPlan, Plan, RunningPlan
 from sksurvtorch.functional._rows import Rows
+from sksurvtorch.functional._subdistribution import Extended, SubdistributionPlan
 
 # Up to so many entries, rows times events, a matrix is faster than sums over intervals.
 _MATRIX_ENTRIES = 2**16
@@ -27,14 +28,17 @@ class Layout(NamedTuple):
     plan: Plan
 
 
-def lay_out(rows: Rows, order: Tensor | None, ties: str) -> Layout:
+def lay_out(
+    rows: Rows, order: Tensor | None, ties: str, extended: Extended | None = None
+) -> Layout:
     """Plan the sums of the denominators of rows, given in which order they are risk sets."""
     key, event = in_order(rows.key, order), in_order(rows.event, order)
     stop = None if rows.stop_key is None else in_order(rows.stop_key, order)
     event_row = nonzero(event)
     total = rows.event_weight.sum()
     plan: Plan
-    if stop is not None and key.numel() * event_row.numel() <= _MATRIX_ENTRIES:
+    few = key.numel() * event_row.numel() <= _MATRIX_ENTRIES
+    if stop is not None and extended is None and few:
         event_weight = in_order(rows.event_weight, order)
         plan, weight = MatrixPlan.of(key, stop, event_row, event_weight, ties)
         return Layout(total, weight, plan)
@@ -47,6 +51,8 @@ def lay_out(rows: Rows, order: Tensor | None, ties: str) -> Layout:
         stop = torch.searchsorted(key[groups.first], stop)
         late = LateEntry.of(groups, event, stop, strata, made)
     plan = RunningPlan.of(made, strata, late)
+    if extended is not None:
+        plan = SubdistributionPlan.of(plan, extended.take(order), made, groups, strata)
     return Layout(total, made.weight, plan)
 
 

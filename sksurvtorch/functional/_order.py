@@ -89,7 +89,7 @@ def keys(
         before = _ordinals(entry)
     ordinal = _ordinals(time)
     low, high = (int(bound) for bound in ordinal.aminmax())
-    codes = None if stratum is None else _codes(stratum)
+    codes = None if stratum is None else codes_of(stratum)
     n_strata = 1 if codes is None else int(codes.max()) + 1
     if 2 * n_strata * (high - low + 2) < 2**63:
         n_levels = high - low + 1
@@ -146,7 +146,7 @@ def _ranks(x: Tensor) -> tuple[Tensor, Tensor]:
     return rank, in_order.masked_select(is_new)
 
 
-def _codes(stratum: Tensor) -> Tensor:
+def codes_of(stratum: Tensor) -> Tensor:
     """Return codes of the strata that count from 0 with few gaps."""
     lowest, highest = int(stratum.min()), int(stratum.max())
     if highest - lowest <= 2 * len(stratum):

@@ -16,7 +16,7 @@ from sksurvtorch._validation import TIES, check_any_event, check_columns, check_
 from sksurvtorch.functional._arithmetic import moved, widest
 from sksurvtorch.functional._arrays import count
 from sksurvtorch.functional._autograd import refuse_transforms
-from sksurvtorch.functional._bins import Bins, Levels, levels
+from sksurvtorch.functional._bins import Bins
 from sksurvtorch.functional._groups import Groups, Segments
 from sksurvtorch.functional._layout import (
     Layout,
@@ -25,8 +25,10 @@ from sksurvtorch.functional._layout import (
     strata_of,
     weights_of_groups,
 )
+from sksurvtorch.functional._levels import Levels, levels
 from sksurvtorch.functional._order import ascends, in_order, nonzero, sort
 from sksurvtorch.functional._rows import Rows, events
+from sksurvtorch.functional._subdistribution import Extended
 
 # Rows of batches that are put into bins in one pass.
 _ROWS_AT_ONCE = 2**17
@@ -230,6 +232,26 @@ class RiskSets:
         level = self._levels.of_row[index.numpy()]
         in_bins = Bins.of_batches(columns, self.ties, level, np.asarray(sizes))
         yield from [{}] * len(sizes) if in_bins is None else [{"bins": bins} for bins in in_bins]
+
+    def extended(self, extended: Extended) -> RiskSets:
+        """Return these risk sets with rows that stay at risk after their event.
+
+        Parameters
+        ----------
+        extended : Extended
+            Which rows these are, and their weights.
+
+        Returns
+        -------
+        RiskSets
+            Risk sets that offer neither `take` nor `split`.
+        """
+        logs = extended.log_censoring
+        spread = float(logs.max() - logs.min())
+        rows = self.rows._replace(log_weight_range=self.rows.log_weight_range + spread)
+        known = {"rows": rows, "order": self.order, "bins": None}
+        layout = lay_out(rows, self.order, self.ties, extended)
+        return self._of(self.ties, self._columns, self.n_events, **known, layout=layout)
 
     def splits_on(self, device: torch.device | str) -> bool:
         """Whether `split` takes one pass on `device`: no late entry, no strata, float64 there."""

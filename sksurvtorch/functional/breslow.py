@@ -10,6 +10,7 @@ from torch import Tensor
 from sksurvtorch._validation import check_any_event, check_columns
 from sksurvtorch.functional._arithmetic import LINEAR_RANGE, Arithmetic, Linear, Log, widest
 from sksurvtorch.functional._autograd import refuse_transforms
+from sksurvtorch.functional._groups import Groups, Segments
 from sksurvtorch.functional._order import keys, nonzero, sort
 from sksurvtorch.functional._risk_set import RiskSets
 from sksurvtorch.functional._rows import events
@@ -111,14 +112,7 @@ def breslow_baseline(
     n_samples, device = risk_sets.n_samples, risk_sets.device
     given = "risk_sets" if event is None else "event"
     eta = check_log_hazard_ratio(log_hazard_ratio, n_samples, device, given).detach()
-    groups, segments = risk_sets.groups()
-    eta = eta.to(widest(eta.device), copy=True)
-    v = risk_sets.in_order(log_weighted_(eta, risk_sets))
-    log_risk = risk_sets.layout.plan.denominators(Log, v)
-    if len(log_risk) > len(groups.start):
-        # The first denominator of tied events is the sum over all at risk.
-        log_risk = log_risk.index_select(0, groups.start)
-    log_hazard = risk_sets.group_weight(groups).log() - log_risk
+    groups, segments, log_hazard = log_hazard_steps(eta, risk_sets)
     lengths = None
     if segments is not None and groups.segment is not None:
         of_group = groups.segment.index_select(0, groups.start)
@@ -132,6 +126,20 @@ def breslow_baseline(
         return BreslowBaseline(None, times, log_cumulative_hazard)
     stratum, order = columns["stratum"].index_select(0, row).sort(stable=True)
     return BreslowBaseline(stratum, times[order], log_cumulative_hazard[order])
+
+
+def log_hazard_steps(
+    log_hazard_ratio: Tensor, risk_sets: RiskSets
+) -> tuple[Groups, Segments | None, Tensor]:
+    """Return the groups of tied events, the strata, and the logarithm of the step at each group."""
+    groups, segments = risk_sets.groups()
+    eta = log_hazard_ratio.to(widest(log_hazard_ratio.device), copy=True)
+    v = risk_sets.in_order(log_weighted_(eta, risk_sets))
+    log_risk = risk_sets.layout.plan.denominators(Log, v)
+    if len(log_risk) > len(groups.start):
+        # The first denominator of tied events is the sum over all at risk.
+        log_risk = log_risk.index_select(0, groups.start)
+    return groups, segments, risk_sets.group_weight(groups).log() - log_risk
 
 
 class _Groups(NamedTuple):

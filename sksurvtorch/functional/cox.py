@@ -142,10 +142,10 @@ def cox_neg_partial_log_likelihood(
     n_samples, device = risk_sets.n_samples, risk_sets.device
     eta = check_log_hazard_ratio(log_hazard_ratio, n_samples, device, given)
     if reduction != "none":
-        evaluate = partial(_loss_and_gradient, risk_sets, reduction == "mean")
+        evaluate = partial(loss_and_gradient, risk_sets, reduction == "mean")
         summed: Tensor = Evaluated.apply(eta, evaluate, _NAME)  # type: ignore[no-untyped-call]
         return summed
-    return _loss_by_row(eta, risk_sets).to(returned_in(eta))
+    return loss_by_row(eta, risk_sets, _NAME).to(returned_in(eta))
 
 
 def sum_of_losses(
@@ -193,19 +193,19 @@ def _sum_and_gradient(
     if in_bins is not None:
         return in_bins
     each = zip(eta.tensor_split(len(risk_sets)), risk_sets, factors, strict=True)
-    parts = [(*_loss_and_gradient(own, True, x, with_gradient), factor) for x, own, factor in each]
+    parts = [(*loss_and_gradient(own, True, x, with_gradient), factor) for x, own, factor in each]
     loss = torch.stack([factor * loss for loss, _, factor in parts]).sum()
     gradients = [factor * gradient for _, gradient, factor in parts if gradient is not None]
     return loss, torch.cat(gradients) if gradients else None
 
 
-def check_alone(risk_sets: RiskSets, *others: object) -> None:
+def check_alone(risk_sets: object, *others: object, first: str = "event") -> None:
     """Raise if what `risk_sets` holds is given a second time."""
     for other in others:
         if other is not None:
             raise TypeError(
-                "`risk_sets` must come alone, got event, time, entry, stratum or weight besides. "
-                "They are part of the risk sets already."
+                f"`risk_sets` must come alone, got {first}, time, entry, stratum or weight "
+                "besides. They are part of the risk sets already."
             )
 
 
@@ -258,7 +258,7 @@ def _pull_back(arithmetic: Arithmetic, x: Tensor, v: Tensor, risk_sets: RiskSets
     return risk_sets.by_row(arithmetic.lower_(arithmetic.times_(total, v)))
 
 
-def _loss_and_gradient(
+def loss_and_gradient(
     risk_sets: RiskSets, mean: bool, eta: Tensor, with_gradient: bool
 ) -> tuple[Tensor, Tensor | None]:
     """Return the mean or sum of the loss, and its gradient if asked for."""
@@ -284,10 +284,10 @@ def _loss_and_gradient(
     return (loss if divisor is None else loss / divisor).to(returned_in(eta)), gradient
 
 
-def _loss_by_row(eta: Tensor, risk_sets: RiskSets) -> Tensor:
-    """Return what each row adds to the loss."""
+def loss_by_row(eta: Tensor, risk_sets: RiskSets, name: str) -> Tensor:
+    """Return what each row adds to the loss, which messages call by a name."""
     wide = eta.to(widest(eta.device))
-    log_risk: Tensor = _LogDenominators.apply(wide, risk_sets)  # type: ignore[no-untyped-call]
+    log_risk: Tensor = _LogDenominators.apply(wide, risk_sets, name)  # type: ignore[no-untyped-call]
     groups, _ = risk_sets.groups()
     if groups.size is not None and groups.of_event is not None:
         if len(log_risk) > len(groups.size):  # the mean of a group
@@ -304,27 +304,27 @@ class _LogDenominators(FirstDerivative):
     """Logarithms of the denominators, for a gradient with any sign and size."""
 
     @staticmethod
-    def forward(ctx: Any, eta: Tensor, risk_sets: RiskSets) -> Tensor:
+    def forward(ctx: Any, eta: Tensor, risk_sets: RiskSets, name: str) -> Tensor:
         """Sum the denominators, and keep them for the gradient."""
         arithmetic, log_scale = _arithmetic(eta, risk_sets)
         v = risk_sets.in_order(log_weighted_(eta - log_scale, risk_sets))
         v = arithmetic.from_log_(v)
         risk = risk_sets.layout.plan.denominators(arithmetic, v)
         ctx.save_for_backward(v, risk)
-        ctx.risk_sets, ctx.arithmetic = risk_sets, arithmetic
+        ctx.risk_sets, ctx.arithmetic, ctx.name = risk_sets, arithmetic, name
         return arithmetic.to_log_(risk.clone()) + log_scale
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
         """Return the gradient, of the two signs one after the other in logarithms."""
-        refuse_second_derivative(_NAME)
+        refuse_second_derivative(ctx.name)
         v, risk = ctx.saved_tensors
         risk_sets, arithmetic = ctx.risk_sets, ctx.arithmetic
         if arithmetic is Linear:
-            return _pull_back(Linear, grad / risk, v, risk_sets), None
-        refuse_batched_gradient(_NAME, grad)
+            return _pull_back(Linear, grad / risk, v, risk_sets), None, None
+        refuse_batched_gradient(ctx.name, grad)
         # Logarithms have no sign, so the two signs of `grad` go separately.
         out = _pull_back(Log, Log.divided(grad.relu(), risk), v, risk_sets)
         if grad.device.type != "cpu" or bool((grad < 0).any()):
             out = out - _pull_back(Log, Log.divided((-grad).relu(), risk), v, risk_sets)
-        return out, None
+        return out, None, None

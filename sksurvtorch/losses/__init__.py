@@ -1,5 +1,6 @@
 """Criteria: modules that bind the options of a loss."""
 
+from sksurvtorch.losses.competing_risks import CompetingRisksLoss
 from sksurvtorch.losses.dense import Loss
 from sksurvtorch.losses.gathered import GatheredLoss
 from sksurvtorch.losses.momentum import Momentum
@@ -15,6 +16,7 @@ from sksurvtorch.losses.survival import CoxPHLoss, WeibullAFTLoss
 
 __all__ = [
     "AffinitiesLoss",
+    "CompetingRisksLoss",
     "CoxPHLoss",
     "DummyLoss",
     "GatheredLoss",

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from sksurvtorch import _validation as validation
 from sksurvtorch._processes import Processes, world
+from sksurvtorch.losses.competing_risks import refuse_competing_risks
 from sksurvtorch.losses.survival import Target
 
 Output = Tensor | tuple[Tensor, Tensor]
@@ -61,6 +62,7 @@ class GatheredLoss(nn.Module):
             raise TypeError(
                 f"`loss` must be a loss such as CoxPHLoss(), got {loss!r}. Make an instance first."
             )
+        refuse_competing_risks(loss)
         if getattr(loss, "reduction", "mean") == "none":
             raise ValueError(
                 "`loss` must have the reduction 'mean' or 'sum', got 'none': rows belong to "

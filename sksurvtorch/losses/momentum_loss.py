@@ -18,6 +18,7 @@ from sksurvtorch.functional import RiskSets
 from sksurvtorch.functional._arithmetic import returned_in
 from sksurvtorch.functional._autograd import refuse_transforms
 from sksurvtorch.losses._bank import Columns, MemoryBank
+from sksurvtorch.losses.competing_risks import refuse_competing_risks
 from sksurvtorch.losses.survival import CoxPHLoss, Target
 
 GRADIENTS = ("exact", "balanced")
@@ -90,6 +91,7 @@ class MomentumLoss(nn.Module):
             raise TypeError(
                 f"`loss` must be a loss such as CoxPHLoss(), got {loss!r}. Make an instance first."
             )
+        refuse_competing_risks(loss)
         if getattr(loss, "reduction", "mean") == "none":
             raise ValueError(
                 "`loss` must have the reduction 'mean' or 'sum', got 'none': rows of the bank "

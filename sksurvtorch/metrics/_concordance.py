@@ -114,7 +114,7 @@ def concordance_index_censored(
     (0.857..., 6.0, 1.0, 0.0, 0.0)
     """
     check_number("tied_tol", tied_tol, float, 0)
-    event, time, estimate = _check_rows(event_indicator, event_time, estimate)
+    event, time, estimate = check_rows(event_indicator, event_time, estimate)
     weight = None if sample_weight is None else _check_weight(sample_weight, len(event))
     # Events come before the censorings at their time, which outlive them.
     order = np.lexsort((~event, time))
@@ -126,7 +126,7 @@ def concordance_index_censored(
         counts = _count(rows)
     else:
         with np.errstate(over="ignore", invalid="ignore"):  # the next line raises then
-            counts = _weigh(rows, weight[order])
+            counts = _weigh(rows, weight[order], weight[order][rows.event])
         _check_range(counts, weight)
     concordant, discordant, tied_risk, _ = counts
     cindex = (concordant + tied_risk / 2) / (concordant + discordant + tied_risk)
@@ -206,9 +206,9 @@ def concordance_index_ipcw(
     if tau is not None:
         check_number("tau", tau, float, 0)
     event, time = check_survival_y(survival_test, "concordance index", name="survival_test")
-    event, time, estimate = _check_rows(event, time, estimate)
+    event, time, estimate = check_rows(event, time, estimate)
     counts = event if tau is None else event & (time < tau)
-    weight = _censoring_weights(survival_train, time, counts)
+    weight = np.square(censoring_weights(survival_train, time, counts))
     order = np.lexsort((~event, time))
     rows = _Rows.of(event[order], time[order], estimate[order], tied_tol)
     _check_comparable(rows)
@@ -225,27 +225,27 @@ def concordance_index_ipcw(
     return cindex, one, two, three, int((rows.stop - rows.start).sum())
 
 
-def _censoring_weights(survival_train: Any, time: Array, counts: Array) -> Array:
-    """Return the inverse squared probability to be uncensored; 0 for rows that do not count."""
+def censoring_weights(
+    survival_train: Any, time: Array, counts: Array, hint: str = "Set `tau` to that time or "
+) -> Array:
+    """Return the inverse probability to be uncensored; 0 for rows that do not count."""
     weight = np.zeros(len(time))
-    censoring = _censoring(survival_train)
+    censoring = censoring_curve(survival_train)
     if counts.any():
         uncensored = censoring.predict_proba(time[counts])
         if not (uncensored > 0).all():
             raise ValueError(
                 "`survival_train` must leave a chance to be uncensored at each event of "
-                f"`survival_test`, got none at {time[counts][uncensored == 0].min():g}. Set `tau` "
-                "to that time or an earlier one."
+                f"`survival_test`, got none at {time[counts][uncensored == 0].min():g}. {hint}"
+                "an earlier one."
             )
-        weight[counts] = 1 / np.square(uncensored)
+        weight[counts] = 1 / uncensored
     return weight
 
 
-def _censoring(survival_train: Any) -> Any:
-    """Return scikit-survival's estimate of the censoring, to the bit.
-
-    Its own fit goes through the rows one by one, which takes 3 s of a million.
-    """
+def censoring_curve(survival_train: Any) -> Any:
+    """Return scikit-survival's estimate of the censoring, to the bit."""
+    # Its own fit goes through the rows one by one, which takes 3 s of a million.
     from sksurv.nonparametric import CensoringDistributionEstimator
     from sksurv.util import check_y_survival
 
@@ -264,6 +264,15 @@ def _censoring(survival_train: Any) -> Any:
     estimate.unique_time_ = np.r_[-np.inf, times]  # in float32 if the times are
     estimate.prob_ = np.r_[1.0, np.cumprod(1.0 - share)]
     return estimate
+
+
+def sums_of_pairs(
+    event: Array, time: Array, estimate: Array, tied_tol: float, of_event: Array, of_row: Array
+) -> Array:
+    """Sum concordant, discordant and tied pairs, each with the weights of its event and its row."""
+    order = np.lexsort((~event, time))
+    rows = _Rows.of(event[order], time[order], estimate[order], tied_tol)
+    return np.array(_weigh(rows, of_row[order], of_event[order][rows.event])[:3])
 
 
 class _Rows(NamedTuple):
@@ -376,8 +385,11 @@ def _count(rows: _Rows) -> Counts:
     return one, two, three, int((rows.stop - rows.start).sum())
 
 
-def _weigh(rows: _Rows, weight: Array) -> Counts:
-    """Sum the weights of the pairs; none is a difference of others, which would leave rounding."""
+def _weigh(rows: _Rows, weight: Array, of_event: Array) -> Counts:
+    """Sum the weights of the pairs, those of an event and of a row that outlives it, multiplied.
+
+    No sum is a difference of others, which would leave rounding.
+    """
     of_rank = np.zeros(2 ** len(weight).bit_length())
     of_rank[rows.rank] = weight
     at = np.broadcast_to(rows.start, rows.bounds.shape)
@@ -396,7 +408,7 @@ def _weigh(rows: _Rows, weight: Array) -> Counts:
     leaf = of_rank[rows.bounds] * (at == rows.bounds)
     until = _prefix_sums(weight, np.float64)
     sums = concordant, discordant + leaf[1], tied + leaf[0], until[rows.stop] - until[rows.start]
-    one, two, three, four = (float(weight[rows.event] @ term) for term in sums)
+    one, two, three, four = (float(of_event @ term) for term in sums)
     return one, two, three, four
 
 
@@ -410,7 +422,7 @@ def _sums_of_other_child(value: Array, left: Array, at: Array, end: Array, right
 
 # These checks are not in `_validation`, which is about tensors: a torch dtype would not hold
 # every estimate, and scikit-survival's exception may be named here only.
-def _check_rows(event: Any, time: Any, estimate: Any) -> tuple[Array, Array, Array]:
+def check_rows(event: Any, time: Any, estimate: Any) -> tuple[Array, Array, Array]:
     """Return the three as arrays of one length."""
     event = np.asarray(for_numpy("event_indicator", event))
     if event.dtype != bool:

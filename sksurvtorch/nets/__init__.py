@@ -10,7 +10,12 @@ if TYPE_CHECKING:
     from sksurvtorch.nets.accelerated import AcceleratedSurvivalNet
     from sksurvtorch.nets.callbacks import LossTerms
     from sksurvtorch.nets.checkpoint import TrainingCheckpoint
-    from sksurvtorch.nets.columns import stratum_codes, survival_target
+    from sksurvtorch.nets.columns import (
+        competing_risks_target,
+        competing_risks_y,
+        stratum_codes,
+        survival_target,
+    )
     from sksurvtorch.nets.modules import MLP, SharedShape
     from sksurvtorch.nets.net import SurvivalNet
 
@@ -21,6 +26,8 @@ __all__ = [
     "SharedShape",
     "SurvivalNet",
     "TrainingCheckpoint",
+    "competing_risks_target",
+    "competing_risks_y",
     "stratum_codes",
     "survival_target",
 ]
@@ -32,6 +39,8 @@ _MODULES = {
     "SharedShape": "modules",
     "SurvivalNet": "net",
     "TrainingCheckpoint": "checkpoint",
+    "competing_risks_target": "columns",
+    "competing_risks_y": "columns",
     "stratum_codes": "columns",
     "survival_target": "columns",
 }

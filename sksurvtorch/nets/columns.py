@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sksurvtorch._validation import check_survival_y, check_vector, for_numpy
+from sksurvtorch._validation import (
+    check_competing_risks_y,
+    check_status,
+    check_survival_y,
+    check_time,
+    check_vector,
+    for_numpy,
+)
 
 if TYPE_CHECKING:
     from skorch.helper import SliceDict
@@ -52,20 +59,97 @@ def survival_target(
     >>> survival_target(Surv.from_arrays([True, False], [2.0, 3.0]))["time"]
     array([2., 3.])
     """
-    from skorch.helper import SliceDict
-
     event, time = check_survival_y(y)
     columns = {"entry": entry, "weight": weight, "index": index}
+    return _target({"event": event, "time": time}, stratum, columns)
+
+
+def competing_risks_target(
+    y: Any, entry: Any = None, stratum: Any = None, weight: Any = None
+) -> SliceDict:
+    """Make a target that skorch can slice and batch out of status and time.
+
+    Parameters
+    ----------
+    y : structured array of shape (n_samples,)
+        Status and time, as `competing_risks_y` makes it, and `sksurv.datasets.load_bmt` returns it:
+        0 for a censored row, else the number of the cause of its event.
+    entry, stratum, weight : array-like of shape (n_samples,), optional
+        As for `survival_target`.
+
+    Returns
+    -------
+    skorch.helper.SliceDict
+        With the keys status and time, and the others where given. It can be passed as `y` to `fit`
+        of a net whose criterion is a `sksurvtorch.losses.CompetingRisksLoss`.
+
+    Raises
+    ------
+    ValueError
+        If `y` is not such an array, or lengths differ.
+
+    Examples
+    --------
+    >>> from sksurvtorch.nets import competing_risks_target, competing_risks_y
+    >>> competing_risks_target(competing_risks_y([2, 0], [2.0, 3.0]))["status"]
+    array([2, 0])
+    """
+    status, time = check_competing_risks_y(y, "target")
+    columns = {"entry": entry, "weight": weight}
+    return _target({"status": status, "time": time}, stratum, columns)
+
+
+def competing_risks_y(status: Any, time: Any) -> np.ndarray:
+    """Make the structured array of status and time out of two columns.
+
+    `sksurv.util.Surv` has events of one kind only. What this returns is what
+    ``sksurv.util.check_y_survival(y, competing_risks=True)`` reads.
+
+    Parameters
+    ----------
+    status : array-like of int of shape (n_samples,)
+        0 for a right-censored row, else the number of the cause of its event, from 1 on.
+    time : array-like of shape (n_samples,)
+        Time of the event or the censoring, at least 0.
+
+    Returns
+    -------
+    structured array of shape (n_samples,)
+        With the fields status, of int64, and time, of float64.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If a column has the wrong kind, shape or content.
+
+    Examples
+    --------
+    >>> from sksurvtorch.nets import competing_risks_y
+    >>> competing_risks_y([2, 0], [2.5, 3])
+    array([(2, 2.5), (0, 3. )], dtype=[('status', '<i8'), ('time', '<f8')])
+    """
+    codes = check_status(np.asarray(for_numpy("status", status))).numpy()
+    times = check_time(np.asarray(for_numpy("time", time)), len(codes)).numpy()
+    y = np.empty(len(codes), dtype=[("status", np.int64), ("time", np.float64)])
+    y["status"], y["time"] = codes, times
+    check_competing_risks_y(y)
+    return y
+
+
+def _target(target: dict[str, Any], stratum: Any, columns: dict[str, Any]) -> SliceDict:
+    """Return a target with other columns where they are given."""
+    from skorch.helper import SliceDict
+
+    n_samples = len(target["time"])
     if stratum is not None:
-        labels, codes = stratum_codes(stratum, len(time))
+        labels, codes = stratum_codes(stratum, n_samples)
         integers = labels.dtype.kind in "iu"
-        columns["stratum"] = labels[codes].astype(np.int64) if integers else codes
-    given = {
-        name: check_vector(name, np.array(for_numpy(name, column)), len(time)).numpy()
-        for name, column in columns.items()
-        if column is not None
-    }
-    return SliceDict(event=event, time=time, **given)
+        target["stratum"] = labels[codes].astype(np.int64) if integers else codes
+    for name, column in columns.items():
+        if column is not None:
+            vector = check_vector(name, np.array(for_numpy(name, column)), n_samples)
+            target[name] = vector.numpy()
+    return SliceDict(**target)
 
 
 def stratum_codes(stratum: Any, n_samples: int) -> tuple[np.ndarray, np.ndarray]:

@@ -116,7 +116,7 @@ class SurvivalDataset(torch.utils.data.Dataset[tuple[Tensor, Target | None]]):
         """Which rows have an event, on the CPU."""
         if self.y is None:
             return np.zeros(len(self), dtype=bool)
-        event: np.ndarray = self.y["event"].cpu().numpy()
+        event: np.ndarray = self.y.event.cpu().numpy()
         return event
 
     @property

@@ -18,9 +18,9 @@ from sksurvtorch._processes import Alone, Group
 from sksurvtorch._validation import to_tensor
 from sksurvtorch._warnings import warn
 from sksurvtorch.exceptions import SkippedBatchWarning
-from sksurvtorch.losses import CoxPHLoss, MomentumNetwork
+from sksurvtorch.losses import CompetingRisksLoss, CoxPHLoss, MomentumNetwork
 from sksurvtorch.nets.callbacks import FiniteLoss, PrintedLog, printed
-from sksurvtorch.nets.columns import survival_target
+from sksurvtorch.nets.columns import competing_risks_target, survival_target
 from sksurvtorch.nets.dataset import SurvivalDataset
 from sksurvtorch.nets.defaults import on_cpu, optimizer_on_cpu
 from sksurvtorch.nets.interruption import Interruption, OthersWait, TrainingInterrupted
@@ -29,7 +29,8 @@ from sksurvtorch.nets.modules import Inputs, SquaredWeights, keeps_input
 from sksurvtorch.nets.random import RandomStream
 from sksurvtorch.nets.rows import Rows, as_rows, join, pool
 from sksurvtorch.nets.scoring import give_outcome, method_of
-from sksurvtorch.nets.target import PlainTarget, Target, target_of
+from sksurvtorch.nets.target import PlainTarget, Target
+from sksurvtorch.nets.targets import target_of
 from sksurvtorch.nets.training import Training
 from sksurvtorch.nets.undo import NetState
 
@@ -302,7 +303,8 @@ class SurvivalNet(NeuralNet):
             return X  # which has a target of its own
         rows = self._join(X) if isinstance(X, Mapping) else as_rows(X)
         if getattr(getattr(y, "dtype", None), "names", None) is not None:
-            y = survival_target(y)
+            has_causes = isinstance(self.criterion_, CompetingRisksLoss)
+            y = competing_risks_target(y) if has_causes else survival_target(y)
         if isinstance(y, Mapping):
             columns = {name: to_tensor(column) for name, column in y.items()}
             rows, columns = pool(rows, columns, self.group)

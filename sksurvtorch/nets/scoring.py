@@ -19,7 +19,8 @@ from sksurvtorch.nets.target import Target
 
 def outcome(y: Any) -> Any:
     """Return a target as scikit-survival has it, or what else there is as an array."""
-    return y.outcome() if isinstance(y, Target) and "event" in y else to_numpy(y)
+    has_outcome = isinstance(y, Target) and ("event" in y or "status" in y)
+    return y.outcome() if has_outcome else to_numpy(y)
 
 
 def give_outcome(callback: Any) -> None:

@@ -36,6 +36,11 @@ class Target(Mapping[str, Tensor], ABC):
     columns: Columns
 
     @property
+    def event(self) -> Tensor:
+        """Which rows have an event."""
+        return self["event"]
+
+    @property
     @abstractmethod
     def information(self) -> Tensor:
         """What the mean loss of the rows is divided by: events for Cox, else rows, weighted."""
@@ -353,6 +358,11 @@ class SpreadTarget(Target):
         """What the mean loss of all rows is divided by."""
         return self.target.information
 
+    @property
+    def event(self) -> Tensor:
+        """Which rows have an event."""
+        return self.target.event
+
     def take(self, rows: Tensor) -> SpreadTarget:
         """Return the target of some rows."""
         spread = self.spread
@@ -382,13 +392,6 @@ def cox_target(columns: Columns, ties: str, *, lay_out: bool) -> RiskSetTarget:
     if lay_out:
         return RiskSetTarget(RiskSets.of_columns(columns, ties))
     return UnsortedTarget(columns, ties)
-
-
-def target_of(criterion: Criterion, columns: Columns, *, lay_out: bool) -> Target:
-    """Return the target that a criterion takes."""
-    if isinstance(criterion, CoxPHLoss):
-        return cox_target(columns, criterion.ties, lay_out=lay_out)
-    return PlainTarget(columns)
 
 
 def _number(n_rows: int) -> Tensor:

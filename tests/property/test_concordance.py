@@ -13,7 +13,7 @@ from sksurv.nonparametric import CensoringDistributionEstimator
 from sksurv.util import Surv
 
 from sksurvtorch.metrics import concordance_index_censored, concordance_index_ipcw
-from sksurvtorch.metrics._concordance import _censoring
+from sksurvtorch.metrics._concordance import censoring_curve
 
 # On a grid of multiples of the tolerance the rounding of each difference decides.
 TOLERANCES = [0.0, 1e-8, 0.1, 0.3, 1.0]
@@ -195,7 +195,7 @@ def test_the_estimate_of_the_censoring_is_to_the_bit_that_of_scikit_survival(tim
     event = np.random.default_rng(1).random(len(time)) < rate
     event[0] = True
     y = np.array(list(zip(event, time, strict=True)), dtype=[("event", bool), ("time", time.dtype)])
-    ours, theirs = _censoring(y), CensoringDistributionEstimator().fit(y)
+    ours, theirs = censoring_curve(y), CensoringDistributionEstimator().fit(y)
     for name in ("unique_time_", "prob_"):
         found, expected = getattr(ours, name), getattr(theirs, name)
         assert found.dtype == expected.dtype
@@ -210,5 +210,5 @@ def test_the_censoring_refuses_what_scikit_survival_refuses(bad):
     with pytest.raises(ValueError) as theirs:  # noqa: PT011 -- the sentence follows
         CensoringDistributionEstimator().fit(y)
     with pytest.raises(ValueError) as ours:  # noqa: PT011 -- the same sentence
-        _censoring(y)
+        censoring_curve(y)
     assert str(ours.value) == str(theirs.value)

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from sksurvtorch.functional import RiskSets, _bins
+from sksurvtorch.functional import RiskSets, _bins, _levels
 from sksurvtorch.functional import cox_neg_partial_log_likelihood as cox
-from sksurvtorch.functional._bins import Bins, levels
+from sksurvtorch.functional._bins import Bins
+from sksurvtorch.functional._levels import levels
 from sksurvtorch.functional.cox import sum_of_losses
 from tests.cohorts import assert_close, random_cohort, value_and_gradient
 from tests.routes import on_route
@@ -67,7 +68,7 @@ def test_levels_rise_from_the_latest_time_to_the_earliest(name):
     _, rank_of_level = np.unique(of_row, return_inverse=True)
     assert (rank_of_level == rank).all()
     assert of_row.min() >= 0
-    assert of_row.max() < stop <= max(_bins._FEW_TIMES, _bins._TIMES_PER_ROW * len(time)) + 1
+    assert of_row.max() < stop <= max(_levels._FEW_TIMES, _levels._TIMES_PER_ROW * len(time)) + 1
 
 
 def test_levels_of_bfloat16():

@@ -9,8 +9,9 @@ import torch
 from torch.autograd import forward_ad
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from sksurvtorch import CoxPHLoss, WeibullAFTLoss
+from sksurvtorch import CompetingRisksLoss, CoxPHLoss, WeibullAFTLoss
 from sksurvtorch.functional import (
+    CompetingRiskSets,
     RiskSets,
     breslow_baseline,
     weibull_quantile,
@@ -29,6 +30,7 @@ from sksurvtorch.losses import (
 G = torch.Generator().manual_seed(0)
 N = 9
 EVENT = torch.tensor([True, True, False, True, False, True, True, False, True])
+STATUS = torch.tensor([1, 2, 0, 2, 0, 1, 1, 0, 2])
 TIME = torch.tensor([1.0, 2.0, 2.0, 2.0, 3.0, 4.0, 4.0, 5.0, 6.0])
 ENTRY = 0.5 * TIME * torch.rand(N, generator=G)
 WEIGHT = 0.5 + torch.rand(N, generator=G)
@@ -58,6 +60,17 @@ def survival_losses():
             for name, loss in made.items():
                 yield f"cox-{reduction}-{ties}-{name}", loss, ONE
                 yield f"cox-{reduction}-{ties}-{name}-far", loss, far
+        for hazard in ("cause-specific", "subdistribution"):
+            competing = CompetingRisksLoss(hazard=hazard, reduction=reduction)
+            risk_sets = CompetingRiskSets(STATUS, TIME, hazard=hazard)
+            made = {
+                "": partial(competing, status=STATUS, time=TIME),
+                "columns": partial(competing, status=STATUS, time=TIME, stratum=STRATUM),
+                "risk_sets": partial(competing, risk_sets=risk_sets),
+            }
+            for name, loss in made.items():
+                yield f"competing-{reduction}-{hazard}-{name}", loss, TWO
+                yield f"competing-{reduction}-{hazard}-{name}-far", loss, 500 * TWO
         weibull = partial(WeibullAFTLoss(reduction=reduction), event=EVENT, time=TIME)
         yield f"weibull-{reduction}", weibull, TWO
         yield f"weibull-{reduction}-columns", partial(weibull, **everything), TWO[:, :1]

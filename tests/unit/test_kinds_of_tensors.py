@@ -9,10 +9,21 @@ import pytest
 import torch
 from sksurv.util import Surv
 
-from sksurvtorch import CoxPHLoss, WeibullAFTLoss, WeibullAFTRegressor, metrics, targets
+from sksurvtorch import (
+    CompetingRisksLoss,
+    CoxPHLoss,
+    WeibullAFTLoss,
+    WeibullAFTRegressor,
+    metrics,
+    targets,
+)
 from sksurvtorch.functional import (
+    CompetingRiskSets,
     RiskSets,
     breslow_baseline,
+    competing_risks_baseline,
+    cumulative_incidence,
+    fine_gray_weights,
     weibull_mean,
     weibull_median,
     weibull_quantile,
@@ -31,6 +42,7 @@ from sksurvtorch.nets import survival_target
 N = 6
 G = torch.Generator().manual_seed(0)
 EVENT = torch.tensor([1.0, 1, 0, 1, 0, 1])
+STATUS = torch.tensor([1, 2, 0, 1, 0, 2])
 TIME = torch.arange(2.0, 8.0)
 ONE, TWO = torch.randn(N, generator=G), torch.randn(N, 2, generator=G)
 COLUMNS = {
@@ -40,6 +52,15 @@ COLUMNS = {
     "stratum": torch.tensor([0, 0, 0, 1, 1, 1]),
     "weight": torch.arange(1.0, 7.0),
 }
+
+
+BASELINE = competing_risks_baseline(TWO, STATUS, TIME)
+
+
+def competing(x, **columns):
+    """The loss of competing risks; the entries here are too late for subdistribution hazards."""
+    hazard = "cause-specific" if "entry" in columns else "subdistribution"
+    return CompetingRisksLoss(hazard=hazard)(x, STATUS, **columns)
 
 
 def momentum(at, **columns):
@@ -56,6 +77,23 @@ def concordance(estimate=ONE, event_time=TIME):
 TAKERS = {
     "cox": ("log_hazard_ratio", lambda x: CoxPHLoss()(x, EVENT, TIME), ONE),
     "cox rows": ("log_hazard_ratio", lambda x: CoxPHLoss(reduction="none")(x, EVENT, TIME), ONE),
+    "competing": ("log_hazard_ratio", lambda x: competing(x, time=TIME), TWO),
+    "baselines": (
+        "log_hazard_ratio",
+        lambda x: competing_risks_baseline(x, STATUS, TIME).log_hazard,
+        TWO,
+    ),
+    "incidence": (
+        "log_hazard_ratio",
+        lambda x: cumulative_incidence(x, BASELINE, TIME).incidence,
+        TWO,
+    ),
+    "incidence times": (
+        "times",
+        lambda x: cumulative_incidence(TWO, BASELINE, x).incidence,
+        TIME,
+    ),
+    "status": ("status", lambda x: CompetingRisksLoss()(TWO, x, TIME), STATUS),
     "weibull": ("log_params", lambda x: WeibullAFTLoss()(x, EVENT, TIME), TWO),
     "momentum": ("output", lambda x: momentum(x, event=EVENT, time=TIME), ONE),
     "gathered": ("log_hazard_ratio", lambda x: GatheredLoss(CoxPHLoss())(x, EVENT, TIME), ONE),
@@ -73,6 +111,21 @@ for kind, of_columns, names in (
     ("cox", lambda **columns: CoxPHLoss()(ONE, **columns), COLUMNS),
     ("momentum", lambda **columns: momentum(ONE, **columns), COLUMNS),
     ("weibull", lambda **columns: WeibullAFTLoss()(TWO, **columns), COLUMNS.keys() - {"stratum"}),
+    (
+        "competing",
+        lambda event, **columns: competing(TWO, **columns),
+        COLUMNS.keys() - {"event"},
+    ),
+    (
+        "competing risk sets",
+        lambda event, **columns: CompetingRiskSets(STATUS, **columns).total_event_weight,
+        COLUMNS.keys() - {"event"},
+    ),
+    (
+        "rows of Fine and Gray",
+        lambda event, **columns: fine_gray_weights(STATUS, **columns).weight,
+        COLUMNS.keys() - {"event", "entry"},
+    ),
     ("risk sets", lambda **columns: RiskSets(**columns).total_event_weight, COLUMNS),
 ):
     TAKERS |= {
@@ -153,7 +206,7 @@ def test_a_tensor_without_numbers_is_refused_in_words(name, call, usual):
 
 @every_taker
 def test_bfloat16_is_taken_for_its_numbers(name, call, usual):
-    if name == "stratum":
+    if name in ("stratum", "status"):
         return
     half = usual.bfloat16()
     found, expected = (torch.as_tensor(call(x)).double() for x in (half, half.float()))
