@@ -44,7 +44,7 @@ class Own(nn.Module):
 
 
 MODELS = {
-    "cox": CoxNNRegressor(random_state=0),
+    "cox": CoxNNRegressor(n_estimators=1, random_state=0),
     "cox linear": CoxNNRegressor(hidden_layer_sizes=(), optimizer="lbfgs"),
     "cox momentum": CoxNNRegressor(momentum=True, batch_size=16, norm="batch", dropout=0.2),
     "cox options": CoxNNRegressor(
@@ -167,7 +167,8 @@ def test_strata_keep_their_labels(labels, data, path):
 
 def test_the_parameters_of_the_fit_make_the_network_and_those_of_today_the_next(data, path):
     X, y = data
-    model = CoxNNRegressor(hidden_layer_sizes=5, max_epochs=1, random_state=0).fit(X, y)
+    options = {"n_estimators": 1, "max_epochs": 1, "random_state": 0}
+    model = CoxNNRegressor(hidden_layer_sizes=5, **options).fit(X, y)
     risk = model.predict(X)
     save(
         model.set_params(hidden_layer_sizes=(2, 2), optimizer="sgd", optimizer__momentum=0.9), path
