@@ -192,7 +192,7 @@ def below_the_truth(repeats: int, folder: Path) -> str:
 
 
 SECTIONS = {
-    "Data of up to 1 151 rows": compare,
+    "Data of up to 2 000 rows": compare,
     "Other settings": choose,
     "Many rows": large,
     "Effects that are not linear": below_the_truth,
@@ -232,7 +232,7 @@ both.
 
 """
 TEXTS = {
-    "Data of up to 1 151 rows": """\
+    "Data of up to 2 000 rows": """\
 Real data: {repeats} × 5 folds, stratified by event. Simulations with ten features: {simulations}
 data sets each, and 4 000 new rows to score.
 """,

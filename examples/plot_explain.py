@@ -58,7 +58,7 @@ print(f"{len(y_test)} people held out, {y_test['event'].sum()} of them have died
 
 models = {
     "linear": CoxNNRegressor(hidden_layer_sizes=(), optimizer="lbfgs").fit(X_train, y_train),
-    "network": CoxNNRegressor(batch_size=512, random_state=0).fit(X_train, y_train),
+    "network": CoxNNRegressor(n_estimators=1, batch_size=512, random_state=0).fit(X_train, y_train),
 }
 
 

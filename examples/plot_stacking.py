@@ -51,7 +51,7 @@ print(f"{len(y)} patients, {y['event'].sum()} with an event")
 # number of events that is expected if all patients were like this one.
 
 base = [
-    ("network", CoxNNRegressor(random_state=0)),
+    ("network", CoxNNRegressor(n_estimators=1, random_state=0)),
     ("forest", RandomSurvivalForest(n_estimators=100, min_samples_leaf=15, random_state=0)),
 ]
 

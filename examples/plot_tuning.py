@@ -74,7 +74,9 @@ columns = make_column_transformer(
         make_column_selector(dtype_exclude="number"),
     ),
 )
-pipeline = Pipeline([("columns", columns), ("model", CoxNNRegressor(random_state=0))])
+pipeline = Pipeline(
+    [("columns", columns), ("model", CoxNNRegressor(n_estimators=1, random_state=0))]
+)
 scorers = {
     "Concordance": as_concordance_index_ipcw_scorer(pipeline, tau=times[-1]),
     "AUC": as_cumulative_dynamic_auc_scorer(pipeline, times=times),

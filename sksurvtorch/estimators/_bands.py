@@ -163,7 +163,7 @@ class SteppedBand:
         needed: np.ndarray,
     ) -> Pair:
         """Return when the upper and the lower bound come to some log cumulative hazards."""
-        earliest, latest = (np.empty((len(stratum), len(needed))) for _ in range(2))
+        earliest, latest = (np.full((len(stratum), len(needed)), np.inf) for _ in range(2))
         for rows, steps, low, high in self._pieces(log_hazard_ratio, each, extra, stratum):
             ends = np.append(steps.astype(float), np.inf)
             for time, values in ((earliest, high), (latest, low)):
@@ -174,7 +174,7 @@ class SteppedBand:
     def _pieces(
         self, log_hazard_ratio: np.ndarray, each: np.ndarray, extra: np.ndarray, stratum: np.ndarray
     ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]:
-        """Iterate over samples of one stratum, its steps, and the bounds there.
+        """Iterate over samples of one stratum with events, its steps, and the bounds there.
 
         A curve can only rise. So a lower bound holds from its time on, an upper one up to it.
         """
@@ -183,6 +183,8 @@ class SteppedBand:
         for code in np.unique(stratum):
             of_stratum = np.flatnonzero(stratum == code)
             steps, log_hazard = self.baseline.steps(code)
+            if len(steps) == 0:  # no event, so nothing is known of its curve
+                continue
             of_steps = self._deviations(code, steps)
             common = (of_steps * of_steps).sum(0)
             for piece in pieces(len(of_stratum), len(steps)):

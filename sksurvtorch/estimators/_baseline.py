@@ -136,7 +136,17 @@ class Baseline:
     ) -> np.ndarray:
         """Return when the event of each sample has happened with each probability, or infinity."""
         with np.errstate(divide="ignore"):
-            needed = np.log(-np.log1p(-probability)) - log_hazard_ratio[:, None]
+            hazard = -np.log1p(-probability)
+        quantile = self.reached(log_hazard_ratio, stratum, hazard)
+        quantile[:, probability == 0] = 0.0
+        return quantile
+
+    def reached(
+        self, log_hazard_ratio: np.ndarray, stratum: np.ndarray, hazard: np.ndarray
+    ) -> np.ndarray:
+        """Return when each sample has come to each cumulative hazard, or infinity."""
+        with np.errstate(divide="ignore"):
+            needed = np.log(hazard) - log_hazard_ratio[:, None]
         quantile = np.empty(needed.shape)
         order = np.argsort(stratum, kind="stable")
         asked, start = np.unique(stratum[order], return_index=True)
@@ -145,7 +155,6 @@ class Baseline:
             times = np.append(self.times[steps].astype(float), np.inf)
             reached = np.searchsorted(self.log_cumulative_hazard[steps], needed[rows])
             quantile[rows] = times[reached]
-        quantile[:, probability == 0] = 0.0
         return quantile
 
     def restricted_mean(

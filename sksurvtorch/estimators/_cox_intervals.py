@@ -223,7 +223,10 @@ class CoxIntervals(IntervalEstimator):
            2023, doi:10.1093/jrsssb/qkac004.
         """
         hazard = np.array(self._hazard_bounds(level))
-        times = self.predict_quantile(X, -np.expm1(-hazard), stratum=stratum)
+        log_hazard_ratio = self.predict(X)
+        rows = find_strata(stratum, self.strata_, len(log_hazard_ratio))
+        times = self._baseline.reached(log_hazard_ratio, rows, hazard)
+        times[:, hazard == 0] = 0.0
         return times[:, 0], times[:, 1]
 
     def _learn_members(

@@ -64,7 +64,10 @@ def choose_n_members(
     fits = len(rows) <= rows.n_in_window(_window_bytes(estimator)) and not rows.is_costly
     if not (is_built_in and is_plain and fits) or partial:
         return 1
-    return _N_MEMBERS if int(columns["event"].sum()) >= N_FOLDS else 1
+    n_events = int(columns["event"].sum())
+    if estimator.early_stopping:  # which sets its share of them aside
+        n_events = int(n_events * (1 - estimator.validation_fraction))
+    return _N_MEMBERS if n_events >= N_FOLDS else 1
 
 
 def _window_bytes(estimator: SurvivalNetEstimator) -> int:

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import numpy as np
 
+# Sums of masses that should be equal to a share of 1 differ from it by less.
+_ROUNDING = 1e-12
 #: What `learn_scores` returns, by name.
 NAMES = ("score", "mass", "reserve")
 
@@ -60,7 +62,7 @@ def bounds(learned: dict[str, np.ndarray], level: float) -> tuple[float, float]:
     # Each side leaves out at most half of 1 - level. The mass of the new person counts on both
     # sides; that of times beyond the last event is put above all scores.
     score, mass = learned["score"], learned["mass"]
-    reserve, outside = float(learned["reserve"][0]), (1 - level) / 2
+    reserve, outside = float(learned["reserve"][0]), (1 - level) / 2 + _ROUNDING
     before = reserve + np.concatenate([[0.0], np.cumsum(mass)[:-1]])
     behind = 1 - np.cumsum(mass)  # what is neither among these scores nor below them
     lower, upper = score[before <= outside], score[behind <= outside]

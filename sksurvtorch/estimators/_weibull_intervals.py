@@ -204,9 +204,15 @@ class WeibullIntervals(IntervalEstimator):
         .. [3] E. Candès, L. Lei, Z. Ren, "Conformalized survival analysis", JRSS B 85(1), 24-45,
            2023, doi:10.1093/jrsssb/qkac004.
         """
-        hazard = np.array(self._hazard_bounds(level))
-        times = self.predict_quantile(X, -np.expm1(-hazard))
-        return times[:, 0], times[:, 1]
+        log_scale, log_shape = self._log_params(X).numpy().T
+        lower, upper = (
+            np.zeros(len(log_scale))
+            if hazard == 0
+            # Where the cumulative hazard is (t / scale)^shape.
+            else np.exp(log_scale + np.log(hazard) * np.exp(-log_shape))
+            for hazard in self._hazard_bounds(level)
+        )
+        return lower, upper
 
     def _learn_members(
         self, dataset: SurvivalDataset, outputs: Tensor, left_out: Tensor

@@ -85,9 +85,9 @@ class WeibullAFTRegressor(WeibullIntervals):
         is added to the (weighted) negative log likelihood of the rows of the fit. With more than 10
         features the squares of the first hidden layer count n_features / 10 times. The log
         shape of the standardised times counts as a weight.
-        ``"auto"`` is 10 for the built-in network with hidden layers, and 0 for the linear model and
-        for a `module` of your own. A sequence has a value for each five of several networks: of 15
-        with hidden layers five each have 10, 3 and 30 by default.
+        ``"auto"`` is 10, 3 and 30 for five built-in networks with hidden layers each, 10 for fewer
+        than ten, and 0 for the linear model and for a `module` of your own. A sequence has a value
+        for each five of several networks.
     max_epochs : int or "auto", default="auto"
         Number of passes over the data. ``"auto"`` is 100, and 30 for several built-in networks;
         with L-BFGS, which ends by itself, it is at most 200 times 20 iterations.

@@ -257,7 +257,8 @@ def check_rows(log_hazard_ratio: Tensor, risk_sets: CompetingRiskSets, given: st
     if shape[1:] != (n_causes,) and not (n_causes == 1 and len(shape) == 1):
         raise ValueError(
             f"`log_hazard_ratio` must have {n_causes} columns, one for each cause of `risk_sets`, "
-            f"got the shape {shape}. Make the risk sets with `n_causes` as the network has outputs."
+            f"got the shape {shape}. Make the risk sets, or the CompetingRisksLoss of a net, with "
+            "`n_causes` as the network has outputs."
         )
     device = log_hazard_ratio.device
     if risk_sets.device != device:

@@ -23,7 +23,7 @@ class FineGrayRows(NamedTuple):
         The row of the data that each belongs to, ascending.
     start : tensor of shape (n_rows,)
         Time from which on it is at risk, itself excluded; without `entry` 0, or one less than the
-        earliest time if that is not above 0.
+        earliest time if there is a time that is not above 0.
     stop : tensor of shape (n_rows,)
         Last time at which it is at risk.
     event : bool tensor of shape (n_rows,)
@@ -113,10 +113,12 @@ def fine_gray_weights(
     refuse_transforms("fine_gray_weights", "It has no gradient: call it before or after.")
     columns = check_risk_columns(status, time, entry, stratum, weight)
     status, time = columns["status"], columns["time"]
+    if not time.is_floating_point():  # a start may be below what a small type holds
+        time = time.to(torch.int64)
     if "entry" in columns:
         time, start = comparable(time, columns["entry"])
     else:
-        lowest = min(0, time.min().item() - 1) if len(time) else 0
+        lowest = 0 if (time > 0).all() else time.min().item() - 1
         start = torch.full_like(time, lowest)
     own = columns.get("weight", torch.ones_like(status)).to(widest(status.device))
     is_other = (status > 0) & (status != cause)

@@ -6,7 +6,14 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from sksurvtorch._validation import HAZARDS, REDUCTIONS, TIES, check_option, unpack_target
+from sksurvtorch._validation import (
+    HAZARDS,
+    REDUCTIONS,
+    TIES,
+    check_number,
+    check_option,
+    unpack_target,
+)
 from sksurvtorch.functional import CompetingRiskSets, competing_risks_neg_log_likelihood
 from sksurvtorch.losses.survival import Target
 
@@ -27,6 +34,9 @@ class CompetingRisksLoss(nn.Module):
         weights of Fine and Gray.
     reduction : {"mean", "sum", "none"}, default="mean"
         ``"mean"`` divides by the sum of the weights of the events of all causes.
+    n_causes : int, optional
+        Number of causes, and of outputs of the network. A `sksurvtorch.nets.SurvivalNet` takes the
+        largest status of its rows if this is left out, which a fold may lack.
 
     Notes
     -----
@@ -55,6 +65,7 @@ class CompetingRisksLoss(nn.Module):
         ties: str = "efron",
         hazard: str = "cause-specific",
         reduction: str = "mean",
+        n_causes: int | None = None,
     ) -> None:
         super().__init__()
         check_option("ties", ties, TIES)
@@ -63,6 +74,9 @@ class CompetingRisksLoss(nn.Module):
         self.ties = ties
         self.hazard = hazard
         self.reduction = reduction
+        if n_causes is not None:
+            check_number("n_causes", n_causes, int, 1)
+        self.n_causes = n_causes
 
     def forward(
         self,
@@ -104,6 +118,12 @@ class CompetingRisksLoss(nn.Module):
                 raise ValueError(
                     f"`risk_sets` must have the {name} {own!r} of this loss, got {given!r}."
                 )
+        shape = tuple(log_hazard_ratio.shape)
+        if self.n_causes is not None and (shape[1:] or (1,)) != (self.n_causes,):
+            raise ValueError(
+                f"`log_hazard_ratio` must have {self.n_causes} columns, the `n_causes` of this "
+                f"loss, got the shape {shape}."
+            )
         options = {"entry": entry, "stratum": stratum, "weight": weight}
         target = unpack_target(status, time, "status", **options)
         return competing_risks_neg_log_likelihood(
@@ -117,7 +137,9 @@ class CompetingRisksLoss(nn.Module):
 
     def extra_repr(self) -> str:
         """Return the options for ``repr``."""
-        return f"ties={self.ties!r}, hazard={self.hazard!r}, reduction={self.reduction!r}"
+        causes = "" if self.n_causes is None else f", n_causes={self.n_causes}"
+        options = f"ties={self.ties!r}, hazard={self.hazard!r}, reduction={self.reduction!r}"
+        return options + causes
 
 
 def refuse_competing_risks(loss: object) -> None:

@@ -99,7 +99,9 @@ def concordance_index_competing_risks_ipcw(
     Kaplan-Meier estimate of the probability to be uncensored, an event at t counts
     :math:`1 / \hat G(t)^2` times with a row that is at risk after it, and
     :math:`1 / (\hat G(t) \hat G(u))` times with a row that had an event of another cause at
-    :math:`u \le t` [1]_.
+    :math:`u \le t`, after [1]_. As in scikit-survival, censorings at the same time count in
+    :math:`\hat G`; where many events and censorings share times, add a little to those of the
+    censorings.
 
     Parameters
     ----------

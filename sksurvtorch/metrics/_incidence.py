@@ -31,8 +31,12 @@ def brier_score_incidence(
         \frac{(1_{\{T \le t,\, \text{cause}\}} - F(t | x))^2}{\hat G(T)} \; 1_{\{T \le t,\,
         \text{any event}\}} + \frac{F(t | x)^2}{\hat G(t)} \; 1_{\{T > t\}}
 
-    A row censored before t has no part, which the weights of the others make up for. The score
-    is proper: the true incidence has the least, if the censoring does not depend on x.
+    A row censored before t has no part, which the weights of the others make up for. If the
+    censoring does not depend on x, the true incidence has the least score on average.
+
+    As in scikit-survival and hazardous, :math:`\hat G(T)` counts censorings at T itself. Where
+    many events and censorings share times, such as whole months, this is too small and the score
+    is wrong: then add a little to the times of all censorings, which come after the events.
 
     Parameters
     ----------

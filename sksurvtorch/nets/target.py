@@ -150,7 +150,7 @@ class PlainTarget(Target):
         """Return the loss of an output for all rows; a net has its batches on `device`."""
         if isinstance(criterion, MomentumLoss):  # which knows both outputs, and moves the columns
             return criterion(output, self)  # type: ignore[no-any-return]
-        columns = {name: torch.as_tensor(x, device=device) for name, x in self.items()}
+        columns = {name: _moved(x, device) for name, x in self.items()}
         return criterion(_first(output), columns)
 
     def sum_of_losses(
@@ -170,12 +170,17 @@ class PlainTarget(Target):
             columns["weight"] = torch.cat(
                 [y["weight"] * share for y, share in zip(targets, shares, strict=True)]
             )
-        columns = {name: torch.as_tensor(x, device=device) for name, x in columns.items()}
+        columns = {name: _moved(x, device) for name, x in columns.items()}
         total = criterion(outputs.flatten(0, 1), columns) * sum(factors)
         bound = getattr(criterion, "additive_below", None)
         if bound is None or float(total.detach()) < bound:  # which waits for the device
             return total
         return super().sum_of_losses(criterion, outputs, device, targets, factors)
+
+
+def _moved(x: Tensor, device: Device) -> Tensor:
+    """Return a column on a device; None leaves it where it is, whatever torch's default is."""
+    return x if device is None else torch.as_tensor(x, device=device)
 
 
 class ScaledTarget(PlainTarget):

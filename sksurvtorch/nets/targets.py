@@ -11,7 +11,7 @@ from torch import Tensor
 from sksurvtorch._validation import check_risk_columns
 from sksurvtorch.functional import CompetingRiskSets
 from sksurvtorch.functional.competing_risks import sum_of_losses
-from sksurvtorch.losses import CompetingRisksLoss, CoxPHLoss
+from sksurvtorch.losses import CompetingRisksLoss, CoxPHLoss, WeibullAFTLoss
 from sksurvtorch.nets.target import (
     Columns,
     Criterion,
@@ -103,8 +103,24 @@ def competing_risks_target_of(
 
 def target_of(criterion: Criterion, columns: Columns, *, lay_out: bool) -> Target:
     """Return the target that a criterion takes."""
+    _check_kind(criterion, columns)
     if isinstance(criterion, CoxPHLoss):
         return cox_target(columns, criterion.ties, lay_out=lay_out)
     if isinstance(criterion, CompetingRisksLoss):
-        return competing_risks_target_of(columns, criterion)
+        return competing_risks_target_of(columns, criterion, criterion.n_causes)
     return PlainTarget(columns)
+
+
+def _check_kind(criterion: Criterion, columns: Columns) -> None:
+    """Raise if a criterion of competing risks gets events of one kind, or the other way round."""
+    several = isinstance(criterion, CompetingRisksLoss)
+    one = isinstance(criterion, (CoxPHLoss, WeibullAFTLoss))
+    if "event" not in columns if several else not (one and "status" in columns):
+        return
+    wanted, made_by = (
+        ("status", "competing_risks_target") if several else ("event", "survival_target")
+    )
+    raise ValueError(
+        f"`y` must have {wanted} and time for {type(criterion).__name__}, got "
+        f"{', '.join(columns)}. Make it with sksurvtorch.nets.{made_by}."
+    )

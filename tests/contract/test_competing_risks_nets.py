@@ -10,13 +10,19 @@ from sklearn.model_selection import KFold, cross_validate
 from skorch import NeuralNet
 from skorch.callbacks import EpochScoring
 from skorch.helper import SliceDict
+from sksurv.util import Surv
 from torch import nn
 
-from sksurvtorch import CompetingRisksLoss
+from sksurvtorch import CompetingRisksLoss, CoxPHLoss, WeibullAFTLoss
 from sksurvtorch.functional import CompetingRiskSets
 from sksurvtorch.functional import competing_risks_neg_log_likelihood as competing
 from sksurvtorch.metrics import concordance_index_competing_risks
-from sksurvtorch.nets import SurvivalNet, competing_risks_target, competing_risks_y
+from sksurvtorch.nets import (
+    SurvivalNet,
+    competing_risks_target,
+    competing_risks_y,
+    survival_target,
+)
 from sksurvtorch.nets.targets import target_of
 
 either_hazard = pytest.mark.parametrize("hazard", ["cause-specific", "subdistribution"])
@@ -135,6 +141,38 @@ def test_outputs_without_events_are_told():
     y["status"] = np.minimum(y["status"], 1)
     with pytest.raises(ValueError, match=r"^`log_hazard_ratio` must have 1 columns, one for each"):
         net(SurvivalNet, "cause-specific").fit(X, y)
+
+
+def test_rows_without_the_last_cause_train_a_net_that_knows_of_it():
+    X, status, time = torch.randn(30, 3), torch.arange(30) % 2, torch.arange(1.0, 31)
+    y = competing_risks_target(competing_risks_y(status, time))
+    net = SurvivalNet(
+        nn.Linear(3, 3, bias=False), criterion=CompetingRisksLoss, criterion__n_causes=3,
+        max_epochs=1, verbose=0,
+    )  # fmt: skip
+    net.fit(X, y).partial_fit(X, y)
+    assert net.predict(X).shape == (30, 3)
+    with pytest.raises(ValueError, match="`log_hazard_ratio` must have 3 columns, the `n_causes`"):
+        CompetingRisksLoss(n_causes=3)(torch.zeros(30, 2), status, time)
+    with pytest.raises(ValueError, match="`n_causes` must be at least 1, got 0"):
+        CompetingRisksLoss(n_causes=0)
+
+
+@pytest.mark.parametrize(
+    ("criterion", "target", "sentence"),
+    [
+        (CompetingRisksLoss, survival_target, "status and time for CompetingRisksLoss, got event"),
+        (CoxPHLoss, competing_risks_target, "event and time for CoxPHLoss, got status"),
+        (WeibullAFTLoss, competing_risks_target, "event and time for WeibullAFTLoss, got status"),
+    ],
+)
+def test_a_target_of_the_other_kind_is_refused(criterion, target, sentence):
+    status, time = np.arange(6) % 2, np.arange(1.0, 7)
+    make = competing_risks_y if target is competing_risks_target else Surv.from_arrays
+    y = target(make(status if target is competing_risks_target else status > 0, time))
+    net = SurvivalNet(nn.Linear(3, 2), criterion=criterion, max_epochs=1, verbose=0)
+    with pytest.raises(ValueError, match=f"`y` must have {sentence}, time. Make it with"):
+        net.fit(torch.randn(6, 3), y)
 
 
 @either_hazard

@@ -188,3 +188,36 @@ def test_coverage_in_a_linear_simulation(kind):
         times.append(((first <= time[300:]) & (time[300:] <= last)).mean())
     assert 0.80 < np.mean(bands) < 0.99
     assert 0.84 < np.mean(times) < 0.96
+
+
+def test_a_stratum_without_events_has_no_band(whas500):
+    """Nothing is known of its curve, which stays at 1."""
+    X, y = whas500[0][:60], whas500[1][:60].copy()
+    stratum = np.repeat(["a", "b", "c"], [40, 15, 5])
+    y["event"][55:] = False
+    model = CoxNNRegressor(hidden_layer_sizes=(4,), n_estimators=5, max_epochs=1, random_state=0)
+    model.fit(X, y, stratum=stratum)
+    lower, upper = model.predict_survival_interval(X, stratum=stratum)
+    assert (lower[55:] == 1).all()
+    assert (upper[55:] == 1).all()
+    assert (lower[:40, -1] < upper[:40, -1]).all()
+    for bounds in (
+        model.predict_median_interval(X, stratum=stratum),
+        model.predict_time_interval(X, stratum=stratum)[1:],
+    ):
+        assert all(np.isinf(bound[55:]).all() for bound in bounds)
+
+
+@both
+def test_a_time_is_known_of_a_cumulative_hazard_far_out(kind, whas500):
+    """The probability of the event is 1 - 4e-18 there, which is 1 to a float."""
+    X, y = whas500
+    model = kind(hidden_layer_sizes=(4,), n_estimators=5, max_epochs=1, random_state=0).fit(X, y)
+    basis = model._interval_basis
+    basis |= {"score": np.array([40.0]), "mass": np.array([0.9]), "reserve": np.array([0.01])}
+    _, upper = model.predict_time_interval(X[:5], level=0.5)
+    if kind is CoxNNRegressor:
+        assert np.isinf(upper).all()  # within the follow-up
+        return
+    scale, shape = model.predict_params(X[:5])
+    np.testing.assert_allclose((upper / scale) ** shape, 40, rtol=1e-5)

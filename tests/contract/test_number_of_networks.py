@@ -66,6 +66,15 @@ def test_few_events_make_one_network(kind, n_events, number, few):
     assert kind(**SMALL, hidden_layer_sizes=4).fit(X, y).n_estimators_ == number
 
 
+@both
+def test_events_that_are_set_aside_do_not_count(kind, few):
+    X, y = few[0], few[1].copy()
+    y["event"] = np.arange(len(y)) < 10
+    for share, number in ((0.8, 1), (0.2, 15)):
+        model = kind(**SMALL, hidden_layer_sizes=4, early_stopping=True, validation_fraction=share)
+        assert model.fit(X, y).n_estimators_ == number
+
+
 class Stored(Dataset):
     def __init__(self, X):
         self.X = X

@@ -97,7 +97,8 @@ def test_outputs_are_those_of_the_estimator(model, data, tmp_path, logger, capfd
     assert list(tmp_path.iterdir()) == [path]  # the weights are in it
     assert capfd.readouterr() == ("", "")
     assert logger.level == logging.INFO
-    tolerance = {"rtol": 1e-12} if wide else {"rtol": 1e-5, "atol": 1e-5}
+    # A log scale near 0 has the absolute error of the numbers that it is the difference of.
+    tolerance = {"rtol": 1e-12, "atol": 1e-14} if wide else {"rtol": 1e-5, "atol": 1e-5}
     if isinstance(model, CoxNNRegressor):
         expected = {"log_hazard_ratio": model.predict(X)}
     else:

@@ -134,3 +134,15 @@ def test_a_linear_model_is_that_of_lifelines():
     for _ in range(5):
         optimizer.step(loss)
     np.testing.assert_allclose(beta.detach(), fitter.params_, atol=2e-6)
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int8, torch.int16, torch.float32])
+def test_starts_lie_before_times_of_any_type(dtype):
+    least = torch.iinfo(dtype).min if not dtype.is_floating_point else 0
+    time = torch.tensor([least, least + 1, least + 2], dtype=dtype)
+    rows = fine_gray_weights(torch.tensor([2, 0, 1]), time)
+    assert (rows.start < rows.stop).all()
+    assert int(rows.start.min()) == least - 1
+    assert (
+        fine_gray_weights(torch.tensor([2, 0, 1]), torch.tensor([0.5, 0.7, 0.9])).start >= 0
+    ).all()

@@ -197,6 +197,14 @@ def test_without_censoring_bounds_are_order_statistics():
     assert bounds(learned, 0.999) == (0.0, np.inf)
 
 
+@pytest.mark.parametrize(("n", "level", "ranks"), [(19, 0.9, (1, 19)), (199, 0.9, (10, 190))])
+def test_a_share_that_is_a_whole_number_of_rows_is_not_rounded_away(n, level, ranks):
+    """(1 - 0.9) / 2 is less than 0.05 by its rounding."""
+    score = np.arange(1.0, n + 1)
+    learned = learn_scores(score, np.ones(n, dtype=bool), score, None)
+    assert bounds(learned, level) == ranks
+
+
 def test_an_upper_bound_needs_times_that_are_seen():
     event = np.arange(100) < 80
     learned = learn_scores(np.arange(100.0), event, np.arange(100.0), None)

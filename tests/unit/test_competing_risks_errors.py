@@ -84,7 +84,8 @@ CASES = {
         lambda: competing(torch.zeros(3, 3), risk_sets=SETS),
         ValueError,
         "`log_hazard_ratio` must have 2 columns, one for each cause of `risk_sets`, got the shape "
-        "(3, 3). Make the risk sets with `n_causes` as the network has outputs.",
+        "(3, 3). Make the risk sets, or the CompetingRisksLoss of a net, with `n_causes` as the "
+        "network has outputs.",
     ),
     "n_causes": (
         lambda: CompetingRiskSets(S, T, n_causes=1),

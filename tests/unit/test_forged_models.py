@@ -37,8 +37,8 @@ MODELS = {
     "cox": (CoxNNRegressor(**SMALL), {}),
     "strata": (CoxNNRegressor(**SMALL), {"stratum": STRATUM}),
     "weibull": (WeibullAFTRegressor(**SMALL, momentum=True, norm="batch"), {}),
-    "five": (CoxNNRegressor(**SMALL, n_estimators=5), {"stratum": STRATUM}),
-    "five weibull": (WeibullAFTRegressor(**SMALL, n_estimators=5), {}),
+    "five": (CoxNNRegressor(**SMALL | {"n_estimators": 5}), {"stratum": STRATUM}),
+    "five weibull": (WeibullAFTRegressor(**SMALL | {"n_estimators": 5}), {}),
     "own": (CoxNNRegressor(module=Own, module__width=4, max_epochs=2), {}),
     "torch": (CoxNNRegressor(module=nn.Linear, module__in_features=3, module__out_features=1), {}),
 }
