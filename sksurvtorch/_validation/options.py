@@ -39,10 +39,7 @@ def check_number(
     closed: bool = True,
     auto: bool = False,
 ) -> None:
-    """Raise unless `value` is a number from `low`, itself if `closed`, to below `high`.
-
-    Where it may be left open, by `auto`, the word "auto" will do.
-    """
+    """Raise unless this is a number from `low`, itself if `closed`, to below `high`, or 'auto'."""
     if auto and isinstance(value, str) and value == "auto":
         return
     abstract = Integral if kind is int else Real
