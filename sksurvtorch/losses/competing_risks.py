@@ -15,6 +15,7 @@ from sksurvtorch._validation import (
     unpack_target,
 )
 from sksurvtorch.functional import CompetingRiskSets, competing_risks_neg_log_likelihood
+from sksurvtorch.functional.competing_risks import check_outputs
 from sksurvtorch.losses.survival import Target
 
 
@@ -118,11 +119,10 @@ class CompetingRisksLoss(nn.Module):
                 raise ValueError(
                     f"`risk_sets` must have the {name} {own!r} of this loss, got {given!r}."
                 )
-        shape = tuple(log_hazard_ratio.shape)
-        if self.n_causes is not None and (shape[1:] or (1,)) != (self.n_causes,):
+        if self.n_causes is not None and check_outputs(log_hazard_ratio) != self.n_causes:
             raise ValueError(
                 f"`log_hazard_ratio` must have {self.n_causes} columns, the `n_causes` of this "
-                f"loss, got the shape {shape}."
+                f"loss, got the shape {tuple(log_hazard_ratio.shape)}."
             )
         options = {"entry": entry, "stratum": stratum, "weight": weight}
         target = unpack_target(status, time, "status", **options)
