@@ -150,9 +150,10 @@ def outputs_of_members(estimator: SurvivalNetEstimator, rows: Rows) -> Tensor:
 
 
 def joined(pieces: Iterable[Tensor], n_rows: int, dim: int) -> Tensor:
-    """Return pieces behind each other, at least one; what lies between them in memory is freed."""
+    """Return pieces, at least one, behind each other in a tensor with so many rows in an axis."""
     whole: Tensor | None = None
     start = 0
+    # Small pieces that are kept one by one would hold the freed memory between them.
     for piece in pieces:
         if whole is None:
             shape = (*piece.shape[:dim], n_rows, *piece.shape[dim + 1 :])

@@ -179,4 +179,5 @@ def _calibration_slope(
         method="L-BFGS-B",
         bounds=[(_LEAST_SLOPE, _MOST_SLOPE), free],
     )
+    # Without an optimum nothing is known of the slope, and predictions stand as they are.
     return float(found.x[0]) if np.isfinite(found.x).all() else 1.0

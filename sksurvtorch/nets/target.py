@@ -151,7 +151,7 @@ class PlainTarget(Target):
         if isinstance(criterion, MomentumLoss):  # which knows both outputs, and moves the columns
             return criterion(output, self)  # type: ignore[no-any-return]
         columns = {name: _moved(x, device) for name, x in self.items()}
-        return criterion(_first(output), columns)
+        return criterion(first_output(output), columns)
 
     def sum_of_losses(
         self,
@@ -258,7 +258,7 @@ class RiskSetTarget(Target):
         """Return the loss of an output for all rows; a net has its batches on `device`."""
         if isinstance(criterion, MomentumLoss):  # its bank is for plain columns
             criterion = criterion.loss
-        output = _first(output)
+        output = first_output(output)
         return criterion(output, risk_sets=self.risk_sets.to(output.device))
 
     def sum_of_losses(
@@ -404,6 +404,6 @@ def _number(n_rows: int) -> Tensor:
     return torch.tensor(float(n_rows), dtype=torch.float32, device="cpu")
 
 
-def _first(output: Output) -> Tensor:
+def first_output(output: Output) -> Tensor:
     """Return the output that is trained."""
     return output[0] if isinstance(output, tuple) else output

@@ -20,6 +20,7 @@ from sksurvtorch.nets.target import (
     PlainTarget,
     Target,
     cox_target,
+    first_output,
 )
 
 
@@ -63,8 +64,7 @@ class CompetingRisksTarget(Target):
 
     def loss(self, criterion: Criterion, output: Output, device: Device) -> Tensor:
         """Return the loss of an output for all rows; a net has its batches on `device`."""
-        if isinstance(output, tuple):  # of which the first one is trained
-            output = output[0]
+        output = first_output(output)
         return criterion(output, risk_sets=self.risk_sets.to(output.device))
 
     def sum_of_losses(
@@ -113,13 +113,14 @@ def target_of(criterion: Criterion, columns: Columns, *, lay_out: bool) -> Targe
 
 def _check_kind(criterion: Criterion, columns: Columns) -> None:
     """Raise if a criterion of competing risks gets events of one kind, or the other way round."""
-    several = isinstance(criterion, CompetingRisksLoss)
-    one = isinstance(criterion, (CoxPHLoss, WeibullAFTLoss))
-    if "event" not in columns if several else not (one and "status" in columns):
+    if isinstance(criterion, CompetingRisksLoss):
+        wanted, made_by = "status", "competing_risks_target"
+    elif isinstance(criterion, (CoxPHLoss, WeibullAFTLoss)):
+        wanted, made_by = "event", "survival_target"
+    else:  # a criterion of the user's, which knows its own columns
         return
-    wanted, made_by = (
-        ("status", "competing_risks_target") if several else ("event", "survival_target")
-    )
+    if wanted in columns:
+        return
     raise ValueError(
         f"`y` must have {wanted} and time for {type(criterion).__name__}, got "
         f"{', '.join(columns)}. Make it with sksurvtorch.nets.{made_by}."
