@@ -1,11 +1,16 @@
 """Neural survival estimators for scikit-learn, trained with torch."""
 
-from sksurvtorch.estimators import CoxNNRegressor, WeibullAFTRegressor
+from sksurvtorch.estimators import (
+    CompetingRisksNNRegressor,
+    CoxNNRegressor,
+    WeibullAFTRegressor,
+)
 from sksurvtorch.losses import CompetingRisksLoss, CoxPHLoss, WeibullAFTLoss
 from sksurvtorch.persistence import load, save
 
 __all__ = [
     "CompetingRisksLoss",
+    "CompetingRisksNNRegressor",
     "CoxNNRegressor",
     "CoxPHLoss",
     "WeibullAFTLoss",

@@ -167,13 +167,12 @@ class SurvivalNetEstimator(SurvivalAnalysisMixin, RegressorMixin, PrefixedParame
         float
             Share of the comparable pairs whose order is predicted: 0.5 by chance, 1 at best.
         """
-        event, time = validation.check_survival_y(y, type(self).__name__)
+        columns = self._check_y(y, in_fit=False)
         if sample_weight is not None:
             sample_weight = validation.for_numpy("sample_weight", sample_weight)
-            sample_weight = _check_sample_weight(sample_weight, event, ensure_non_negative=True)
-        risk_score = self.predict(X)
-        result = concordance_index_censored(event, time, risk_score, sample_weight=sample_weight)
-        return float(result[0])
+            rows = columns["time"].numpy()
+            sample_weight = _check_sample_weight(sample_weight, rows, ensure_non_negative=True)
+        return self._concordance(columns, self.predict(X), sample_weight)
 
     @property
     def member_weights_(self) -> np.ndarray:
@@ -190,6 +189,19 @@ class SurvivalNetEstimator(SurvivalAnalysisMixin, RegressorMixin, PrefixedParame
     def _check_own_parameters(self) -> None:
         """Raise unless the parameters of this model alone are valid."""
 
+    def _check_y(self, y: Any, *, in_fit: bool) -> Columns:
+        """Return the columns that y holds."""
+        positive = in_fit and self._positive_time
+        event, time = validation.check_survival_y(y, type(self).__name__, positive=positive)
+        return {"event": torch.from_numpy(event), "time": torch.from_numpy(time)}
+
+    def _concordance(
+        self, columns: Columns, risk_score: np.ndarray, weight: np.ndarray | None
+    ) -> float:
+        """Return the concordance index of risk scores, given the columns of y."""
+        event, time = columns["event"].numpy(), columns["time"].numpy()
+        return float(concordance_index_censored(event, time, risk_score, sample_weight=weight)[0])
+
     def _encode_strata(self, given: dict[str, Any], n_samples: int) -> dict[str, Any]:
         """Return what `fit` was given besides X and y, with codes in place of labels."""
         return given
@@ -198,8 +210,8 @@ class SurvivalNetEstimator(SurvivalAnalysisMixin, RegressorMixin, PrefixedParame
         """Return the columns of this process, with codes that all processes share."""
         return columns
 
-    def _learn_time_scale(self, columns: Columns) -> None:
-        """Learn from the training rows in which unit the network sees time."""
+    def _learn_from_columns(self, columns: Columns) -> None:
+        """Learn what has to be known before a network is made, such as the unit of time."""
 
     @abstractmethod
     def _make_dataset(self, rows: Rows, columns: Columns) -> SurvivalDataset:

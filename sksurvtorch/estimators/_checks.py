@@ -30,8 +30,8 @@ SCHEDULES = ("cosine", "constant")
 #: Parameters that make the network and its optimizer, as far as an estimator has them.
 _MAKERS = (
     "hidden_layer_sizes", "activation", "dropout", "norm", "module", "n_estimators", "ties",
-    "shape", "optimizer", "device", "compile", "momentum", "momentum_steps", "momentum_rate",
-    "momentum_warmup",
+    "hazard", "n_causes", "shape", "optimizer", "device", "compile", "momentum", "momentum_steps",
+    "momentum_rate", "momentum_warmup",
 )  # fmt: skip
 
 

@@ -20,11 +20,10 @@ from sksurvtorch.estimators._settings import (
     n_members,
     penalty_of_members,
 )
-from sksurvtorch.metrics import concordance_index_censored
 from sksurvtorch.nets.dataset import SurvivalDataset
 from sksurvtorch.nets.loader import WINDOW_BYTES
 from sksurvtorch.nets.rows import Rows
-from sksurvtorch.nets.target import Columns
+from sksurvtorch.nets.target import Columns, events
 
 if TYPE_CHECKING:
     from sksurvtorch.estimators._base import SurvivalNetEstimator
@@ -64,7 +63,7 @@ def choose_n_members(
     fits = len(rows) <= rows.n_in_window(_window_bytes(estimator)) and not rows.is_costly
     if not (is_built_in and is_plain and fits) or partial:
         return 1
-    n_events = int(columns["event"].sum())
+    n_events = int(events(columns).sum())
     if estimator.early_stopping:  # which sets its share of them aside
         n_events = int(n_events * (1 - estimator.validation_fraction))
     return _N_MEMBERS if n_events >= N_FOLDS else 1
@@ -119,25 +118,36 @@ def draw_members(train: SurvivalDataset, n_estimators: int, seed: int) -> Tensor
         Rows of each member, ascending.
     """
     assert train.y is not None
-    event = train.event
+    cause = train.cause
     # In the order of time, so that it makes no difference how the rows lie.
-    order = np.lexsort((event, train.y["time"].cpu().numpy()))
-    kinds = [order[event[order]], order[~event[order]]]
-    sizes = [-(-len(rows) // N_FOLDS) for rows in kinds]
-    if len(kinds[0]) <= sizes[0]:
+    order = np.lexsort((cause, train.y["time"].cpu().numpy()))
+    causes = [order[cause[order] == k] for k in np.unique(cause[cause > 0])]
+    censored = order[cause[order] == 0]
+    n_events = len(order) - len(censored)
+    sizes = [-(-count // N_FOLDS) for count in (n_events, len(censored))]
+    if n_events <= sizes[0]:
         raise ValueError(
-            f"`n_estimators` must be 1 for data with {len(kinds[0])} events, got {n_estimators}. "
+            f"`n_estimators` must be 1 for data with {n_events} events, got {n_estimators}. "
             "Each member of an ensemble leaves out a fifth of the events, one at least."
         )
     generator = np.random.default_rng([seed, N_FOLDS])
-    kept = np.ones((n_estimators, len(event)), dtype=bool)
+    kept = np.ones((n_estimators, len(cause)), dtype=bool)
     for k in range(n_estimators):
         if k % N_FOLDS == 0:
-            kinds = [generator.permutation(rows) for rows in kinds]
-        for rows, size in zip(kinds, sizes, strict=True):
+            causes = [generator.permutation(rows) for rows in causes]
+            censored = generator.permutation(censored)
+        for rows, size in zip((_mixed(causes), censored), sizes, strict=True):
             start = min(k % N_FOLDS * size, len(rows) - size)
             kept[k, rows[start : start + size]] = False
     return torch.from_numpy(np.stack([np.flatnonzero(own) for own in kept]))
+
+
+def _mixed(causes: list[np.ndarray]) -> np.ndarray:
+    """Return the events of all causes, so that each fifth of them has its share of each cause."""
+    if len(causes) == 1:
+        return causes[0]
+    rows = np.concatenate(causes)
+    return rows[np.argsort(np.arange(len(rows)) % N_FOLDS, kind="stable")]
 
 
 def outputs_of_members(estimator: SurvivalNetEstimator, rows: Rows) -> Tensor:
@@ -233,7 +243,7 @@ def learn_from_rows_left_out(
     if dataset.numbers is not None:
         estimator.oob_prediction_ = np.empty_like(risk_score)
         estimator.oob_prediction_[dataset.numbers.numpy()] = risk_score
-    estimator.oob_score_ = _score(columns, estimator.oob_prediction_)
+    estimator.oob_score_ = _score(estimator, columns)
     return LeftOut(outputs, left_out, of_rows)
 
 
@@ -288,14 +298,12 @@ def _weights(estimator: SurvivalNetEstimator, dataset: SurvivalDataset, each: Te
     return torch.from_numpy(weight / weight.sum() if np.isfinite(weight).all() else equal)
 
 
-def _score(columns: Columns, risk_score: np.ndarray) -> float:
-    """Return the concordance index of those rows that have a score; NaN if no pair compares."""
-    known = ~np.isnan(risk_score)
-    own = {name: column.numpy()[known] for name, column in columns.items()}
+def _score(estimator: SurvivalNetEstimator, columns: Columns) -> float:
+    """Return the concordance index of rows left out; NaN if no pair compares."""
+    known = ~np.isnan(estimator.oob_prediction_)
+    own = {name: column[torch.from_numpy(known)] for name, column in columns.items()}
+    weight = own["weight"].numpy() if "weight" in own else None
     try:
-        result = concordance_index_censored(
-            own["event"], own["time"], risk_score[known], sample_weight=own.get("weight")
-        )
+        return estimator._concordance(own, estimator.oob_prediction_[known], weight)
     except NoComparablePairException:
         return float("nan")
-    return float(result[0])

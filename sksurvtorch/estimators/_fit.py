@@ -37,7 +37,7 @@ from sksurvtorch.exceptions import NoEventError, NonFiniteLossError
 from sksurvtorch.nets.dataset import SurvivalDataset
 from sksurvtorch.nets.rows import Rows, pool
 from sksurvtorch.nets.rows.base import numbers
-from sksurvtorch.nets.target import Columns
+from sksurvtorch.nets.target import Columns, events
 
 if TYPE_CHECKING:
     from sksurvtorch.estimators._base import SurvivalNetEstimator
@@ -116,7 +116,7 @@ def _take_data(
     n_samples = sum(group.exchange(len(y)))
     if n_samples < 2:
         raise ValueError(f"X must have at least 2 samples to fit, got n_samples = {n_samples}.")
-    if not settings.resume and not columns["event"].any():
+    if not settings.resume and not events(columns).any():
         raise NoEventError(
             f"`y` must have an event, got {n_samples} rows that are censored or of weight 0."
         )
@@ -128,7 +128,7 @@ def _begin(estimator: SurvivalNetEstimator, columns: Columns, group: Group) -> N
     seed = torch.tensor(_given_seed(estimator), dtype=torch.int64, device="cpu")
     estimator._seed = int(group.of_first(seed))
     estimator._identities = Identities()
-    estimator._learn_time_scale(columns)
+    estimator._learn_from_columns(columns)
 
 
 def _given_seed(estimator: SurvivalNetEstimator) -> int:

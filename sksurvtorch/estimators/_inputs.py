@@ -101,13 +101,9 @@ def check_data(
     estimator: SurvivalNetEstimator, rows: Rows, y: Any, given: dict[str, Any], group: Group
 ) -> tuple[Rows, Columns]:
     """Return the rows that count and their columns, event, time and so on."""
-    event, time = validation.check_survival_y(
-        y, type(estimator).__name__, positive=estimator._positive_time
-    )
-    n_samples = len(rows)
-    if len(event) != n_samples:
-        raise ValueError(f"`y` must have one row for each of X, {n_samples}, got {len(event)}.")
-    columns = {"event": torch.from_numpy(event), "time": torch.from_numpy(time)}
+    columns, n_samples = estimator._check_y(y, in_fit=True), len(rows)
+    if len(y) != n_samples:
+        raise ValueError(f"`y` must have one row for each of X, {n_samples}, got {len(y)}.")
     given = estimator._encode_strata(given, n_samples)
     for name, value in given.items():
         if value is not None and name != "sample_weight":

@@ -275,7 +275,8 @@ def _as_one(estimator: SurvivalNetEstimator, modules: list[nn.Module]) -> nn.Mod
     """Return the networks of an estimator as one."""
     if len(modules) == 1:
         return modules[0]
-    return Ensemble(modules, len(estimator._sample_shape))
+    n_levels = 1 if estimator._has_level else estimator._n_outputs
+    return Ensemble(modules, len(estimator._sample_shape), n_levels)
 
 
 def _check_dtypes(module: nn.Module, weights: Mapping[str, Tensor]) -> None:

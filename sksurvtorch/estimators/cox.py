@@ -9,21 +9,19 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
 from sksurvtorch import _validation as validation
-from sksurvtorch._processes import Group
-from sksurvtorch.estimators import _accelerate as accelerate
 from sksurvtorch.estimators._baseline import Baseline, find_strata
 from sksurvtorch.estimators._cox_intervals import CoxIntervals
 from sksurvtorch.estimators._functions import BaselineStepFunction, check_times
 from sksurvtorch.estimators._inputs import warn_of_nearly_tied_times
-from sksurvtorch.estimators._settings import asked_batch_size, is_linear, uses_bank
+from sksurvtorch.estimators._partial_likelihood import PartialLikelihoodEstimator
+from sksurvtorch.estimators._settings import is_linear
 from sksurvtorch.losses import CoxPHLoss
-from sksurvtorch.nets import stratum_codes
 from sksurvtorch.nets.dataset import SurvivalDataset
 from sksurvtorch.nets.rows import Rows
 from sksurvtorch.nets.target import Columns, cox_target
 
 
-class CoxNNRegressor(CoxIntervals):
+class CoxNNRegressor(PartialLikelihoodEstimator, CoxIntervals):
     """Cox proportional hazards model whose log hazard ratio is a neural network.
 
     The network is trained with the partial likelihood; the baseline hazard is Breslow's.
@@ -256,9 +254,6 @@ class CoxNNRegressor(CoxIntervals):
         )
         self.ties = ties
 
-    _positive_time = False
-    _has_level = False
-    _bias = False
     _learned = ("unique_times_", "strata_", "_baseline_steps")
 
     def fit(
@@ -447,15 +442,6 @@ class CoxNNRegressor(CoxIntervals):
         slope: np.ndarray = self._trained.coefficients()[0][0].cpu().numpy()
         return slope
 
-    def _check_own_parameters(self) -> None:
-        validation.check_option("ties", self.ties, validation.TIES)
-        if asked_batch_size(self) == 1 and not uses_bank(self):
-            raise ValueError(
-                "`batch_size` must be at least 2 for a Cox model, got 1. A risk set of one row has "
-                "a likelihood of 1 whatever the network says; set `momentum` to True so that it "
-                "spans earlier batches."
-            )
-
     def _criterion(self) -> nn.Module:
         return CoxPHLoss(ties=self.ties)
 
@@ -467,21 +453,6 @@ class CoxNNRegressor(CoxIntervals):
     @property
     def _n_outputs(self) -> int:
         return 1
-
-    def _encode_strata(self, given: dict[str, Any], n_samples: int) -> dict[str, Any]:
-        """Return what `fit` was given, with codes of the strata, whose labels are kept."""
-        self._labels: np.ndarray | None = None
-        if given["stratum"] is None:
-            return given
-        self._labels, codes = stratum_codes(given["stratum"], n_samples)
-        return given | {"stratum": codes}
-
-    def _merge_strata(self, columns: Columns, group: Group) -> Columns:
-        """Return the columns of this process, with codes that all processes share."""
-        if self._labels is None:
-            return columns
-        self._labels, codes = accelerate.merge_labels(self._labels, columns["stratum"], group)
-        return columns | {"stratum": codes}
 
     def _make_dataset(self, rows: Rows, columns: Columns) -> SurvivalDataset:
         """Return the rows in order of time, so that batches need no sort."""

@@ -488,7 +488,7 @@ class WeibullAFTRegressor(WeibullIntervals):
         """Return the network with the shape that all samples share."""
         return SharedShape(module) if self.shape == "shared" else module
 
-    def _learn_time_scale(self, columns: Columns) -> None:
+    def _learn_from_columns(self, columns: Columns) -> None:
         """Learn the centre and spread of the log times.
 
         The network then sees times near 1, whatever their unit; the likelihood changes by a

@@ -78,18 +78,19 @@ class SurvivalDataset(torch.utils.data.Dataset[tuple[Tensor, Target | None]]):
         """Return rows to train on and rows to validate with, both with their part of the events."""
         # In the order of the risk sets, as rows in memory lie.
         order = np.arange(len(self)) if self.order is None else self.order
-        event = self.event[order]
+        cause = self.cause[order]
         # Each kind is split by itself: train_test_split(stratify=...) refuses small ones.
         train, valid = [], []
-        for rows in (np.flatnonzero(event), np.flatnonzero(~event)):
+        for kind in (*np.unique(cause[cause > 0]), 0):
+            rows = np.flatnonzero(cause == kind)
             shuffled = np.random.default_rng(seed).permutation(rows)
             n_valid = round(validation_fraction * len(rows))
             train.append(shuffled[n_valid:])
             valid.append(shuffled[:n_valid])
-        if not (len(train[0]) and len(valid[0])):
+        if not all(sum(map(len, part[:-1])) for part in (train, valid)):
             raise ValueError(
                 f"`validation_fraction` must leave an event on both sides, got "
-                f"{validation_fraction} of {event.sum()} events. Set `early_stopping` to "
+                f"{validation_fraction} of {(cause > 0).sum()} events. Set `early_stopping` to "
                 "False for so few."
             )
         # Both stay in the order in which they lie: neighbours in a file are read at once.
@@ -118,6 +119,13 @@ class SurvivalDataset(torch.utils.data.Dataset[tuple[Tensor, Target | None]]):
             return np.zeros(len(self), dtype=bool)
         event: np.ndarray = self.y.event.cpu().numpy()
         return event
+
+    @property
+    def cause(self) -> np.ndarray:
+        """Number of the cause of each event, 0 for a censored row, on the CPU."""
+        assert self.y is not None
+        cause: np.ndarray = self.y.cause.cpu().numpy()
+        return cause
 
     @property
     def order(self) -> np.ndarray | None:

@@ -28,6 +28,8 @@ class Ensemble(nn.Module):
         The members. Built-in networks are computed side by side, others one after the other.
     sample_ndim : int, default=1
         Number of axes of a sample.
+    n_levels : int, default=1
+        Number of outputs with an offset of their own; 1 if all have the same.
     """
 
     #: Members that write to their input have copies.
@@ -35,16 +37,18 @@ class Ensemble(nn.Module):
     offset: Tensor
     weight: Tensor
 
-    def __init__(self, modules: Sequence[nn.Module], sample_ndim: int = 1) -> None:
+    def __init__(
+        self, modules: Sequence[nn.Module], sample_ndim: int = 1, n_levels: int = 1
+    ) -> None:
         super().__init__()
         self.n_members, self.sample_ndim = len(modules), sample_ndim
         built_in = all(_can_be_stacked(module) for module in modules)
         self.members: Members = SideBySide(modules) if built_in else OneByOne(modules)
         some = next((w for w in modules[0].parameters() if not nn.parameter.is_lazy(w)), None)
         dtype, device = (torch.float32, "cpu") if some is None else (some.dtype, some.device)
-        offset = torch.zeros((self.n_members, 1, 1), dtype=dtype, device=device)
+        offset = torch.zeros((self.n_members, 1, n_levels), dtype=dtype, device=device)
         self.register_buffer("offset", offset)
-        self.register_buffer("weight", torch.full_like(offset, 1 / self.n_members))
+        self.register_buffer("weight", torch.full_like(offset[:, :, :1], 1 / self.n_members))
 
     def forward(self, X: Tensor) -> Tensor:
         """Return the mean output, or the outputs for the rows of each member."""

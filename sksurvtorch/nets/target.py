@@ -38,7 +38,12 @@ class Target(Mapping[str, Tensor], ABC):
     @property
     def event(self) -> Tensor:
         """Which rows have an event."""
-        return self["event"]
+        return events(self)
+
+    @property
+    def cause(self) -> Tensor:
+        """Number of the cause of each event, 0 for a censored row."""
+        return self.event.long()
 
     @property
     @abstractmethod
@@ -123,6 +128,11 @@ class Target(Mapping[str, Tensor], ABC):
 
     def __len__(self) -> int:
         return len(self.columns)
+
+
+def events(columns: Mapping[str, Tensor]) -> Tensor:
+    """Return which rows have an event, of any cause."""
+    return columns["event"] if "event" in columns else columns["status"] > 0
 
 
 class PlainTarget(Target):
@@ -367,6 +377,11 @@ class SpreadTarget(Target):
     def event(self) -> Tensor:
         """Which rows have an event."""
         return self.target.event
+
+    @property
+    def cause(self) -> Tensor:
+        """Number of the cause of each event, 0 for a censored row."""
+        return self.target.cause
 
     def take(self, rows: Tensor) -> SpreadTarget:
         """Return the target of some rows."""

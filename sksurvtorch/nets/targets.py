@@ -40,9 +40,9 @@ class CompetingRisksTarget(Target):
         self.columns = risk_sets.columns  # where a row of weight 0 has the status 0
 
     @property
-    def event(self) -> Tensor:
-        """Which rows have an event, of any cause."""
-        return self["status"] > 0
+    def cause(self) -> Tensor:
+        """Number of the cause of each event, 0 for a censored row."""
+        return self["status"]
 
     @property
     def information(self) -> Tensor:

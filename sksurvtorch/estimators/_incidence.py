@@ -1,0 +1,118 @@
+"""Baseline hazards of several causes of an event, and the curves of samples that follow from them.
+
+The steps stand as in `_baseline`: one stratum after the other, with a row for each cause.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sksurvtorch.estimators._baseline import Baseline
+from sksurvtorch.estimators._functions import pieces
+from sksurvtorch.functional import (
+    CompetingRisksBaseline,
+    CumulativeIncidence,
+    cumulative_incidence,
+)
+
+
+@dataclass(frozen=True, eq=False)
+class CausesBaseline:
+    """Baseline hazards of all causes, as the steps of all strata, one stratum after the other.
+
+    Attributes
+    ----------
+    offsets : int array of shape (n_strata + 1,)
+        Stratum i has the steps from ``offsets[i]`` up to, but not with, ``offsets[i + 1]``.
+    times : array of shape (n_steps,)
+        Times of events of any cause, ascending within a stratum.
+    log_hazard : float64 array of shape (n_causes, n_steps)
+        Logarithm of the step of the cumulative hazard of each cause; -inf where it has no event.
+    log_cumulative_hazard : float64 array of shape (n_causes, n_steps)
+        Value from each step on, not descending within a stratum.
+    """
+
+    offsets: np.ndarray
+    times: np.ndarray
+    log_hazard: np.ndarray
+    log_cumulative_hazard: np.ndarray
+
+    @classmethod
+    def of(cls, fitted: CompetingRisksBaseline, n_strata: int) -> Self:
+        """Take over an estimate; a stratum may have no event in it."""
+        log_cumulative_hazard = fitted.log_cumulative_hazard.numpy().astype(float)
+        stratum = np.zeros(len(fitted.times), int)
+        if fitted.stratum is not None:
+            stratum = fitted.stratum.numpy()
+        offsets = np.searchsorted(stratum, np.arange(n_strata + 1))
+        for steps in map(slice, offsets[:-1], offsets[1:]):
+            # Rounding could let a sum over more events be lower.
+            of_stratum = log_cumulative_hazard[:, steps]
+            np.maximum.accumulate(of_stratum, axis=1, out=of_stratum)
+        log_hazard = fitted.log_hazard.numpy().astype(float)
+        return cls(offsets, fitted.times.numpy(), log_hazard, log_cumulative_hazard)
+
+    @property
+    def n_strata(self) -> int:
+        """Number of strata of the fit."""
+        return len(self.offsets) - 1
+
+    @property
+    def n_causes(self) -> int:
+        """Number of causes."""
+        return len(self.log_hazard)
+
+    def of_cause(self, cause: int) -> Baseline:
+        """Return the baseline hazard of one cause, numbered from 1 on."""
+        return Baseline(self.offsets, self.times, self.log_cumulative_hazard[cause - 1])
+
+    def curves(
+        self, log_hazard_ratio: Tensor, stratum: np.ndarray, times: np.ndarray, hazard: str
+    ) -> CumulativeIncidence:
+        """Return the incidences of samples at each time, and with cause-specific hazards survival.
+
+        Parameters
+        ----------
+        log_hazard_ratio : float64 tensor of shape (n_samples, n_causes)
+            Output of the network.
+        stratum : int array of shape (n_samples,)
+            Numbers of the strata.
+        times : array of shape (n_times,)
+            Times, in any order.
+        hazard : {"cause-specific", "subdistribution"}
+            Of which kind the hazards are.
+
+        Returns
+        -------
+        CumulativeIncidence
+            Of shapes (n_samples, n_causes, n_times) and (n_samples, n_times).
+        """
+        codes = np.repeat(np.arange(self.n_strata), np.diff(self.offsets))
+        baseline = CompetingRisksBaseline(
+            torch.from_numpy(codes),
+            torch.from_numpy(self.times),
+            torch.from_numpy(self.log_hazard),
+            torch.from_numpy(self.log_cumulative_hazard),
+            hazard,
+        )
+        grid = torch.from_numpy(np.ascontiguousarray(times))
+        own = torch.from_numpy(stratum)
+        return cumulative_incidence(log_hazard_ratio, baseline, grid, stratum=own)
+
+    def time_lost(
+        self, log_hazard_ratio: Tensor, stratum: np.ndarray, until: float, hazard: str
+    ) -> np.ndarray:
+        """Return the integrals of the incidences from 0 to `until`, (n_samples, n_causes)."""
+        times = np.unique(self.times).astype(float)
+        times = times[times < until]
+        width = np.diff(np.append(times, until))
+        lost = np.zeros((len(stratum), self.n_causes))
+        for piece in pieces(len(stratum), self.n_causes * len(times)):
+            curves = self.curves(log_hazard_ratio[piece], stratum[piece], times, hazard)
+            lost[piece] = curves.incidence.numpy() @ width
+        return lost

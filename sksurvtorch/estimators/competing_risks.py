@@ -1,0 +1,651 @@
+"""Competing risks with a network for the log hazard ratio of each cause."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+import numpy as np
+import torch
+from sklearn.utils.validation import check_is_fitted
+from torch import Tensor, nn
+
+from sksurvtorch import _validation as validation
+from sksurvtorch.estimators._baseline import find_strata
+from sksurvtorch.estimators._ensemble import LeftOut
+from sksurvtorch.estimators._functions import BaselineStepFunction, check_times
+from sksurvtorch.estimators._incidence import CausesBaseline
+from sksurvtorch.estimators._inputs import warn_of_nearly_tied_times
+from sksurvtorch.estimators._partial_likelihood import PartialLikelihoodEstimator
+from sksurvtorch.estimators._settings import is_linear
+from sksurvtorch.functional import competing_risks_baseline
+from sksurvtorch.losses import CompetingRisksLoss
+from sksurvtorch.metrics import concordance_index_competing_risks
+from sksurvtorch.nets import competing_risks_y
+from sksurvtorch.nets.dataset import SurvivalDataset
+from sksurvtorch.nets.rows import Rows
+from sksurvtorch.nets.target import Columns
+from sksurvtorch.nets.targets import CompetingRisksTarget, competing_risks_target_of
+
+
+class CompetingRisksNNRegressor(PartialLikelihoodEstimator):
+    """Which of several events comes first, and when: a Cox model of each cause by one network.
+
+    The network has an output for each cause, the log hazard ratio, and is trained with the sum of
+    the partial likelihoods. The baseline hazards are Breslow's.
+
+    Parameters
+    ----------
+    hidden_layer_sizes : int or sequence of int, default=(64, 64)
+        Width of each hidden layer. ``()`` is the linear model, and then `coef_` exists.
+    activation : {"relu", "gelu", "selu", "silu", "tanh"}, default="relu"
+        Function after each hidden layer.
+    dropout : float, default=0.0
+        Probability with which a hidden unit is left out of a training step.
+    norm : {None, "batch", "layer"}, default=None
+        Normalisation before each activation.
+    module : torch.nn.Module class, function that makes one, or instance, default=None
+        Network of your own in place of the built-in one, with an output of shape (n_samples,
+        n_causes), or a function that makes one.
+        An instance is copied; options of a class or function are given as ``module__name``. X may
+        then have any number of axes; it comes in the dtype of the network. The four parameters
+        above, which are those of the built-in network, have to stay at their defaults. For a
+        network of several inputs X is a mapping of arrays, one for each argument of ``forward``.
+    ties : {"efron", "breslow"}, default="efron"
+        How events at the same time share their risk set.
+    hazard : {"cause-specific", "subdistribution"}, default="cause-specific"
+        What the log hazard ratios are about. The cause-specific hazard is the rate of the event
+        among those who have had none; the hazards of all causes together give the incidences. The
+        subdistribution hazard, that of Fine and Gray, gives the incidence of its cause alone: a
+        higher log hazard ratio is a higher incidence.
+    cause : int, default=1
+        The cause that `predict` and `score` are about. It may be changed after `fit`.
+    n_causes : int or "auto", default="auto"
+        Number of causes; ``"auto"`` is the largest status in y, which a fold without the rarest
+        cause may lack.
+    n_estimators : int or "auto", default="auto"
+        Number of networks. Several are trained at once, each without about a fifth of the rows and
+        in batches of its own, and predict by the mean of their centred log hazard ratios. From
+        10 on they have several values of `alpha`, and `member_weights_` by the likelihood of the
+        rows that they left out. ``"auto"`` is 15 for built-in networks with hidden layers, and 1
+        for the linear model, a `module` of your own, L-BFGS, `momentum`, `accelerator`,
+        `partial_fit`, a torch dataset, a memory map of more than 128 MiB, and fewer than 5 events.
+    optimizer : {"adam", "sgd", "lbfgs"} or torch.optim class, default="adam"
+        ``"lbfgs"`` takes all rows at once and runs until the loss no longer falls. Options are
+        given as ``optimizer__name``; momentum of SGD, for one, is ``optimizer__momentum``. A class
+        keeps its own defaults, such as the weight decay of AdamW.
+    lr : float or "auto", default="auto"
+        Learning rate; L-BFGS does not use it, since a line search finds its steps. ``"auto"`` is
+        1e-3, and 1e-2 for several built-in networks.
+    lr_schedule : {"cosine", "constant"}, default="cosine"
+        ``"cosine"`` lets the learning rate fall to 0 over `max_epochs`; a scheduler among the
+        `callbacks` needs ``"constant"`` here.
+    alpha : float, sequence of float or "auto", default="auto"
+        Strength of the L2 penalty: ``alpha / 2`` times the sum of the squared weights (not biases)
+        is added to the (weighted) negative log likelihood of the rows of the fit. With more than 10
+        features the squares of the first hidden layer count n_features / 10 times.
+        ``"auto"`` is 10, 3 and 30 for five built-in networks with hidden layers each, 10 for fewer
+        than ten, and 0 for the linear model and for a `module` of your own. A sequence has a value
+        for each five of several networks.
+    max_epochs : int or "auto", default="auto"
+        Number of passes over the data. ``"auto"`` is 100, and 30 for several built-in networks;
+        with L-BFGS, which ends by itself, it is at most 200 times 20 iterations.
+    batch_size : int or None, default=256
+        Largest number of rows in a step; None for all rows.
+    early_stopping : bool, default=False
+        Set rows aside, with their share of the events, and stop when the loss over them no longer
+        falls. The weights of the best epoch are restored.
+    validation_fraction : float, default=0.2
+        Share of the rows to set aside for early stopping.
+    n_iter_no_change : int, default=10
+        Epochs without a lower validation loss before stopping.
+    tol : float, default=0.0
+        Decrease of the validation loss that counts as one.
+    momentum : bool, default=False
+        Has to stay False: the memory bank holds events of one kind only.
+    momentum_steps : int, default=10
+        Number of earlier batches in the bank; has no effect here.
+    momentum_rate : float, default=0.999
+        Share of the average that a step keeps; has no effect here.
+    momentum_warmup : bool, default=True
+        Limit of the share; has no effect here.
+    device : str or torch.device, default="cpu"
+        Where to compute: ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``; ``"auto"`` is the
+        accelerator, if there is one.
+    dtype : {"auto", "float32", "float64"}, default="auto"
+        Precision of the network. ``"auto"`` is float64 for L-BFGS, whose line search needs it, and
+        float32 otherwise.
+    compile : bool, default=False
+        Compile the network by `torch.compile`.
+    accelerator : None, "auto" or accelerate.Accelerator, default=None
+        Train by Hugging Face accelerate: in several processes, of which each passes its own rows to
+        `fit`, or in mixed precision. ``"auto"`` takes part in what ``torchrun`` or ``accelerate
+        launch`` have started on the kind of `device`, and waits 10 minutes for other processes.
+        `batch_size` is then that of each process. All of them get the same model: the one that a
+        single process gets from all rows, with a batch size that is the sum of theirs.
+    callbacks : list of skorch callbacks, default=None
+        Further callbacks, or pairs of a name and a callback, whose options are given as
+        ``callbacks__name__option``. Copies of them are used.
+    verbose : int, default=0
+        1 shows a bar with the losses and the time left, or some lines where the output is no
+        terminal; 2 a line for each epoch, with the penalty in a column of its own.
+    warm_start : bool, default=False
+        Whether `fit` resumes the training of the last call rather than make a new network.
+    random_state : int, RandomState instance or None, default=None
+        Source of the first weights, dropout, batches and split. Equal ones give equal fits.
+    **kwargs
+        Parameters in skorch's spelling: ``module__*``, ``optimizer__*``, ``iterator_train__*`` and
+        ``callbacks__*``.
+
+    Attributes
+    ----------
+    net_ : SurvivalNet
+        The trained skorch net: its network is ``net_.module_``, its losses are in ``net_.history``.
+    n_causes_ : int
+        Number of causes.
+    log_baseline_cumulative_hazard_ : array of shape (n_strata, n_causes, n_unique_times)
+        Logarithm of the baseline cumulative hazard of each cause at `unique_times_`, -inf before
+        its first event. Made anew whenever it is read.
+    strata_ : array of shape (n_strata,), or None
+        Labels of the strata, ascending.
+    unique_times_ : array of shape (n_unique_times,)
+        The distinct times of the training data, ascending.
+    n_estimators_ : int
+        Number of networks.
+    member_weights_ : array of shape (n_estimators,)
+        Weights of the networks in the mean that predicts; they add up to 1.
+    oob_prediction_ : array of shape (n_samples,)
+        Of several networks: for each training sample the risk score of `cause` by those that have
+        not seen it. NaN if all have, as may be with fewer than five, and for weights of 0. Not
+        after `partial_fit`, nor after a training was resumed.
+    oob_score_ : float
+        Wolbers' concordance index of `oob_prediction_`.
+    device_ : torch.device
+        Where it was computed.
+    n_iter_ : int
+        Number of epochs trained.
+    n_features_in_ : int
+        Number of features, without a `module`.
+    input_shape_ : tuple of int, or dict of str to tuple of int
+        Shape of a sample, with a `module`; of each input, if X was a mapping.
+    feature_names_in_ : array of shape (n_features,)
+        Names of the features, if X had any.
+
+    See Also
+    --------
+    CoxNNRegressor : Model of one kind of event.
+    sksurvtorch.nets.competing_risks_y : Makes y of two columns.
+    sksurvtorch.functional.competing_risks_neg_log_likelihood : The loss.
+
+    Notes
+    -----
+    To count the other events as censorings, and call 1 - S the probability of this one, would be
+    right only if those who have had another event could still have this one. The incidences here
+    add up, with the probability of no event, to 1.
+
+    With ``hazard="subdistribution"`` each cause has a model of its own. The models of all causes
+    need not agree: their incidences can add up to more than 1, so survival is not offered.
+
+    A cause without events in the training data has incidences of 0. All else is as in
+    `CoxNNRegressor`; with one cause the model is the same.
+
+    Examples
+    --------
+    >>> from sksurv.datasets import load_bmt
+    >>> from sksurvtorch import CompetingRisksNNRegressor
+    >>> X, y = load_bmt()  # status 1: death, 2: relapse
+    >>> model = CompetingRisksNNRegressor(random_state=0).fit(X.astype(float), y)
+    >>> incidence = model.predict_cumulative_incidence(X[:1].astype(float), times=[12.0])
+    >>> incidence.shape  # one sample, two causes, one time
+    (1, 2, 1)
+    """
+
+    def __init__(
+        self,
+        *,
+        hidden_layer_sizes: Any = (64, 64),
+        activation: str = "relu",
+        dropout: float = 0.0,
+        norm: str | None = None,
+        module: Any = None,
+        ties: str = "efron",
+        hazard: str = "cause-specific",
+        cause: int = 1,
+        n_causes: int | str = "auto",
+        n_estimators: int | str = "auto",
+        optimizer: Any = "adam",
+        lr: Any = "auto",
+        lr_schedule: str = "cosine",
+        alpha: Any = "auto",
+        max_epochs: int | str = "auto",
+        batch_size: int | None = 256,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.2,
+        n_iter_no_change: int = 10,
+        tol: float = 0.0,
+        momentum: bool = False,
+        momentum_steps: int = 10,
+        momentum_rate: float = 0.999,
+        momentum_warmup: bool = True,
+        device: Any = "cpu",
+        dtype: str = "auto",
+        compile: bool = False,
+        accelerator: Any = None,
+        callbacks: Any = None,
+        verbose: int = 0,
+        warm_start: bool = False,
+        random_state: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            hidden_layer_sizes=hidden_layer_sizes,
+            activation=activation,
+            dropout=dropout,
+            norm=norm,
+            module=module,
+            n_estimators=n_estimators,
+            optimizer=optimizer,
+            lr=lr,
+            lr_schedule=lr_schedule,
+            alpha=alpha,
+            max_epochs=max_epochs,
+            batch_size=batch_size,
+            early_stopping=early_stopping,
+            validation_fraction=validation_fraction,
+            n_iter_no_change=n_iter_no_change,
+            tol=tol,
+            momentum=momentum,
+            momentum_steps=momentum_steps,
+            momentum_rate=momentum_rate,
+            momentum_warmup=momentum_warmup,
+            device=device,
+            dtype=dtype,
+            compile=compile,
+            accelerator=accelerator,
+            callbacks=callbacks,
+            verbose=verbose,
+            warm_start=warm_start,
+            random_state=random_state,
+            **kwargs,
+        )
+        self.ties = ties
+        self.hazard = hazard
+        self.cause = cause
+        self.n_causes = n_causes
+
+    _learned = ("unique_times_", "strata_", "n_causes_", "_incidence_steps")
+
+    n_causes_: int
+    strata_: np.ndarray | None
+
+    def fit(
+        self, X: Any, y: Any, sample_weight: Any = None, *, entry: Any = None, stratum: Any = None
+    ) -> Self:
+        """Fit the network and the baseline hazards.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Samples; with a `module` of your own they may have any number of axes.
+        y : structured array of shape (n_samples,)
+            Status and time, as `sksurvtorch.nets.competing_risks_y` makes it: 0 for a censored
+            row, else the number of the cause of its event, from 1 on.
+        sample_weight : array-like of shape (n_samples,), optional
+            Weights of the samples; a sample of weight 0 counts as absent.
+        entry : array-like of shape (n_samples,), optional
+            Time of delayed entry (left truncation): at risk on (entry, time]. With cause-specific
+            hazards it may be the start of a start-stop row.
+        stratum : array-like of shape (n_samples,), optional
+            Labels of strata, each with its own baseline hazards.
+
+        Returns
+        -------
+        self
+            The fitted estimator.
+        """
+        return self._fit(X, y, sample_weight=sample_weight, entry=entry, stratum=stratum)
+
+    def partial_fit(
+        self, X: Any, y: Any, sample_weight: Any = None, *, entry: Any = None, stratum: Any = None
+    ) -> Self:
+        """Train for one more epoch; the baseline hazards become those of these samples.
+
+        Parameters
+        ----------
+        X, y, sample_weight, entry, stratum : array-likes
+            As in `fit`. The first call decides the number of causes, unless `n_causes` is given.
+
+        Returns
+        -------
+        self
+            The fitted estimator.
+        """
+        given = {"sample_weight": sample_weight, "entry": entry, "stratum": stratum}
+        return self._fit(X, y, partial=True, **given)
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Predict the log hazard ratio of `cause`: the higher, the earlier its event.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Samples.
+
+        Returns
+        -------
+        array of shape (n_samples,)
+            Risk scores. Differences between samples have a meaning, their level has none. With
+            cause-specific hazards the incidence depends on the other causes, too: a sample with a
+            higher score can have a lower incidence.
+        """
+        check_is_fitted(self, "net_")
+        self._check_cause(self.cause)
+        return self._risk_score(self._output(X))
+
+    def predict_log_hazard_ratio(self, X: Any) -> np.ndarray:
+        """Predict the log hazard ratios of all causes.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Samples.
+
+        Returns
+        -------
+        array of shape (n_samples, n_causes)
+            Log hazard ratios, whose level has no meaning.
+        """
+        output: np.ndarray = self._output(X).numpy()
+        return output
+
+    def predict_cumulative_incidence(
+        self,
+        X: Any,
+        return_array: bool = False,
+        *,
+        cause: int | None = None,
+        times: Any = None,
+        stratum: Any = None,
+    ) -> np.ndarray:
+        """Predict the probability that an event of each cause has happened, over time.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Samples.
+        return_array : bool, default=False
+            Return the values at `unique_times_` rather than functions.
+        cause : int, optional
+            Cause of the event, from 1 on; all causes if left out.
+        times : array-like of shape (n_times,), optional
+            Return the values at these times, each from 0 to the last time of the fit.
+        stratum : array-like of shape (n_samples,), optional
+            Stratum of each sample; needed if the model was fitted with strata.
+
+        Returns
+        -------
+        array of shape (n_samples, n_causes) of StepFunction, or (n_samples, n_causes, n_times) of \
+float
+            Cumulative incidence functions: 0 before the first event. Without the axis of the
+            causes if a `cause` is given.
+        """
+        incidence, grid = self._curves(X, times, stratum)
+        if cause is not None:
+            self._check_cause(cause)
+            incidence = np.ascontiguousarray(incidence[:, cause - 1])
+        if return_array or times is not None:
+            return incidence
+        return _step_functions(grid, incidence, start=0.0)
+
+    def predict_survival_function(
+        self, X: Any, return_array: bool = False, *, times: Any = None, stratum: Any = None
+    ) -> np.ndarray:
+        """Predict the probability that there is no event of any cause, over time.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Samples.
+        return_array : bool, default=False
+            Return the values at `unique_times_` rather than functions.
+        times : array-like of shape (n_times,), optional
+            Return the values at these times, each from 0 to the last time of the fit.
+        stratum : array-like of shape (n_samples,), optional
+            Stratum of each sample; needed if the model was fitted with strata.
+
+        Returns
+        -------
+        array of shape (n_samples,) of StepFunction, or (n_samples, n_times) of float
+            Survival functions: 1 before the first event.
+
+        Raises
+        ------
+        ValueError
+            If the model was fitted with ``hazard="subdistribution"``.
+        """
+        hazards, grid = self._hazards(X, None, times, stratum)
+        survival: np.ndarray = np.exp(np.negative(hazards, out=hazards), out=hazards)
+        if return_array or times is not None:
+            return survival
+        return _step_functions(grid, survival, start=1.0)
+
+    def predict_cumulative_hazard_function(
+        self,
+        X: Any,
+        return_array: bool = False,
+        *,
+        cause: int | None = None,
+        times: Any = None,
+        stratum: Any = None,
+    ) -> np.ndarray:
+        """Predict the cumulative hazard of one cause, or of all together, over time.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Samples.
+        return_array : bool, default=False
+            Return the values at `unique_times_` rather than functions.
+        cause : int, optional
+            Cause of the event, from 1 on; an event of any cause if left out, whose hazard is the
+            sum over the causes.
+        times : array-like of shape (n_times,), optional
+            Return the values at these times, each from 0 to the last time of the fit.
+        stratum : array-like of shape (n_samples,), optional
+            Stratum of each sample; needed if the model was fitted with strata.
+
+        Returns
+        -------
+        array of shape (n_samples,) of StepFunction, or (n_samples, n_times) of float
+            Cumulative hazard functions: 0 before the first event. With subdistribution hazards
+            the incidence of the cause is 1 - exp(-hazard).
+
+        Raises
+        ------
+        ValueError
+            If `cause` is left out of a model with ``hazard="subdistribution"``.
+        """
+        hazards, grid = self._hazards(X, cause, times, stratum)
+        if return_array or times is not None:
+            return hazards
+        return _step_functions(grid, hazards, start=0.0)
+
+    def predict_restricted_mean_time_lost(
+        self, X: Any, *, cause: int | None = None, until: float | None = None, stratum: Any = None
+    ) -> np.ndarray:
+        """Predict the mean time lost to each cause, up to some time.
+
+        It is the integral of the cumulative incidence from 0 to `until`: how much of that time is
+        lost on average by events of the cause.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Samples.
+        cause : int, optional
+            Cause of the event, from 1 on; all causes if left out.
+        until : float, optional
+            End of the time, above 0 and at most the last time of the fit, which it is by default.
+        stratum : array-like of shape (n_samples,), optional
+            Stratum of each sample; needed if the model was fitted with strata.
+
+        Returns
+        -------
+        array of shape (n_samples, n_causes), or (n_samples,) for one cause
+            Time lost, in the unit of the training times. With cause-specific hazards the sum over
+            the causes and the mean time without an event add up to `until`.
+        """
+        check_is_fitted(self, "net_")
+        last = float(self.unique_times_[-1])
+        until = last if until is None else until
+        validation.check_number("until", until, float, 0, closed=False)
+        check_times([until], self.unique_times_[-1])
+        if cause is not None:
+            self._check_cause(cause)
+        output = self._output(X)
+        rows = find_strata(stratum, self.strata_, len(output))
+        lost: np.ndarray = self._baseline.time_lost(output, rows, until, self._as_fitted.hazard)
+        return lost if cause is None else np.ascontiguousarray(lost[:, cause - 1])
+
+    @property
+    def log_baseline_cumulative_hazard_(self) -> np.ndarray:
+        """Log baseline cumulative hazards, (n_strata, n_causes, n_unique_times), made when read."""
+        check_is_fitted(self, "_baseline")
+        strata = np.arange(self._baseline.n_strata)
+        causes = range(1, self.n_causes_ + 1)
+        tables = [self._baseline.of_cause(k).table(strata, self.unique_times_) for k in causes]
+        return np.stack(tables, axis=1)
+
+    @property
+    def coef_(self) -> np.ndarray:
+        """Log hazard ratios per unit of each feature, (n_causes, n_features); linear model only."""
+        if not is_linear(self._as_fitted):
+            raise AttributeError("Only the linear model, hidden_layer_sizes=(), has `coef_`.")
+        check_is_fitted(self, "net_")
+        slope: np.ndarray = self._trained.coefficients()[0].cpu().numpy()
+        return slope
+
+    def _check_own_parameters(self) -> None:
+        validation.check_option("hazard", self.hazard, validation.HAZARDS)
+        validation.check_number("cause", self.cause, int, 1)
+        validation.check_number("n_causes", self.n_causes, int, 1, auto=True)
+        if self.momentum:
+            raise ValueError(
+                "`momentum` must be False for competing risks, got True. The memory bank holds "
+                "events of one kind only: use larger batches."
+            )
+        super()._check_own_parameters()
+
+    def _check_cause(self, cause: Any) -> None:
+        """Raise unless this is the number of a cause that the model knows."""
+        validation.check_number("cause", cause, int, 1)
+        if cause > self.n_causes_:
+            raise ValueError(
+                f"`cause` must be at most {self.n_causes_}, the number of causes of the fit, got "
+                f"{cause}. It is the largest status in y unless `n_causes` is given."
+            )
+
+    def _check_y(self, y: Any, *, in_fit: bool) -> Columns:
+        """Return the columns that y holds."""
+        status, time = validation.check_competing_risks_y(y, type(self).__name__)
+        return {"status": torch.from_numpy(status), "time": torch.from_numpy(time)}
+
+    def _concordance(
+        self, columns: Columns, risk_score: np.ndarray, weight: np.ndarray | None
+    ) -> float:
+        """Return Wolbers' concordance index of risk scores, given the columns of y."""
+        y = competing_risks_y(columns["status"], columns["time"])
+        result = concordance_index_competing_risks(
+            y, risk_score, cause=self.cause, sample_weight=weight
+        )
+        return float(result[0])
+
+    def _criterion(self) -> nn.Module:
+        return CompetingRisksLoss(ties=self.ties, hazard=self.hazard, n_causes=self.n_causes_)
+
+    def _risk_score(self, output: Tensor) -> np.ndarray:
+        """Return the log hazard ratio of the cause, which is one of the outputs."""
+        log_hazard_ratio: np.ndarray = output[:, self.cause - 1].numpy()
+        return log_hazard_ratio
+
+    @property
+    def _n_outputs(self) -> int:
+        return self.n_causes_
+
+    def _learn_from_columns(self, columns: Columns) -> None:
+        """Learn the number of causes."""
+        largest = int(columns["status"].max())
+        self.n_causes_ = largest if isinstance(self.n_causes, str) else int(self.n_causes)
+        self._check_cause(self.cause)
+
+    def _make_dataset(self, rows: Rows, columns: Columns) -> SurvivalDataset:
+        """Return the rows in order of time, so that batches need no sort."""
+        warn_of_nearly_tied_times(columns)
+        largest = int(columns["status"].max())
+        if largest > self.n_causes_:
+            raise ValueError(
+                f"`y` must have a status of at most {self.n_causes_}, the number of causes that "
+                f"the network has outputs for, got {largest}. Set `n_causes` to {largest}."
+            )
+        criterion = CompetingRisksLoss(ties=self.ties, hazard=self.hazard)
+        target = competing_risks_target_of(columns, criterion, self.n_causes_)
+        return SurvivalDataset(rows, target).sorted()
+
+    def _fit_baseline(self, dataset: SurvivalDataset, output: Tensor) -> None:
+        """Estimate the baseline hazards of each stratum."""
+        self.strata_ = self._labels
+        assert isinstance(dataset.y, CompetingRisksTarget)
+        n_strata = 1 if self.strata_ is None else len(self.strata_)
+        fitted = competing_risks_baseline(output, risk_sets=dataset.y.risk_sets)
+        self._baseline = CausesBaseline.of(fitted, n_strata)
+
+    def _learn_intervals(self, dataset: SurvivalDataset, left: LeftOut) -> None:
+        """Learn nothing: there are no intervals."""
+
+    @property
+    def _incidence_steps(self) -> dict[str, np.ndarray]:
+        """The baseline hazards as arrays, as a file holds them."""
+        return dict(vars(self._baseline))
+
+    @_incidence_steps.setter
+    def _incidence_steps(self, steps: dict[str, np.ndarray]) -> None:
+        self._baseline = CausesBaseline(**steps)
+
+    def _curves(self, X: Any, times: Any, stratum: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Return the incidences of all causes, and the times at which they are."""
+        output = self._output(X)
+        rows = find_strata(stratum, self.strata_, len(output))
+        grid = self.unique_times_ if times is None else check_times(times, self.unique_times_[-1])
+        curves = self._baseline.curves(output, rows, grid, self._as_fitted.hazard)
+        return curves.incidence.numpy(), grid
+
+    def _hazards(
+        self, X: Any, cause: int | None, times: Any, stratum: Any
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return the cumulative hazard of a cause, or of all, and the times at which it is."""
+        check_is_fitted(self, "net_")
+        if cause is None and self._as_fitted.hazard == "subdistribution":
+            raise ValueError(
+                "`hazard` must be 'cause-specific' for survival and the hazard of all causes "
+                "together, got 'subdistribution'. Each cause then has a model of its own, whose "
+                "incidences can add up to more than 1; give a `cause`, or fit cause-specific "
+                "hazards."
+            )
+        if cause is not None:
+            self._check_cause(cause)
+        output = self._output(X).numpy()
+        rows = find_strata(stratum, self.strata_, len(output))
+        grid = self.unique_times_ if times is None else check_times(times, self.unique_times_[-1])
+        total = np.zeros((len(output), len(grid)))
+        for k in range(1, self.n_causes_ + 1) if cause is None else [cause]:
+            baseline = self._baseline.of_cause(k)
+            total += baseline.over_time(output[:, k - 1], rows, grid, survival=False)
+        return total, grid
+
+
+def _step_functions(grid: np.ndarray, values: np.ndarray, start: float) -> np.ndarray:
+    """Return functions with these values at the times, of the shape of all axes but the last."""
+    grid = grid.astype(float)
+    functions = np.empty(values.shape[:-1], dtype=object)
+    for place in np.ndindex(functions.shape):
+        functions[place] = BaselineStepFunction(grid, values[place], start=start)
+    return functions
