@@ -57,6 +57,7 @@ class SurvivalCalibrationDisplay:
 
     See Also
     --------
+    DCalibrationDisplay : Calibration over all times, which needs no choice of one.
     SurvivalFunctionDisplay : Predicted and observed survival over time, all samples together.
 
     Notes
