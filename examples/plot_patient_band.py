@@ -37,9 +37,10 @@ train, test = train_test_split(
 X_train, X_test, y_train, y_test = X.iloc[train], X.iloc[test], y[train], y[test]
 ensemble = CoxNNRegressor(random_state=0).fit(X_train, y_train)
 linear = CoxNNRegressor(hidden_layer_sizes=(), optimizer="lbfgs").fit(X_train, y_train)
+models = {"Ensemble": ensemble, "Linear model": linear}
 print(f"{len(train)} women to fit, {len(test)} held out\n\nconcordance, held out")
-for name, model in {"ensemble": ensemble, "linear": linear}.items():
-    print(f"{name:10}{model.score(X_test, y_test):6.2f}")
+for name, model in models.items():
+    print(f"{name:12}{model.score(X_test, y_test):6.2f}")
 
 # %%
 # One patient
@@ -62,10 +63,10 @@ def compare(row):
     """Print both models' survival for a patient, and the ensemble's band of level 0.9."""
     lower, upper = ensemble.predict_survival_interval(row, level=0.9, times=years)
     curves = {
-        "ensemble": ensemble.predict_survival_function(row, times=years),
+        "Ensemble": ensemble.predict_survival_function(row, times=years),
         "  lower bound": lower,
         "  upper bound": upper,
-        "linear": linear.predict_survival_function(row, times=years),
+        "Linear model": linear.predict_survival_function(row, times=years),
     }
     print(f"\n{'survival at years':20}" + "".join(f"{year:8}" for year in years))
     for name, (values,) in curves.items():
@@ -101,8 +102,8 @@ survival = linear.predict_survival_function(X_test, times=years)
 inside = (lower <= survival) & (survival <= upper)
 width = 100 * (upper - lower).mean(axis=0)
 print(f"\n{'years':32}" + "".join(f"{year:8}" for year in years))
-print(f"{'women with linear within band':32}" + "".join(f"{n:8}" for n in inside.sum(axis=0)))
-print(f"{'women with linear outside':32}" + "".join(f"{n:8}" for n in (~inside).sum(axis=0)))
+print(f"{'women, linear model within band':32}" + "".join(f"{n:8}" for n in inside.sum(axis=0)))
+print(f"{'women, linear model outside':32}" + "".join(f"{n:8}" for n in (~inside).sum(axis=0)))
 print(f"{'mean width of the band, %':32}" + "".join(f"{each:8.1f}" for each in width))
 
 # %%
@@ -140,8 +141,10 @@ draw(ensemble, patient, level=0.9, name="Ensemble", ax=axes[0], **unit)
 draw(linear, patient, name="Linear model", ax=axes[0], color="black", linestyle="--", **unit)
 draw(ensemble, patient, level=0.9, name="11 nodes", ax=axes[1], **unit)
 draw(ensemble, X.loc[[OTHER]], level=0.9, name="3 nodes", ax=axes[1], **unit)
-DCalibrationDisplay.from_estimator(ensemble, X_test, y_test, name="Ensemble", ax=axes[2])
-DCalibrationDisplay.from_estimator(linear, X_test, y_test, name="Linear model", ax=axes[2])
+print("\np-value of D-calibration")
+for name, model in models.items():
+    display = DCalibrationDisplay.from_estimator(model, X_test, y_test, name=name, ax=axes[2])
+    print(f"{name:12}{display.result.pvalue:6.2f}")
 for axis, title in zip(
     axes, ("One patient, two models", "Two patients, one model", "D-calibration"), strict=True
 ):

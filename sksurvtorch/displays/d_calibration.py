@@ -140,13 +140,11 @@ class DCalibrationDisplay:
 
     def _draw_bars(self, ax: Axes, name: str | None, given: dict[str, Any]) -> None:
         """Draw the bars as one outline; each display on the axes has its own colour and style."""
-        from matplotlib.cbook import normalize_kwargs
         from matplotlib.colors import to_rgba
-        from matplotlib.patches import Patch
 
         shares, p_value = self.result.shares, self.result.pvalue
         number = len(_bars_on(ax))
-        given = normalize_kwargs(given, Patch)
+        given = dict(given)
         color = given.pop("color", f"C{number % 10}")
         chance = "p < 0.001" if p_value < 0.001 else f"p = {p_value:.2g}"
         options: dict[str, Any] = {
