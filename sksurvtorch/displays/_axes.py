@@ -106,6 +106,8 @@ def _heights(ax: Axes, line: Line2D, across: Array) -> Array:
     """Return where a line runs, in shares of the axes; NaN where it does not."""
     points = np.asarray(line.get_xydata())
     points = points[np.isfinite(points).all(axis=1)]
+    if not len(points):
+        return np.full(across.shape, np.nan)
     x, y = ax.transAxes.inverted().transform(line.get_transform().transform(points)).T
     height: Array = np.interp(across, x, y, left=np.nan, right=np.nan)
     return height

@@ -112,8 +112,8 @@ class SurvivalFunctionDisplay:
     >>> display.survival.shape == (500, len(display.times))
     True
 
-    The curve of one patient, with a band in which the true curve is at each time with a probability
-    of 90 %:
+    The curve of one patient, with a band that is meant to contain the true curve, at each time,
+    with a probability of 90 %:
 
     >>> from sksurvtorch import CoxNNRegressor
     >>> ensemble = CoxNNRegressor(n_estimators=5, max_epochs=2, random_state=0).fit(X, y)

@@ -170,6 +170,7 @@ def test_the_legend_leaves_edges_of_bands_free(lower, upper, top, right):
 def test_the_legend_leaves_curves_of_other_displays_free():
     low, middle = ([[survival] * 3] for survival in (0.05, 0.5))
     first = SurvivalFunctionDisplay.from_predictions(low, TIMES, name="low")
+    first.ax_.plot([], [])  # a line of the user's, without a point
     SurvivalFunctionDisplay.from_predictions(middle, TIMES, name="middle", ax=first.ax_)
     first.figure_.canvas.draw()
     box = first.ax_.get_legend().get_window_extent()
