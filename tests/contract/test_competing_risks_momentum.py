@@ -109,6 +109,15 @@ def test_a_row_of_weight_0_is_no_event():
     assert criterion.bank.columns["status"].tolist() == [0, 1, 0]
 
 
+def test_a_batch_that_is_judged_has_its_own_censoring():
+    cohort = random_risks(3, n=12)
+    target = {name: x for name, x in cohort.target.items() if x is not None}
+    criterion = MomentumLoss(CompetingRisksLoss(hazard="subdistribution"), bank_size=4).eval()
+    known = {**target, "log_censoring": torch.zeros(12)}
+    expected = twin(cohort.log_hazard_ratio, **target, hazard="subdistribution")
+    assert_close(criterion(cohort.log_hazard_ratio, known), expected)
+
+
 def test_momentum_in_a_plain_loop():
     torch.manual_seed(0)
     X, y = patients()
@@ -167,10 +176,14 @@ def test_one_cause_is_the_cox_model(strata):
     np.testing.assert_allclose(ours.predict(X), cox.predict(X), rtol=0, atol=1e-12)
 
 
-def test_calls_of_partial_fit_keep_the_bank():
+@either_hazard
+def test_calls_of_partial_fit_keep_the_bank(hazard):
+    """Other weights make another curve of the censoring, and no other rows."""
     X, y = patients()
-    model = CompetingRisksNNRegressor(**BASE | {"batch_size": 16, "momentum_steps": 2})
-    model.partial_fit(X, y).partial_fit(X, y)
+    options = BASE | {"batch_size": 16, "momentum_steps": 2, "hazard": hazard}
+    model = CompetingRisksNNRegressor(**options)
+    for last in (1, 2):
+        model.partial_fit(X, y, sample_weight=np.linspace(1, last, len(y)))
     index = model.net_.criterion_.bank.columns["index"]
     assert len(index) == len(set(index.tolist())) == 32
     assert int(index.max()) < len(y)

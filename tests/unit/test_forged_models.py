@@ -51,6 +51,7 @@ MODELS = {
     "five": (CoxNNRegressor(**SMALL | {"n_estimators": 5}), {"stratum": STRATUM}),
     "five weibull": (WeibullAFTRegressor(**SMALL | {"n_estimators": 5}), {}),
     "causes": (CompetingRisksNNRegressor(**SMALL), {"y": CAUSES}),
+    "five causes": (CompetingRisksNNRegressor(**SMALL | {"n_estimators": 5}), {"y": CAUSES}),
     "own": (CoxNNRegressor(module=Own, module__width=4, max_epochs=2), {}),
     "torch": (CoxNNRegressor(module=nn.Linear, module__in_features=3, module__out_features=1), {}),
 }
@@ -152,6 +153,18 @@ def one_stratum(document, tensors):
     tensors[BASIS + "members"] = tensors[BASIS + "members"][:, :end].contiguous()
 
 
+def one_cause(prefix, *names):
+    """Cut the tables of all causes to the first one."""
+
+    def forge(document, tensors):
+        for name in names:
+            table = tensors[prefix + name]
+            cut = table[:, :1] if name == "members" else table[:1]
+            tensors[prefix + name] = cut.contiguous()
+
+    return forge
+
+
 STEPS = "learned._baseline_steps."
 HAZARDS = "learned._incidence_steps."
 BASIS = "learned._interval_basis."
@@ -206,6 +219,10 @@ CONTENT = {
     "number of causes": ("causes", parameter("n_causes", "many")),
     "kind of hazard": ("causes", parameter("hazard", "x")),
     "hazards of fewer causes": ("causes", tensor(HAZARDS + "log_hazard", torch.zeros(1, 97))),
+    "hazards of one cause": ("causes", one_cause(HAZARDS, "log_hazard", "log_cumulative_hazard")),
+    "members of one cause": ("five causes", one_cause(BASIS, "members")),
+    "slope of one cause": ("five causes", one_cause(BASIS, "slope")),
+    "intervals of one cause": ("five causes", one_cause(BASIS, "members", "slope")),
     "hazards that are no table": ("causes", tensor(HAZARDS + "log_hazard", torch.zeros(2))),
     "NaN as a hazard": ("causes", tensor(HAZARDS + "log_hazard", torch.full((2, 97), np.nan))),
     "hazards that fall": (
