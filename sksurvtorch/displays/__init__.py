@@ -5,13 +5,17 @@ is loaded when something is drawn.
 """
 
 from sksurvtorch.displays.calibration import SurvivalCalibrationDisplay
+from sksurvtorch.displays.cumulative_incidence import CumulativeIncidenceDisplay
 from sksurvtorch.displays.d_calibration import DCalibrationDisplay
+from sksurvtorch.displays.incidence_calibration import IncidenceCalibrationDisplay
 from sksurvtorch.displays.loss_curve import LossCurveDisplay
 from sksurvtorch.displays.risk_groups import RiskGroupsDisplay
 from sksurvtorch.displays.survival_function import SurvivalFunctionDisplay
 
 __all__ = [
+    "CumulativeIncidenceDisplay",
     "DCalibrationDisplay",
+    "IncidenceCalibrationDisplay",
     "LossCurveDisplay",
     "RiskGroupsDisplay",
     "SurvivalCalibrationDisplay",

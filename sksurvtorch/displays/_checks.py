@@ -64,15 +64,15 @@ def evaluate(functions: Sequence[Any], times: Array, name: str) -> Array:
     return np.stack([np.atleast_1d(function(times)) for function in functions])
 
 
-def check_times(times: Any) -> Array:
+def check_times(times: Any, name: str = "times") -> Array:
     """Return ascending times, at least 0."""
     grid = np.asarray(times)
     if grid.ndim != 1 or grid.dtype.kind not in "iuf" or not len(grid):
         raise ValueError(
-            f"`times` must be numbers of shape (n_times,), got {grid.dtype} of shape {grid.shape}."
+            f"`{name}` must be numbers of shape (n_times,), got {grid.dtype} of shape {grid.shape}."
         )
     if not (np.isfinite(grid).all() and grid[0] >= 0 and (np.diff(grid) > 0).all()):
-        raise ValueError("`times` must be finite, at least 0 and ascending without ties.")
+        raise ValueError(f"`{name}` must be finite, at least 0 and ascending without ties.")
     return grid
 
 

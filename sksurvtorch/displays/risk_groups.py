@@ -311,7 +311,7 @@ class RiskGroupsDisplay:
         risk_score = checks.check_finite("risk_score", risk_score, len(outcome[0]))
         codes = quantile_groups(risk_score, n_groups)
         n_found = int(codes.max()) + 1
-        names = _risk_labels(n_found) if labels is None else [str(label) for label in labels]
+        names = risk_labels(n_found) if labels is None else [str(label) for label in labels]
         if len(names) != n_found:
             raise ValueError(f"`labels` must name the {n_found} groups, got {len(names)} names.")
         display = cls._of_codes(*outcome, codes, names)
@@ -376,7 +376,7 @@ class RiskGroupsDisplay:
         return cls(curves, n_at_risk, labels, p_value=p_value)
 
 
-def _risk_labels(n_groups: int) -> list[str]:
+def risk_labels(n_groups: int) -> list[str]:
     """Return names of groups from low to high risk."""
     if n_groups == 1:
         return ["All samples"]

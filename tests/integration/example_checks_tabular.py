@@ -123,7 +123,43 @@ def check_patient_band(printed: str, folder: Path) -> None:
     check_picture(folder, "plot_patient_band")
 
 
+def check_competing_risks(printed: str, folder: Path) -> None:
+    """Incidences are calibrated where 1 - S is not; age raises hazards more than incidences."""
+    heading = "concordance, held out"
+    causes = ("Circulatory disease", "Cancer", "Other causes")
+    circulatory, cancer, other = (numbers(printed, name, after=heading)[0] for name in causes)
+    assert 0.55 < cancer < min(circulatory, other)
+    heading = "a woman of 80, in ten years"
+    rows = [numbers(printed, name, after=heading) for name in (*causes, "Alive")]
+    probability, time = (sum(column) for column in zip(*rows, strict=True))
+    assert abs(probability - 1) < 0.025  # each is rounded to two digits
+    assert abs(time - 10) < 0.25
+    heading = "circulatory death within ten years"
+    predicted = numbers(printed, "incidence, predicted", after=heading)
+    too_high = numbers(printed, "1 - S, predicted", after=heading)
+    observed = numbers(printed, "incidence, observed", after=heading)
+    assert max(abs(a - b) for a, b in zip(predicted, observed, strict=True)) < 0.03
+    assert too_high[4] - observed[4] > 0.06
+    assert abs(too_high[0] - predicted[0]) < 0.003
+    heading = "people aged 80 or more"
+    low, high = (numbers(printed, f"  {end} end", after=heading)[0] for end in ("lower", "upper"))
+    estimate = numbers(printed, "Aalen-Johansen", after=heading)[0]
+    assert low < numbers(printed, "incidence", after=heading)[0] < high
+    # The 1 of the name of the row is no decimal number.
+    assert numbers(printed, "1 - S", after=heading)[0] > max(high, 1.35 * estimate)
+    heading = "relative to the age of 60"
+    for name in causes:
+        hazard = numbers(printed, f"{name}, hazard", after=heading)
+        incidence = numbers(printed, f"{name}, incidence", after=heading)
+        assert hazard == sorted(hazard)
+        assert all(a < b for a, b in zip(incidence[1:], hazard[1:], strict=True))
+        if name == "Cancer":
+            assert incidence[4] < incidence[3]
+    check_picture(folder, "plot_competing_risks")
+
+
 CHECKS: dict[str, Callable[[str, Path], None]] = {
+    "plot_competing_risks": check_competing_risks,
     "plot_tuning": check_tuning,
     "plot_weibull_calibration": check_weibull_calibration,
     "plot_ties_strata_entry": check_ties_strata_entry,

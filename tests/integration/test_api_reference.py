@@ -80,8 +80,9 @@ def test_no_object_is_listed_twice():
 
 
 def groups_of(estimator):
-    """The parameters of an estimator in each group of the table; the other's own are left out."""
-    own = {"ties": "Cox", "shape": "Weibull"}
+    """The parameters of an estimator in each group of the table; those of others are left out."""
+    own = {"ties": ("Cox", "Competing"), "shape": "Weibull"}
+    own |= dict.fromkeys(("hazard", "cause", "n_causes"), "Competing")
     table = (REFERENCE / "estimators.rst").read_text()
     return {
         group: [
@@ -93,7 +94,9 @@ def groups_of(estimator):
     }
 
 
-@pytest.mark.parametrize("estimator", ["CoxNNRegressor", "WeibullAFTRegressor"])
+@pytest.mark.parametrize(
+    "estimator", ["CoxNNRegressor", "WeibullAFTRegressor", "CompetingRisksNNRegressor"]
+)
 def test_each_parameter_is_in_one_group(estimator):
     groups = groups_of(estimator)
     assert len(groups) > 5

@@ -43,7 +43,7 @@ NUMBER = re.compile(r"-?\d+\.?\d*(?:e[+-]?\d+)?")
 ACTS = {
     *("print", "fit", "partial_fit", "set_params", "save", "export_onnx", "dump", "append"),
     *("manual_seed", "zero_grad", "backward", "step", "eval", "from_estimator", "set", "close"),
-    *("write_table", "savefig", "__init__", "set_fit_request", "optimize"),
+    *("write_table", "savefig", "legend", "__init__", "set_fit_request", "optimize"),
     *(
         "setLevel",
         "addHandler",

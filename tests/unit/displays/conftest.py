@@ -4,8 +4,8 @@ import matplotlib
 import pytest
 from sksurv.linear_model import CoxPHSurvivalAnalysis
 
-from sksurvtorch import WeibullAFTRegressor
-from tests.unit.displays.patients import TRAIN, X, Y
+from sksurvtorch import CompetingRisksNNRegressor, WeibullAFTRegressor
+from tests.unit.displays.patients import TRAIN, Y_CAUSES, X, Y
 
 
 @pytest.fixture(autouse=True)
@@ -30,3 +30,10 @@ def stopped():
         max_epochs=12, early_stopping=True, n_iter_no_change=3, lr=0.02, random_state=0
     )
     return model.fit(X, Y)
+
+
+@pytest.fixture(scope="module")
+def causes():
+    """A linear model of two causes."""
+    model = CompetingRisksNNRegressor(hidden_layer_sizes=(), optimizer="lbfgs")
+    return model.fit(X[TRAIN], Y_CAUSES[TRAIN])

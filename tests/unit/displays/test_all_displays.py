@@ -13,14 +13,16 @@ from sksurv.linear_model import CoxPHSurvivalAnalysis
 
 from sksurvtorch import CoxNNRegressor
 from sksurvtorch.displays import (
+    CumulativeIncidenceDisplay,
     DCalibrationDisplay,
+    IncidenceCalibrationDisplay,
     LossCurveDisplay,
     RiskGroupsDisplay,
     SurvivalCalibrationDisplay,
     SurvivalFunctionDisplay,
 )
 from sksurvtorch.metrics import DCalibration
-from tests.unit.displays.patients import TEST, TIME, TRAIN, X, Y
+from tests.unit.displays.patients import TEST, TIME, TRAIN, Y_CAUSES, X, Y
 from tests.unit.refusals import refuses
 
 
@@ -32,6 +34,14 @@ from tests.unit.refusals import refuses
         SurvivalCalibrationDisplay(np.ones(1), np.ones(1), np.ones((2, 1)), time=1),
         DCalibrationDisplay(DCalibration(0.0, 1.0, np.full(2, 0.5))),
         RiskGroupsDisplay([(np.ones(1), np.ones(1), np.ones((2, 1)))], [np.ones(1)], ["a"]),
+        CumulativeIncidenceDisplay(np.ones((1, 2)), np.arange(2)),
+        IncidenceCalibrationDisplay(
+            np.ones((1, 1)),
+            np.ones(1),
+            [(np.ones(1), np.ones(1), np.ones((2, 1)))],
+            [np.ones(1)],
+            ["a"],
+        ),
     ],
     ids=lambda display: type(display).__name__,
 )
@@ -48,15 +58,15 @@ def test_without_matplotlib_plot_says_how_to_install_it(display, monkeypatch):
 
 DRAW = {
     "survival": (
-        lambda cox, stopped, **o: SurvivalFunctionDisplay.from_estimator(cox, X, Y, **o),
+        lambda cox, stopped, causes, **o: SurvivalFunctionDisplay.from_estimator(cox, X, Y, **o),
         "line_",
     ),
     "loss": (
-        lambda cox, stopped, **o: LossCurveDisplay.from_estimator(stopped, **o),
+        lambda cox, stopped, causes, **o: LossCurveDisplay.from_estimator(stopped, **o),
         "valid_line_",
     ),
     "calibration": (
-        lambda cox, stopped, **o: SurvivalCalibrationDisplay.from_estimator(
+        lambda cox, stopped, causes, **o: SurvivalCalibrationDisplay.from_estimator(
             cox, X, Y, time=365, **o
         ),
         "line_",
@@ -66,21 +76,31 @@ DRAW = {
         "bars_",
     ),
     "groups": (
-        lambda cox, stopped, **o: RiskGroupsDisplay.from_estimator(cox, X, Y, **o),
+        lambda cox, stopped, causes, **o: RiskGroupsDisplay.from_estimator(cox, X, Y, **o),
         "lines_",
+    ),
+    "incidence": (
+        lambda cox, stopped, causes, **o: CumulativeIncidenceDisplay.from_estimator(causes, X, **o),
+        "areas_",
+    ),
+    "incidence of groups": (
+        lambda cox, stopped, causes, **o: IncidenceCalibrationDisplay.from_estimator(
+            causes, X, Y_CAUSES, **o
+        ),
+        "predicted_lines_",
     ),
 }
 every_kind = pytest.mark.parametrize(("draw", "line"), DRAW.values(), ids=DRAW)
 
 
 @every_kind
-def test_axes_are_used_where_given_and_made_where_not(cox, stopped, plt, draw, line):
-    made = draw(cox, stopped)
+def test_axes_are_used_where_given_and_made_where_not(cox, stopped, causes, plt, draw, line):
+    made = draw(cox, stopped, causes)
     assert plt.get_fignums() == [made.figure_.number]
     assert made.plot() is made
     assert len(plt.get_fignums()) == 2
     _, ax = plt.subplots()
-    for given in (draw(cox, stopped, ax=ax), made.plot(ax)):
+    for given in (draw(cox, stopped, causes, ax=ax), made.plot(ax)):
         assert given.ax_ is ax
         assert given.figure_ is ax.figure
         assert np.atleast_1d(getattr(given, line))[0].figure is ax.figure
@@ -88,10 +108,10 @@ def test_axes_are_used_where_given_and_made_where_not(cox, stopped, plt, draw, l
 
 
 @every_kind
-def test_style_reaches_the_lines_in_either_spelling(cox, stopped, draw, line):
+def test_style_reaches_the_lines_in_either_spelling(cox, stopped, causes, draw, line):
     for style in ({"lw": 3.5}, {"linewidth": 3.5}):
-        drawn = np.atleast_1d(getattr(draw(cox, stopped, **style), line))
-        assert {one.get_linewidth() for one in drawn} == {3.5}
+        drawn = np.atleast_1d(getattr(draw(cox, stopped, causes, **style), line))
+        assert {float(np.squeeze(one.get_linewidth())) for one in drawn} == {3.5}
 
 
 @pytest.mark.parametrize(
