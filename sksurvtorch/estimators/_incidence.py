@@ -100,7 +100,8 @@ class CausesBaseline:
             torch.from_numpy(self.log_cumulative_hazard),
             hazard,
         )
-        grid = torch.from_numpy(np.ascontiguousarray(times))
+        # torch wants the byte order of the machine.
+        grid = torch.from_numpy(times.astype(times.dtype.newbyteorder("="), order="C"))
         own = torch.from_numpy(stratum)
         return cumulative_incidence(log_hazard_ratio, baseline, grid, stratum=own)
 
