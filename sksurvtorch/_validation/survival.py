@@ -201,9 +201,9 @@ def check_columns(
     return columns
 
 
-def check_status(status: Any) -> Tensor:
+def check_status(status: Any, n_samples: int | None = None) -> Tensor:
     """Return `status` as an int64 tensor: 0 for a censored row, else the number of the cause."""
-    value = check_vector("status", status)
+    value = check_vector("status", status, n_samples)
     hint = "Pass 0 for a censored row, and 1 to the number of causes for an event."
     if value.is_floating_point():
         raise TypeError(f"`status` must hold integers, got {value.dtype}. {hint}")
@@ -288,6 +288,14 @@ def check_survival_y(
     hint = "Make one with sksurv.util.Surv.from_arrays(event, time)."
     names = _check_fields(y, owner, name, "event indicator", hint)
     event = y[names[0]]
+    if event.dtype.kind in "iu" and len(event) and event.max() > 1:
+        raise ValueError(
+            f"The first field of `{name}`, {names[0]!r}, must be bool, True for an observed event, "
+            f"got {event.dtype} up to {event.max()}. Competing events need "
+            "CompetingRisksNNRegressor. To count other causes as censorings, make the event of "
+            "`status == 1`: that gives the hazard of this cause among those without any event, and "
+            "1 - survival is then no probability of it."
+        )
     if event.dtype != bool:
         raise ValueError(
             f"The first field of `{name}`, {names[0]!r}, must be bool, True for an observed event, "

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.lines import Line2D
 
 _LOSSES = {
+    "CompetingRisksLoss": ("Negative log partial likelihood", "event"),
     "CoxPHLoss": ("Negative log partial likelihood", "event"),
     "WeibullAFTLoss": ("Negative log likelihood", "sample"),
 }

@@ -101,13 +101,18 @@ class CompetingRisksNNRegressor(PartialLikelihoodEstimator):
     tol : float, default=0.0
         Decrease of the validation loss that counts as one.
     momentum : bool, default=False
-        Has to stay False: the memory bank holds events of one kind only.
+        Predict with a running average of the network, and let the risk sets of a batch include rows
+        of earlier batches. A bank keeps the log hazard ratios that the average gave these rows. It
+        is meant for small batches, such as those of images. See `sksurvtorch.losses.Momentum`. The
+        fitted estimator holds the bank, and with it the targets of its rows.
     momentum_steps : int, default=10
-        Number of earlier batches in the bank; has no effect here.
+        Number of earlier batches in the bank; 0 for the average alone.
     momentum_rate : float, default=0.999
-        Share of the average that a step keeps; has no effect here.
+        Share of the average that a step keeps, at least 0 and less than 1. It covers about
+        ``1 / (1 - momentum_rate)`` steps.
     momentum_warmup : bool, default=True
-        Limit of the share; has no effect here.
+        Limit the share that step t = 0, 1, ... keeps to ``(1 + t) / (10 + t)``. In a training of
+        few steps the average then covers about the last tenth of them.
     device : str or torch.device, default="cpu"
         Where to compute: ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``; ``"auto"`` is the
         accelerator, if there is one.
@@ -530,11 +535,6 @@ float
         validation.check_option("hazard", self.hazard, validation.HAZARDS)
         validation.check_number("cause", self.cause, int, 1)
         validation.check_number("n_causes", self.n_causes, int, 1, auto=True)
-        if self.momentum:
-            raise ValueError(
-                "`momentum` must be False for competing risks, got True. The memory bank holds "
-                "events of one kind only: use larger batches."
-            )
         super()._check_own_parameters()
 
     def _check_cause(self, cause: Any) -> None:
@@ -562,7 +562,8 @@ float
         return float(result[0])
 
     def _criterion(self) -> nn.Module:
-        return CompetingRisksLoss(ties=self.ties, hazard=self.hazard, n_causes=self.n_causes_)
+        n_causes = getattr(self, "n_causes_", None)  # a first fit asks before it has seen y
+        return CompetingRisksLoss(ties=self.ties, hazard=self.hazard, n_causes=n_causes)
 
     def _risk_score(self, output: Tensor) -> np.ndarray:
         """Return the log hazard ratio of the cause, which is one of the outputs."""

@@ -140,12 +140,3 @@ class CompetingRisksLoss(nn.Module):
         causes = "" if self.n_causes is None else f", n_causes={self.n_causes}"
         options = f"ties={self.ties!r}, hazard={self.hazard!r}, reduction={self.reduction!r}"
         return options + causes
-
-
-def refuse_competing_risks(loss: object) -> None:
-    """Raise if a loss takes a status, which memory banks and gathered losses do not hand on."""
-    if isinstance(loss, CompetingRisksLoss):
-        raise TypeError(
-            f"`loss` must be one of events of one kind, got {loss!r}: outputs and targets are "
-            "handed on with `event`, not `status`. Call this loss itself, with larger batches."
-        )

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from sksurvtorch import _validation as validation
 from sksurvtorch._processes import Processes, world
-from sksurvtorch.losses.competing_risks import refuse_competing_risks
+from sksurvtorch.losses.competing_risks import CompetingRisksLoss
 from sksurvtorch.losses.survival import Target
 
 Output = Tensor | tuple[Tensor, Tensor]
@@ -62,7 +62,7 @@ class GatheredLoss(nn.Module):
             raise TypeError(
                 f"`loss` must be a loss such as CoxPHLoss(), got {loss!r}. Make an instance first."
             )
-        refuse_competing_risks(loss)
+        _refuse_competing_risks(loss)
         if getattr(loss, "reduction", "mean") == "none":
             raise ValueError(
                 "`loss` must have the reduction 'mean' or 'sum', got 'none': rows belong to "
@@ -160,3 +160,12 @@ def _refuse(said: list[tuple[list[int], str]]) -> None:
                 "Outputs and targets must be of the same kind in all processes, got "
                 f"{said[0][1]} in process 0 and {kind} in process {number}."
             )
+
+
+def _refuse_competing_risks(loss: object) -> None:
+    """Raise if a loss takes a status, which is not handed on."""
+    if isinstance(loss, CompetingRisksLoss):
+        raise TypeError(
+            f"`loss` must be one of events of one kind, got {loss!r}: outputs and targets are "
+            "handed on with `event`, not `status`. Call this loss itself, with larger batches."
+        )

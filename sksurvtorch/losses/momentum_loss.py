@@ -14,11 +14,12 @@ from torch import Tensor, nn
 from sksurvtorch import _validation as validation
 from sksurvtorch._warnings import warn
 from sksurvtorch.exceptions import NoEventError, SkippedBatchWarning
-from sksurvtorch.functional import RiskSets
+from sksurvtorch.functional import CompetingRiskSets, RiskSets
 from sksurvtorch.functional._arithmetic import returned_in
 from sksurvtorch.functional._autograd import refuse_transforms
+from sksurvtorch.functional.competing_risks import check_largest_status, check_outputs
 from sksurvtorch.losses._bank import Columns, MemoryBank
-from sksurvtorch.losses.competing_risks import refuse_competing_risks
+from sksurvtorch.losses.competing_risks import CompetingRisksLoss
 from sksurvtorch.losses.survival import CoxPHLoss, Target
 
 GRADIENTS = ("exact", "balanced")
@@ -34,10 +35,11 @@ class MomentumLoss(nn.Module):
 
     Parameters
     ----------
-    loss : CoxPHLoss, WeibullAFTLoss or callable
-        Called with the outputs and the keywords event and time, and entry, stratum and weight where
-        given. One that says ``sum_over_samples = True``, as `WeibullAFTLoss`, gets the batch alone:
-        of rows without gradient the bank would add a constant.
+    loss : CoxPHLoss, CompetingRisksLoss, WeibullAFTLoss or callable
+        Called with the outputs and the keywords event (of competing risks, status) and time, and
+        entry, stratum and weight where given. One that says ``sum_over_samples = True``, as
+        `WeibullAFTLoss`, gets the batch alone: of rows without gradient the bank would add a
+        constant.
     bank_size : int
         Largest number of rows of earlier batches in the bank; 0 for the loss of the batch alone.
     gradient : {"exact", "balanced"}, default="exact"
@@ -91,7 +93,6 @@ class MomentumLoss(nn.Module):
             raise TypeError(
                 f"`loss` must be a loss such as CoxPHLoss(), got {loss!r}. Make an instance first."
             )
-        refuse_competing_risks(loss)
         if getattr(loss, "reduction", "mean") == "none":
             raise ValueError(
                 "`loss` must have the reduction 'mean' or 'sum', got 'none': rows of the bank "
@@ -100,6 +101,7 @@ class MomentumLoss(nn.Module):
         validation.check_number("bank_size", bank_size, int, 0)
         validation.check_option("gradient", gradient, GRADIENTS)
         self.loss = loss
+        self._outcome = "status" if isinstance(loss, CompetingRisksLoss) else "event"
         self.gradient = gradient
         needs_bank = bank_size > 0 and not getattr(loss, "sum_over_samples", False)
         self.bank = MemoryBank(bank_size) if needs_bank else None
@@ -124,8 +126,9 @@ class MomentumLoss(nn.Module):
             Outputs of the online and of the target network in training mode; in evaluation mode,
             and without a bank, the output to judge.
         event : bool tensor of shape (n_samples,), or a whole target
-            True for an observed event. In place of all that follows it may be a mapping with the
-            keys event and time, and optionally the others: so comes the target of a skorch net.
+            True for an observed event; with a `CompetingRisksLoss` the status, an integer. In place
+            of all that follows it may be a mapping with the keys event, or status, and time, and
+            optionally the others: so comes the target of a skorch net.
         time : tensor of shape (n_samples,)
             Time of the event or the censoring.
         entry, stratum, weight : tensors of shape (n_samples,), optional
@@ -140,9 +143,8 @@ class MomentumLoss(nn.Module):
             The loss. While neither the bank nor the batch holds an event a Cox loss is 0; a warning
             tells if the bank is full of such rows.
         """
-        columns = validation.unpack_target(
-            event, time, entry=entry, stratum=stratum, weight=weight, index=index
-        )
+        options = {"entry": entry, "stratum": stratum, "weight": weight, "index": index}
+        columns = validation.unpack_target(event, time, self._outcome, **options)
         columns = {name: column for name, column in columns.items() if column is not None}
         if self.bank is not None and self.training:
             return self._pooled(self.bank, output, columns)
@@ -157,7 +159,7 @@ class MomentumLoss(nn.Module):
         """Return the loss over bank and batch, and take the batch into the bank."""
         refuse_transforms("MomentumLoss", "Take the gradient by backward: its bank keeps tensors.")
         online, target = _pair(output)
-        columns = _checked(columns, len(online))
+        columns = _checked(columns, len(online), self._outcome)
         older, pooled = bank.before(columns)
         if self.gradient == "balanced":
             summed = getattr(self.loss, "reduction", "mean") == "sum"
@@ -170,11 +172,11 @@ class MomentumLoss(nn.Module):
         """Return the loss over all rows."""
         loss: Tensor
         try:
-            if isinstance(self.loss, CoxPHLoss):
-                risk_sets = RiskSets.of_columns(columns, self.loss.ties).to(output.device)
-                loss = self.loss(output, risk_sets=risk_sets)
+            given = {name: x for name, x in columns.items() if name != "index"}
+            risk_sets = _risk_sets(self.loss, given, output)
+            if risk_sets is not None:
+                loss = self.loss(output, risk_sets=risk_sets.to(output.device))
             else:
-                given = {name: x for name, x in columns.items() if name != "index"}
                 loss = self.loss(output, **_moved(given, output.device))
                 if loss.ndim:
                     raise ValueError(f"`loss` must return one number, got {tuple(loss.shape)}.")
@@ -202,6 +204,19 @@ class MomentumLoss(nn.Module):
         return f"{loss}gradient={self.gradient!r}"
 
 
+def _risk_sets(
+    loss: Callable[..., Tensor], columns: Columns, output: Tensor
+) -> RiskSets | CompetingRiskSets | None:
+    """Return the risk sets of columns that were checked, if the loss has any."""
+    if isinstance(loss, CoxPHLoss):
+        return RiskSets.of_columns(columns, loss.ties)
+    if isinstance(loss, CompetingRisksLoss):
+        n_causes = check_outputs(output)
+        check_largest_status(columns["status"], n_causes)
+        return CompetingRiskSets.of_columns(columns, n_causes, loss.ties, loss.hazard)
+    return None
+
+
 def _pair(output: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
     """Return the outputs of the two networks, that of the target without a gradient."""
     if not isinstance(output, tuple) or len(output) != 2:
@@ -220,17 +235,20 @@ def _pair(output: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
     return online, target.detach()
 
 
-def _checked(target: Mapping[str, Tensor], n_samples: int) -> Columns:
+def _checked(target: Mapping[str, Tensor], n_samples: int, outcome: str) -> Columns:
     """Return the columns of a target with valid values, on the CPU."""
     for name, x in target.items():
         validation.check_has_numbers(name, x)
     given = {name: x.cpu() if isinstance(x, Tensor) else x for name, x in target.items()}
-    columns = {"event": validation.check_event(given.get("event"), n_samples)}
+    check = validation.check_event if outcome == "event" else validation.check_status
+    columns = {outcome: check(given.get(outcome), n_samples)}
     columns["time"] = validation.check_time(given.get("time"), n_samples)
     if "entry" in given:
         columns["entry"] = validation.check_entry(given["entry"], columns["time"])
     if "weight" in given:
         columns["weight"] = validation.check_weight(given["weight"], n_samples, may_vanish=True)
+        if outcome == "status":
+            columns["status"] = columns["status"].masked_fill(columns["weight"] == 0, 0)
     for name in given.keys() & {"stratum", "index"}:
         columns[name] = validation.check_codes(name, given[name], n_samples)
     return columns
@@ -255,7 +273,7 @@ def _balanced(output: Tensor, columns: Columns, pooled: Columns, *, summed: bool
     if not (output.requires_grad and n_batch):
         return output
     scale = 1.0 if summed else _n_present(pooled) / n_batch
-    weight = columns.get("weight", columns["event"].new_ones(n_batch)).double()
+    weight = columns.get("weight", torch.ones_like(columns["time"])).double()
     share = weight / weight.sum()
     dtype = returned_in(output)
     pull = ((1 - float(share @ share)) * share).to(output.device, dtype, non_blocking=True)
@@ -268,4 +286,4 @@ def _balanced(output: Tensor, columns: Columns, pooled: Columns, *, summed: bool
 
 def _n_present(columns: Columns) -> int:
     """Return the number of rows; one of weight 0 counts as absent."""
-    return int((columns["weight"] > 0).sum()) if "weight" in columns else len(columns["event"])
+    return int((columns["weight"] > 0).sum()) if "weight" in columns else len(columns["time"])

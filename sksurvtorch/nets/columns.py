@@ -65,7 +65,7 @@ def survival_target(
 
 
 def competing_risks_target(
-    y: Any, entry: Any = None, stratum: Any = None, weight: Any = None
+    y: Any, entry: Any = None, stratum: Any = None, weight: Any = None, index: Any = None
 ) -> SliceDict:
     """Make a target that skorch can slice and batch out of status and time.
 
@@ -74,7 +74,7 @@ def competing_risks_target(
     y : structured array of shape (n_samples,)
         Status and time, as `competing_risks_y` makes it, and `sksurv.datasets.load_bmt` returns it:
         0 for a censored row, else the number of the cause of its event.
-    entry, stratum, weight : array-like of shape (n_samples,), optional
+    entry, stratum, weight, index : array-like of shape (n_samples,), optional
         As for `survival_target`.
 
     Returns
@@ -95,7 +95,7 @@ def competing_risks_target(
     array([2, 0])
     """
     status, time = check_competing_risks_y(y, "target")
-    columns = {"entry": entry, "weight": weight}
+    columns = {"entry": entry, "weight": weight, "index": index}
     return _target({"status": status, "time": time}, stratum, columns)
 
 

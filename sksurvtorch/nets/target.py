@@ -43,7 +43,7 @@ class Target(Mapping[str, Tensor], ABC):
     @property
     def cause(self) -> Tensor:
         """Number of the cause of each event, 0 for a censored row."""
-        return self.event.long()
+        return self["status"] if "status" in self else self.event.long()
 
     @property
     @abstractmethod
@@ -109,10 +109,10 @@ class Target(Mapping[str, Tensor], ABC):
         return None
 
     def outcome(self) -> np.ndarray:
-        """Return event and time, as a user passes them, of the rows that this process holds."""
-        event, time = (self[name].cpu().numpy() for name in ("event", "time"))
-        y = np.empty(len(event), dtype=[("event", bool), ("time", float)])
-        y["event"], y["time"] = event, time
+        """Return y, as a user passes it, of the rows that this process holds."""
+        name, kind = ("event", bool) if "event" in self else ("status", np.int64)
+        y = np.empty(len(self["time"]), dtype=[(name, kind), ("time", float)])
+        y[name], y["time"] = self[name].cpu().numpy(), self["time"].cpu().numpy()
         return y
 
     @property

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Self
 
-import numpy as np
 from torch import Tensor
 
 from sksurvtorch._validation import check_risk_columns
 from sksurvtorch.functional import CompetingRiskSets
 from sksurvtorch.functional.competing_risks import sum_of_losses
-from sksurvtorch.losses import CompetingRisksLoss, CoxPHLoss, WeibullAFTLoss
+from sksurvtorch.losses import CompetingRisksLoss, CoxPHLoss, MomentumLoss, WeibullAFTLoss
 from sksurvtorch.nets.target import (
     Columns,
     Criterion,
@@ -40,11 +39,6 @@ class CompetingRisksTarget(Target):
         self.columns = risk_sets.columns  # where a row of weight 0 has the status 0
 
     @property
-    def cause(self) -> Tensor:
-        """Number of the cause of each event, 0 for a censored row."""
-        return self["status"]
-
-    @property
     def information(self) -> Tensor:
         """Number of events of all causes, or the sum of their weights."""
         return self.risk_sets.total_event_weight
@@ -64,6 +58,8 @@ class CompetingRisksTarget(Target):
 
     def loss(self, criterion: Criterion, output: Output, device: Device) -> Tensor:
         """Return the loss of an output for all rows; a net has its batches on `device`."""
+        if isinstance(criterion, MomentumLoss):  # its bank is for plain columns
+            criterion = criterion.loss
         output = first_output(output)
         return criterion(output, risk_sets=self.risk_sets.to(output.device))
 
@@ -80,13 +76,6 @@ class CompetingRisksTarget(Target):
             return super().sum_of_losses(criterion, outputs, device, targets, factors)
         risk_sets = [y.risk_sets.to(outputs.device) for y in targets]
         return sum_of_losses(outputs, risk_sets, factors)
-
-    def outcome(self) -> np.ndarray:
-        """Return status and time, as a user passes them, of the rows that this process holds."""
-        status, time = (self[name].cpu().numpy() for name in ("status", "time"))
-        y = np.empty(len(status), dtype=[("status", np.int64), ("time", float)])
-        y["status"], y["time"] = status, time
-        return y
 
 
 def competing_risks_target_of(

@@ -23,11 +23,13 @@ def check_learned(learned: dict[str, Any]) -> None:
     shape = learned.get("input_shape_") or (learned.get("n_features_in_"),)
     if names is not None and shape != (len(names),):
         raise Unknown(f"{len(names)} names of features and samples of shape {shape}")
-    if "_baseline_steps" in learned:
-        strata = learned["strata_"]
-        n_strata = len(learned["_baseline_steps"]["offsets"]) - 1
+    steps = learned.get("_baseline_steps") or learned.get("_incidence_steps")
+    if steps is not None:
+        strata, n_strata = learned["strata_"], len(steps["offsets"]) - 1
         if n_strata != (1 if strata is None else len(strata)):
             raise Unknown(f"a baseline hazard of {n_strata} strata")
+        if len(steps.get("log_hazard", ())) != learned.get("n_causes_", 0):
+            raise Unknown(f"baseline hazards of {len(steps['log_hazard'])} causes")
         basis = learned.get("_interval_basis")
         if basis is not None and len(basis.get("offsets", ())) != n_strata + 1:
             raise Unknown("baseline hazards of members for other strata")
@@ -104,6 +106,18 @@ def _are_steps(value: Any) -> bool:
     )
 
 
+def _are_steps_of_causes(value: Any) -> bool:
+    """Whether these are the arrays of a `CausesBaseline`."""
+    if not isinstance(value, dict) or value.keys() != {*_STEPS, "log_hazard"}:
+        return False
+    offsets, times, whole = (value[name] for name in _STEPS)
+    step = value["log_hazard"]
+    if not (isinstance(step, np.ndarray) and step.dtype.kind == "f" and not np.isnan(step).any()):
+        return False
+    is_table = isinstance(whole, np.ndarray) and whole.ndim == 2 and whole.shape == step.shape
+    return is_table and _are_steps_of_members(offsets, times, whole)
+
+
 def _is_basis(value: Any) -> bool:
     """Whether these are the arrays that intervals are made of."""
     if not isinstance(value, dict) or not all(isinstance(x, np.ndarray) for x in value.values()):
@@ -153,6 +167,8 @@ _CHECKS: dict[str, Callable[[Any], bool]] = {
     "unique_times_": _are_times,
     "strata_": _are_strata,
     "_baseline_steps": _are_steps,
+    "_incidence_steps": _are_steps_of_causes,
+    "n_causes_": lambda value: is_whole(value, 1),
     "log_time_center_": is_finite,
     "log_time_spread_": lambda value: is_finite(value, np.finfo(float).tiny),
 }

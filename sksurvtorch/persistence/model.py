@@ -12,7 +12,11 @@ from sklearn.utils.validation import check_is_fitted
 
 from sksurvtorch import _validation as validation
 from sksurvtorch._files import PathLike, as_path
-from sksurvtorch.estimators import CoxNNRegressor, WeibullAFTRegressor
+from sksurvtorch.estimators import (
+    CompetingRisksNNRegressor,
+    CoxNNRegressor,
+    WeibullAFTRegressor,
+)
 from sksurvtorch.estimators._parameters import PREFIXES
 from sksurvtorch.estimators._state import Fitted, from_state, get_state, is_learned
 from sksurvtorch.exceptions import ModelFileError
@@ -22,8 +26,10 @@ from sksurvtorch.persistence._encoding import Unknown, Unsaveable, decode, encod
 from sksurvtorch.persistence._learned import check_learned, is_finite, is_whole
 from sksurvtorch.persistence._versions import upgrade
 
-KINDS = {kind.__name__: kind for kind in (CoxNNRegressor, WeibullAFTRegressor)}
-Estimator = CoxNNRegressor | WeibullAFTRegressor
+Estimator = CompetingRisksNNRegressor | CoxNNRegressor | WeibullAFTRegressor
+KINDS: dict[str, type[Estimator]] = {
+    kind.__name__: kind for kind in (CompetingRisksNNRegressor, CoxNNRegressor, WeibullAFTRegressor)
+}
 
 # Weights stand apart from what else is a tensor.
 _WEIGHTS = "weights."
@@ -49,7 +55,7 @@ def save(estimator: Estimator | Pipeline, path: PathLike) -> None:
 
     Parameters
     ----------
-    estimator : CoxNNRegressor, WeibullAFTRegressor or sklearn.pipeline.Pipeline
+    estimator : estimator of this package, or sklearn.pipeline.Pipeline
         Fitted estimator, or pipeline whose last step is one; the steps before it need the package
         skops.
     path : str, bytes or path-like
@@ -146,7 +152,7 @@ def load(
 
     Returns
     -------
-    CoxNNRegressor, WeibullAFTRegressor or sklearn.pipeline.Pipeline
+    estimator of this package, or sklearn.pipeline.Pipeline
         Fitted estimator, or pipeline that ends with one. Training can go on, with a new optimizer
         and an empty bank.
 

@@ -16,24 +16,26 @@ from torch import Tensor, nn
 
 from sksurvtorch._files import PathLike, is_there, replaced
 from sksurvtorch.estimators import CoxNNRegressor, WeibullAFTRegressor
+from sksurvtorch.persistence.model import KINDS, Estimator
 
 _NEEDS = ("onnx", "onnxscript")
 # A file of ONNX is less than 2 GiB, with some room for all but the weights.
 _MOST_BYTES = 2**31 - 2**24
 
 
-def export_onnx(estimator: CoxNNRegressor | WeibullAFTRegressor, path: PathLike) -> None:
+def export_onnx(estimator: Estimator, path: PathLike) -> None:
     r"""Write the network of a fitted estimator as an ONNX file.
 
     Its input ``X`` has the shape (n_samples, n_features), or that of the samples of the fit, and
     the dtype of the network; several inputs are flattened and side by side, in the order of
     `input_shape_`. Its outputs have the shape (n_samples,): of a Cox model
     ``log_hazard_ratio``, which is what `predict` gives; of a Weibull model ``log_scale`` and
-    ``log_shape``, in the unit of the training times.
+    ``log_shape``, in the unit of the training times. Of competing risks ``log_hazard_ratio`` has
+    the shape (n_samples, n_causes).
 
     Parameters
     ----------
-    estimator : CoxNNRegressor or WeibullAFTRegressor
+    estimator : CompetingRisksNNRegressor, CoxNNRegressor or WeibullAFTRegressor
         Fitted estimator.
     path : str or path-like
         File to write, such as ``"model.onnx"``. One that exists is replaced.
@@ -57,9 +59,9 @@ def export_onnx(estimator: CoxNNRegressor | WeibullAFTRegressor, path: PathLike)
     :math:`\exp(-(t / \text{scale})^\text{shape})`. The baseline hazard is not in the file, and what
     comes before the estimator in a pipeline is not either.
     """
-    if not isinstance(estimator, (CoxNNRegressor, WeibullAFTRegressor)):
+    if not isinstance(estimator, tuple(KINDS.values())):
         raise TypeError(
-            "`estimator` must be a CoxNNRegressor or WeibullAFTRegressor, got "
+            f"`estimator` must be one of {', '.join(KINDS)}, got "
             f"{type(estimator).__name__}. Of a pipeline export the last step, pipeline[-1]."
         )
     check_is_fitted(estimator, "net_")
@@ -87,7 +89,9 @@ def export_onnx(estimator: CoxNNRegressor | WeibullAFTRegressor, path: PathLike)
         file.write(program.model_proto.SerializeToString())
 
 
-def _recorded(outputs: _CoxOutput | _WeibullOutputs, example: Tensor) -> torch.onnx.ONNXProgram:
+def _recorded(
+    outputs: _LogHazardRatios | _WeibullOutputs, example: Tensor
+) -> torch.onnx.ONNXProgram:
     """Return a network as torch exports it."""
     try:
         with _quiet_exporter():
@@ -120,27 +124,28 @@ def _check_size(network: nn.Module) -> None:
         )
 
 
-def _outputs(estimator: CoxNNRegressor | WeibullAFTRegressor) -> _CoxOutput | _WeibullOutputs:
+def _outputs(estimator: Estimator) -> _LogHazardRatios | _WeibullOutputs:
     """Return the network that predicts, on the CPU, with outputs in the units of the data."""
     network = deepcopy(estimator._trained).cpu().eval()
-    if isinstance(estimator, CoxNNRegressor):
-        return _CoxOutput(network)
-    return _WeibullOutputs(network, estimator.log_time_center_, estimator.log_time_spread_)
+    if isinstance(estimator, WeibullAFTRegressor):
+        return _WeibullOutputs(network, estimator.log_time_center_, estimator.log_time_spread_)
+    shape = (-1,) if isinstance(estimator, CoxNNRegressor) else (-1, estimator.n_causes_)
+    return _LogHazardRatios(network, shape)
 
 
-class _CoxOutput(nn.Module):
-    """The log hazard ratio, of shape (n_samples,)."""
+class _LogHazardRatios(nn.Module):
+    """The log hazard ratio, of shape (n_samples,), or those of all causes."""
 
     names = ("log_hazard_ratio",)
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: nn.Module, shape: tuple[int, ...]) -> None:
         super().__init__()
-        self.network = network
+        self.network, self.shape = network, shape
 
     def forward(self, X: Tensor) -> Tensor:
         """Return the output of the network."""
         output: Tensor = self.network(X)
-        return output.reshape(-1)
+        return output.reshape(self.shape)
 
 
 class _WeibullOutputs(nn.Module):
