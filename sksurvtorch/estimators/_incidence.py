@@ -93,10 +93,14 @@ class CausesBaseline:
             Of shapes (n_samples, n_causes, n_times) and (n_samples, n_times).
         """
         codes = np.repeat(np.arange(self.n_strata), np.diff(self.offsets))
-        arrays = codes, self.times, self.log_hazard, self.log_cumulative_hazard
         # Copies, since those of a model that joblib has mapped to memory cannot be written to.
-        tensors = [torch.from_numpy(array.copy()) for array in arrays]
-        baseline = CompetingRisksBaseline(*tensors, hazard)
+        baseline = CompetingRisksBaseline(
+            torch.from_numpy(codes),
+            torch.from_numpy(self.times.copy()),
+            torch.from_numpy(self.log_hazard.copy()),
+            torch.from_numpy(self.log_cumulative_hazard.copy()),
+            hazard,
+        )
         # torch wants the byte order of the machine.
         grid = torch.from_numpy(times.astype(times.dtype.newbyteorder("="), order="C"))
         own = torch.from_numpy(stratum)
