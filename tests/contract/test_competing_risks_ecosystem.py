@@ -1,4 +1,4 @@
-"""Estimators of competing risks in scikit-learn and scikit-survival: functions, searches, copies."""
+"""Competing risks with scikit-learn and scikit-survival: functions, searches, copies."""
 
 from __future__ import annotations
 
@@ -223,9 +223,7 @@ def test_a_fold_without_the_rarest_cause(n_causes, hazard):
     y["status"][5:][y["status"][5:] == 3] = 0
     folds = KFold(3)
     estimator = small(n_causes=n_causes, hazard=hazard)
-    result = cross_validate(
-        estimator, X, y, cv=folds, return_estimator=True, error_score="raise"
-    )
+    result = cross_validate(estimator, X, y, cv=folds, return_estimator=True, error_score="raise")
     assert np.isfinite(result["test_score"]).all()
     found = [model.n_causes_ for model in result["estimator"]]
     assert found == ([2, 3, 3] if n_causes == "auto" else [3, 3, 3])

@@ -267,9 +267,7 @@ def test_a_cause_or_a_time_of_a_function(method, fitted):
     ],
 )
 def test_the_end_of_time_lost(until, error, sentence, fitted):
-    refuses(
-        lambda: fitted.predict_restricted_mean_time_lost(X, until=until), error, sentence
-    )
+    refuses(lambda: fitted.predict_restricted_mean_time_lost(X, until=until), error, sentence)
     refuses(
         lambda: fitted.predict_restricted_mean_time_lost(X, cause=3),
         ValueError,
