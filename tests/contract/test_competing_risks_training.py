@@ -181,7 +181,7 @@ def test_a_fit_that_was_cut_off_resumes_from_its_checkpoint(options, tmp_path):
     np.testing.assert_array_equal(curves(resumed, X, {}), curves(whole, X, {}))
     other = small(max_epochs=5, callbacks=[TrainingCheckpoint(path)], **options)
     exchanged = competing_risks_y(np.array([0, 2, 1])[y["status"]], y["time"])
-    with pytest.raises(ValueError, match="of one that differs in status. Remove"):
+    with pytest.raises(ValueError, match=r"of one that differs in status\. Remove"):
         other.fit(X, exchanged)
     with pytest.raises(ValueError, match=r"differs in hazard \('cause-specific' before"):
         other.set_params(hazard="subdistribution").fit(X, y)
