@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 #: How curves differ where there is no colour.
 LINE_STYLES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (8, 3)), (0, (1, 3)))
 _CORNERS: tuple[Any, ...] = ("lower left", "upper right", "upper left", "lower right")
+# The edge of a band is thin: how many hundredths of the width of the axes a curve has to cover to
+# be as much in the way.
+_EDGE = 5
 
 
 def make_axes(ax: Axes | None, caller: object, *, width: float = 6.4) -> Axes:
@@ -66,7 +69,7 @@ def draw_kaplan_meier(
 
 
 def draw_legend(ax: Axes, *lines: Line2D, **options: Any) -> None:
-    """Draw the legend in the corner that lines, of these axes or a twin, leave most free."""
+    """Draw the legend in the corner that lines, of these axes or a twin, and bands leave free."""
     # With loc="best" matplotlib heeds one of two twins, and is slow for many points.
     options |= {"loc": _CORNERS[0], "frameon": False}
     legend = ax.legend(**options)
@@ -80,13 +83,31 @@ def draw_legend(ax: Axes, *lines: Line2D, **options: Any) -> None:
             near = (across > 1 - box.x1) if right else (across < box.x1)
             inside = (height > 1 - box.y1) if upper else (height < box.y1)
             taken[corner] += int((near & inside).sum())
+    for corner in _CORNERS:
+        taken[corner] += _EDGE * _count_edges(ax, corner, box.x1, box.y1)
     legend.set_loc(min(_CORNERS, key=taken.__getitem__))
+
+
+def _count_edges(ax: Axes, corner: str, width: float, height: float) -> int:
+    """Count the bands whose edge runs through a corner, of a size in shares of the axes."""
+    from matplotlib.collections import PolyCollection
+    from matplotlib.transforms import Bbox
+
+    x = 1 - width if corner.endswith("right") else 0
+    y = 1 - height if corner.startswith("upper") else 0
+    box = Bbox.from_bounds(x, y, width, height)
+    bands = [band for band in ax.collections if isinstance(band, PolyCollection)]
+    to_shares = ax.transData - ax.transAxes
+    paths = [to_shares.transform_path(path) for band in bands for path in band.get_paths()]
+    return sum(path.intersects_bbox(box, filled=False) for path in paths)
 
 
 def _heights(ax: Axes, line: Line2D, across: Array) -> Array:
     """Return where a line runs, in shares of the axes; NaN where it does not."""
     points = np.asarray(line.get_xydata())
     points = points[np.isfinite(points).all(axis=1)]
+    if not len(points):
+        return np.full(across.shape, np.nan)
     x, y = ax.transAxes.inverted().transform(line.get_transform().transform(points)).T
     height: Array = np.interp(across, x, y, left=np.nan, right=np.nan)
     return height

@@ -11,8 +11,8 @@ from sklearn.utils.validation import check_is_fitted
 from sksurvtorch._validation import check_entry, check_survival_y, check_vector
 from sksurvtorch.displays._estimates import Array
 
-# Probabilities may be off by what sums of float32 are off.
-_ROUNDING = 1e-5
+#: Probabilities may be off by what sums of float32 are off.
+ROUNDING = 1e-5
 
 
 def model_with(estimator: Any, method: str) -> Any:
@@ -107,14 +107,25 @@ def check_finite(name: str, value: Any, n_samples: int) -> Array:
     return checked
 
 
-def check_survival(survival: Any) -> Array:
+def check_survival(survival: Any, name: str = "survival") -> Array:
     """Return probabilities as floats within [0, 1]."""
     checked = np.asarray(survival, dtype=float)
-    bad = ~((checked >= -_ROUNDING) & (checked <= 1 + _ROUNDING))
+    bad = ~((checked >= -ROUNDING) & (checked <= 1 + ROUNDING))
     if bad.any():
         raise ValueError(
-            f"`survival` must be within [0, 1], got {checked[bad][0]:g} ({bad.sum()} of "
+            f"`{name}` must be within [0, 1], got {checked[bad][0]:g} ({bad.sum()} of "
             f"{checked.size}). It is the probability that the event is later."
+        )
+    return checked
+
+
+def check_curves(survival: Any, times: Array) -> Array:
+    """Return probabilities of one sample or more at some times."""
+    checked = check_survival(survival)
+    if checked.ndim != 2 or checked.shape[1] != len(times) or not len(checked):
+        raise ValueError(
+            f"`survival` must have shape (n_samples, {len(times)}), a column for each of "
+            f"`times`, got {checked.shape}."
         )
     return checked
 

@@ -25,9 +25,10 @@ _MARKERS = "os^Dv"
 class SurvivalCalibrationDisplay:
     """Predicted survival at one time against the Kaplan-Meier estimate, by groups of samples.
 
-    The samples are grouped by their predicted survival. Of well calibrated predictions the points
-    lie on the diagonal, up to the chance that the 95 % intervals show; below it survival is
-    predicted too high. Make one with `from_estimator` or `from_predictions`.
+    The samples are grouped by their predicted survival. If predictions are well calibrated, the
+    points are on the diagonal, up to chance, which the 95 % intervals show. Points below the
+    diagonal mean that survival is predicted too high, points above it that it is predicted too low.
+    Make one with `from_estimator` or `from_predictions`.
 
     Parameters
     ----------
@@ -36,7 +37,7 @@ class SurvivalCalibrationDisplay:
     observed : array of shape (n_groups,)
         Kaplan-Meier estimate of each group at the time.
     conf_int : array of shape (2, n_groups)
-        Lower and upper end of its confidence interval.
+        Lower and upper ends of the 95 % confidence intervals of `observed`.
     time : float
         Time of the predictions.
     group_size : array of int of shape (n_groups,), optional
@@ -57,22 +58,24 @@ class SurvivalCalibrationDisplay:
 
     See Also
     --------
+    DCalibrationDisplay : Calibration over all times.
     SurvivalFunctionDisplay : Predicted and observed survival over time, all samples together.
 
     Notes
     -----
-    Equal predictions are never split between groups. Where they leave fewer groups than asked for,
+    Samples with equal predictions are in the same group. If this leaves fewer groups than wanted,
     a `TiedGroupsWarning` says so.
 
-    The intervals are those of the Kaplan-Meier estimate on the log-log scale. An estimate of 0 or 1
-    has none, and they shrink to it. With late entry the estimate is conditional on being free of
-    the event at the first entry of the group.
+    The intervals are those of the Kaplan-Meier estimate on the log-log scale. For an estimate of 0
+    or 1 there is no such interval, and none is drawn. With late entry the estimate is conditional
+    on being free of the event at the earliest entry of the group.
 
-    Within a group the censoring has to be independent of the time of the event.
+    The estimates assume that, within a group, censoring is independent of the time of the event.
 
     Examples
     --------
-    Two groups of two. In the first one dies before time 2, in the second nobody does:
+    Two groups of two samples. In the first group one sample has its event before time 2, in the
+    second group none:
 
     >>> from sksurv.util import Surv
     >>> from sksurvtorch.displays import SurvivalCalibrationDisplay

@@ -43,7 +43,7 @@ class LossCurveDisplay:
     penalised : bool, default=False
         Whether the training loss includes a penalty, for the legend.
     valid_axis : {"same", "own"}, default="same"
-        Whether the validation loss has an axis of its own, on the right.
+        Axis of the validation loss: the same as that of the training loss, or its own on the right.
     name : str, optional
         Name of the model for the legend.
 
@@ -64,23 +64,24 @@ class LossCurveDisplay:
 
     Notes
     -----
-    Of an estimator of this package the loss is, per event, the negative log partial likelihood
-    (Cox), or, per sample, the negative log likelihood of the times whose logarithms are
-    standardised (Weibull); with sample weights it is per unit of weight.
+    The loss of `CoxNNRegressor` is the negative log partial likelihood per event. That of
+    `WeibullAFTRegressor` is the negative log likelihood per sample, of times whose logarithms are
+    standardised. With sample weights both are per unit of weight.
 
-    The training loss is the mean over the batches of an epoch, by their numbers of rows, each taken
-    before its step and with dropout if there is one. It includes the L2 penalty, ``alpha / 2``
-    times the sum of the squared weights, on the same scale. The validation loss is that of the
-    whole validation set after the epoch, without the penalty.
+    The training loss of an epoch is the mean over its batches, weighted by their numbers of rows.
+    The loss of a batch is computed before the optimizer's step, and with dropout if there is any.
+    It includes the L2 penalty, ``alpha / 2`` times the sum of the squared weights, on the same
+    scale. The validation loss is that of the whole validation set after the epoch, without the
+    penalty.
 
-    A Cox loss grows with the logarithm of the number at risk, and those at risk are the rows of the
-    batch for the one and the whole validation set for the other (with momentum also the rows of the
-    bank). Of a Cox model, or with a penalty, only the shapes of the two curves can be compared, not
-    their levels, so each has an axis of its own.
+    A Cox loss grows with the logarithm of the number of rows at risk. For the training loss these
+    are rows of the batch, with momentum also rows of the memory bank; for the validation loss they
+    are rows of the whole validation set. So for a Cox model, and for any model with a penalty, the
+    shapes of the two curves can be compared, but not their levels, and each has its own axis.
 
-    The best epoch is the one whose weights early stopping has kept. Without early stopping that
-    restores weights it is the epoch of the lowest validation loss, as it is for a model that comes
-    from a file; the fitted weights are then those of the last epoch.
+    The best epoch is the one whose weights early stopping has restored. If it has restored none,
+    the best epoch is that of the lowest validation loss, but the fitted weights are those of the
+    last epoch. For a model from a file the best epoch is that of the lowest validation loss, too.
 
     Examples
     --------
@@ -223,8 +224,9 @@ class LossCurveDisplay:
         estimator : fitted estimator
             Estimator of this package, a pipeline or a search that ends in one, or a skorch net.
         valid_axis : {"auto", "same", "own"}, default="auto"
-            Whether the validation loss has an axis of its own, on the right. ``"auto"`` gives it
-            one where its level cannot be compared with that of the training loss, as in the notes.
+            Axis of the validation loss: the same as that of the training loss, or its own on the
+            right. ``"auto"`` is ``"own"`` where the levels of the two losses cannot be compared
+            (see the notes).
         name : str, optional
             Name of the model for the legend.
         ax : matplotlib.axes.Axes, optional

@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 class RiskGroupsDisplay:
     """Kaplan-Meier curves of groups of samples, with the numbers at risk below.
 
-    The groups are those of predicted risk, or any others: make one with `from_estimator`,
-    `from_predictions` or `from_groups`.
+    For groups of predicted risk make one with `from_estimator` or `from_predictions`, for any other
+    groups with `from_groups`.
 
     Parameters
     ----------
@@ -58,7 +58,7 @@ class RiskGroupsDisplay:
     table_ : array of int of shape (n_groups, n_times)
         Numbers at risk at these times.
     table_texts_ : list of matplotlib.text.Annotation
-        What the table is written with.
+        Texts of the table.
     ax_ : matplotlib.axes.Axes
         Axes.
     figure_ : matplotlib.figure.Figure
@@ -70,13 +70,16 @@ class RiskGroupsDisplay:
 
     Notes
     -----
-    At risk at a time are those whose own time is not before it and whose entry is; at time 0 all
-    that do not enter later. The table lies below the axes: on axes of your own make room for it by
+    A sample is at risk at a time if it has entered before, and its own time is not earlier. At time
+    0 all samples without a later entry are at risk.
+
+    The table is drawn below the axes. If you pass axes of your own, make room for it with
     ``layout="constrained"`` or `tight_layout`.
 
-    The log-rank test takes the groups for given. On the samples of the fit they are not, and it
-    says little. There is no p-value for one group, without an event, or with late entry, which
-    scikit-survival's test does not know.
+    The log-rank test assumes that the groups do not depend on the observed times. Groups of the
+    predicted risk of training samples do, and then the p-value is too small. There is no p-value
+    for one group, without an event, or with late entry, which scikit-survival's test does not
+    support.
 
     Examples
     --------
@@ -282,8 +285,8 @@ class RiskGroupsDisplay:
         risk_score : array-like of shape (n_samples,)
             Predicted risk: the higher, the earlier the event.
         n_groups : int, default=3
-            Number of groups, of about equal size. Equal scores are never split between groups:
-            where they leave fewer, a `TiedGroupsWarning` says so.
+            Number of groups, of about equal size. Samples with equal scores are in the same group;
+            if this leaves fewer groups, a `TiedGroupsWarning` says so.
         labels : list of str, optional
             Names of the groups, from low to high risk.
         entry : array-like of shape (n_samples,), optional
@@ -327,15 +330,15 @@ class RiskGroupsDisplay:
         ax: Axes | None = None,
         **kwargs: Any,
     ) -> Self:
-        """Draw groups of any kind, such as those of a treatment or of risk between fixed limits.
+        """Draw groups of any kind, such as treatments, or predicted risk between fixed limits.
 
         Parameters
         ----------
         y : structured array of shape (n_samples,)
             Event indicator and time of the samples.
         groups : array-like of shape (n_samples,)
-            Label of the group of each sample. The groups come in the order of pandas' categories,
-            if it has any, else sorted.
+            Label of the group of each sample. The order of the groups is that of the categories of
+            pandas if the labels are categorical; else the labels are sorted.
         entry : array-like of shape (n_samples,), optional
             Time of delayed entry (left truncation) of the samples.
         times : array-like of shape (n_times,), optional

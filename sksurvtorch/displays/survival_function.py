@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from numbers import Integral
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from sksurvtorch._validation import check_number
+from sksurvtorch.displays import _bands as bands
 from sksurvtorch.displays import _checks as checks
 from sksurvtorch.displays._axes import (
     draw_kaplan_meier,
     draw_legend,
     label_survival,
-    line_options,
     make_axes,
 )
 from sksurvtorch.displays._estimates import Array, KaplanMeier, kaplan_meier
+from sksurvtorch.displays._mean import QUANTILES, check_quantiles, draw_mean
+from sksurvtorch.displays._samples import choose_for_bands, choose_samples
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,10 +29,18 @@ _N_TIMES = 501
 
 
 class SurvivalFunctionDisplay:
-    """Mean of the predicted survival functions, with a band that holds most of them.
+    """Predicted survival over time, beside the Kaplan-Meier curve.
 
-    Beside it stands the Kaplan-Meier curve of the same samples, if their `y` is given: the mean of
-    well calibrated predictions follows it. Make one with `from_estimator` or `from_predictions`.
+    It answers one of two questions:
+
+    * Without bounds: do the predictions agree with the data? The display shows the mean prediction
+      of all samples, and a band that most of their predictions are in. If `y` is given, the
+      Kaplan-Meier curve of the samples is drawn too; the mean of well calibrated predictions
+      follows it.
+    * With bounds: how well is the curve of a sample known? The display shows the curve of each
+      sample, and the band between its bounds.
+
+    Make one with `from_estimator` or `from_predictions`.
 
     Parameters
     ----------
@@ -43,21 +51,28 @@ class SurvivalFunctionDisplay:
     kaplan_meier : tuple of three arrays, optional
         Times, survival and confidence interval, as `sksurv.nonparametric.kaplan_meier_estimator`
         returns them.
+    bounds : pair of arrays of shape (n_samples, n_times), optional
+        Lower and upper bounds of survival.
+    level : float, optional
+        Level of the bounds, between 0 and 1, for the legend.
     name : str, optional
         Name of the model for the legend.
 
     Attributes
     ----------
-    line_ : matplotlib.lines.Line2D
-        Mean.
+    line_ : matplotlib.lines.Line2D, or None
+        Mean of the samples; None if there are bounds.
     band_ : matplotlib.collections.PolyCollection, or None
-        Band between the quantiles.
+        Band between the quantiles of the samples; None if there are bounds, no quantiles, or one
+        sample.
     sample_lines_ : list of matplotlib.lines.Line2D
-        Single samples.
+        Curves of single samples.
+    sample_bands_ : list of matplotlib.collections.PolyCollection
+        Bands between the bounds of these samples; empty if there are no bounds.
     kaplan_meier_line_ : matplotlib.lines.Line2D, or None
         Kaplan-Meier curve.
     kaplan_meier_band_ : matplotlib.collections.PolyCollection, or None
-        Its pointwise 95 % confidence band.
+        Pointwise 95 % confidence band of the Kaplan-Meier curve, on the log-log scale.
     ax_ : matplotlib.axes.Axes
         Axes.
     figure_ : matplotlib.figure.Figure
@@ -66,15 +81,25 @@ class SurvivalFunctionDisplay:
     See Also
     --------
     SurvivalCalibrationDisplay : Predicted and observed survival at one time, by groups.
+    DCalibrationDisplay : Calibration over all times.
+    sksurvtorch.CoxNNRegressor.predict_survival_interval : Bounds of survival.
 
     Notes
     -----
-    The first band is the spread of the predictions over the samples, the second one the uncertainty
-    of the Kaplan-Meier estimate: the one says nothing about the other. With late entry the
-    Kaplan-Meier estimate is conditional on being free of the event at the first entry.
+    The three bands have different meanings. That of the mean shows how much predictions differ
+    between samples. That of a single sample shows how uncertain its predicted curve is. That of the
+    Kaplan-Meier curve shows how uncertain this estimate is.
+
+    With bounds no mean is drawn, since bounds of the mean cannot be computed from those of the
+    samples: the errors of their predictions are correlated.
+
+    With late entry the Kaplan-Meier estimate is conditional on being free of the event at the
+    earliest entry.
 
     Examples
     --------
+    The mean prediction, with the Kaplan-Meier curve:
+
     >>> from sksurv.datasets import load_whas500
     >>> from sksurv.linear_model import CoxPHSurvivalAnalysis
     >>> from sksurvtorch.displays import SurvivalFunctionDisplay
@@ -86,11 +111,21 @@ class SurvivalFunctionDisplay:
     'Time (days)'
     >>> display.survival.shape == (500, len(display.times))
     True
+
+    The curve of one patient, with a band that is meant to contain the true curve, at each time,
+    with a probability of 90 %:
+
+    >>> from sksurvtorch import CoxNNRegressor
+    >>> ensemble = CoxNNRegressor(n_estimators=5, max_epochs=2, random_state=0).fit(X, y)
+    >>> display = SurvivalFunctionDisplay.from_estimator(ensemble, X[:1], level=0.9)
+    >>> display.ax_.get_legend().get_texts()[0].get_text()
+    'CoxNNRegressor, with 90 % band'
     """
 
-    line_: Line2D
+    line_: Line2D | None
     band_: PolyCollection | None
     sample_lines_: list[Line2D]
+    sample_bands_: list[PolyCollection]
     kaplan_meier_line_: Line2D | None
     kaplan_meier_band_: PolyCollection | None
     ax_: Axes
@@ -102,19 +137,23 @@ class SurvivalFunctionDisplay:
         times: Array,
         *,
         kaplan_meier: KaplanMeier | None = None,
+        bounds: bands.Bounds | None = None,
+        level: float | None = None,
         name: str | None = None,
     ) -> None:
         self.survival = survival
         self.times = times
         self.kaplan_meier = kaplan_meier
+        self.bounds = bounds
+        self.level = level
         self.name = name
 
     def plot(
         self,
         ax: Axes | None = None,
         *,
-        quantiles: tuple[float, float] | None = (0.05, 0.95),
-        samples: Any = 0,
+        quantiles: tuple[float, float] | None = QUANTILES,
+        samples: Any = None,
         time_unit: str | None = None,
         name: str | None = None,
         **kwargs: Any,
@@ -124,65 +163,61 @@ class SurvivalFunctionDisplay:
         Parameters
         ----------
         ax : matplotlib.axes.Axes, optional
-            Axes to draw on, in place of new ones.
+            Axes to draw on, in place of new ones. Several displays may share them.
         quantiles : pair of floats or None, default=(0.05, 0.95)
-            Quantiles over the samples, at each time, between which the band lies; None for no band.
-        samples : int or array of int, default=0
-            Samples to draw one by one: the indices of some, or the number of them. These are then
-            spread evenly over the samples in the order of their mean survival.
+            The band of the mean lies between these quantiles of the samples at each time; None for
+            no band. If there are bounds, leave it out.
+        samples : int or array of int, optional
+            Samples to draw one by one: their indices, or how many. A number of them is spread
+            evenly over all samples in the order of their mean survival. Left out, it is none
+            without bounds, and all with bounds; with bounds 7 at most are drawn.
         time_unit : str, optional
             Unit of the time for the label of its axis.
         name : str, optional
             Name of the model for the legend, in place of that of the display.
         **kwargs
-            Options of the line of the mean, see `matplotlib.lines.Line2D`.
+            Options of the line of the mean, or with bounds of all lines, see
+            `matplotlib.lines.Line2D`.
 
         Returns
         -------
         self
             The display, with the attributes that end in an underscore.
         """
-        _check_quantiles(quantiles)
-        chosen = self._choose(samples)
+        check_quantiles(quantiles, with_mean=self.bounds is None)
+        choose = choose_samples if self.bounds is None else choose_for_bands
+        chosen = choose(samples, self.survival)
         ax = make_axes(ax, self)
         name = self.name if name is None else name
-        self._draw_predictions(ax, "Predicted" if name is None else name, quantiles, kwargs)
-        self.sample_lines_ = ax.plot(
-            self.times,
-            self.survival[chosen].T,
-            color=self.line_.get_color(),
-            alpha=0.6,
-            linewidth=0.7,
-        )
+        name = "Predicted" if name is None else name
+        if self.bounds is None:
+            self.sample_bands_ = []
+            self.line_, self.band_ = draw_mean(
+                ax, self.times, self.survival, quantiles, name, kwargs
+            )
+            self.sample_lines_ = ax.plot(
+                self.times,
+                self.survival[chosen].T,
+                color=self.line_.get_color(),
+                alpha=0.6,
+                linewidth=0.7,
+            )
+        else:
+            self.line_ = self.band_ = None
+            self.sample_lines_, self.sample_bands_ = bands.draw_bands(
+                ax,
+                self.times,
+                self.survival[chosen],
+                (self.bounds[0][chosen], self.bounds[1][chosen]),
+                bands.band_labels(name, chosen, self.level, len(self.survival)),
+                kwargs,
+            )
         self._draw_kaplan_meier(ax)
         label_survival(ax, time_unit)
         ax.set_xlim(left=0)
-        curves = [self.line_, *self.sample_lines_, self.kaplan_meier_line_]
-        draw_legend(ax, *(line for line in curves if line is not None))
+        draw_legend(ax, *ax.lines)
         self.ax_, self.figure_ = ax, ax.figure
         return self
-
-    def _draw_predictions(
-        self,
-        ax: Axes,
-        label: str,
-        quantiles: tuple[float, float] | None,
-        given: dict[str, Any],
-    ) -> None:
-        """Draw the mean and the band."""
-        options = line_options(given, linewidth=2.2, label=f"{label}, mean")
-        (self.line_,) = ax.plot(self.times, self.survival.mean(axis=0), **options)
-        self.band_ = None
-        if quantiles is not None:
-            low, high = (f"{100 * quantile:g}" for quantile in quantiles)
-            self.band_ = ax.fill_between(
-                self.times,
-                *np.quantile(self.survival, quantiles, axis=0),
-                color=self.line_.get_color(),
-                alpha=0.22,
-                linewidth=0,
-                label=f"{label}, {low} % to {high} % of the samples",
-            )
 
     def _draw_kaplan_meier(self, ax: Axes) -> None:
         """Draw the Kaplan-Meier curve, if there is one."""
@@ -194,25 +229,6 @@ class SurvivalFunctionDisplay:
             self.kaplan_meier_line_.set_label("Kaplan-Meier")
             self.kaplan_meier_band_.set_label("Kaplan-Meier, 95 % confidence")
 
-    def _choose(self, samples: Any) -> Array:
-        """Return the indices of samples to draw."""
-        n_samples = len(self.survival)
-        if isinstance(samples, Integral):
-            check_number("samples", samples, int, 0, n_samples + 1)
-            number = int(samples)
-            ranks = (2 * np.arange(number) + 1) * n_samples // (2 * max(1, number))
-            order: Array = np.argsort(self.survival.mean(axis=1), kind="stable")
-            return order[ranks]
-        chosen = np.asarray(samples)
-        if chosen.ndim != 1 or chosen.dtype.kind not in "iu":
-            raise TypeError(f"`samples` must be an integer or an array of them, got {samples!r}.")
-        if len(chosen) and not 0 <= chosen.min() <= chosen.max() < n_samples:
-            raise ValueError(
-                f"`samples` must hold indices from 0 to {n_samples - 1}, got from {chosen.min()} "
-                f"to {chosen.max()}."
-            )
-        return chosen
-
     @classmethod
     def from_estimator(
         cls,
@@ -221,9 +237,10 @@ class SurvivalFunctionDisplay:
         y: Any = None,
         *,
         times: Any = None,
+        level: float | None = None,
         entry: Any = None,
-        quantiles: tuple[float, float] | None = (0.05, 0.95),
-        samples: Any = 0,
+        quantiles: tuple[float, float] | None = QUANTILES,
+        samples: Any = None,
         time_unit: str | None = None,
         name: str | None = None,
         ax: Axes | None = None,
@@ -235,34 +252,49 @@ class SurvivalFunctionDisplay:
         ----------
         estimator : fitted estimator
             Model with `predict_survival_function`, as in scikit-survival, or a pipeline or a search
-            that ends in one.
+            that ends in one. With `level` the model must have `predict_survival_interval` too, as
+            the ensembles of this package do.
         X : array-like of shape (n_samples, n_features)
             Samples.
         y : structured array of shape (n_samples,), optional
             Event indicator and time of the samples, for their Kaplan-Meier curve.
         times : array-like of shape (n_times,), optional
-            Times at which to predict, ascending; by default 501 from the first to the last time at
-            which all predicted functions are defined. Where they have no end, the last training
-            time takes its place.
+            Times at which to predict, ascending; straight lines connect the values there. By
+            default 501 from the first to the last time at which all predicted functions are
+            defined, up to the last training time if they are defined at any time.
+        level : float, optional
+            Level of the bounds, above 0 and below 1, such as 0.9. If given, single samples are
+            drawn with bands in place of the mean.
         entry : array-like of shape (n_samples,), optional
             Time of delayed entry (left truncation) of the samples, for the Kaplan-Meier curve.
         quantiles : pair of floats or None, default=(0.05, 0.95)
-            Quantiles over the samples between which the band lies.
-        samples : int or array of int, default=0
+            The band of the mean lies between these quantiles of the samples. With `level`, leave it
+            out.
+        samples : int or array of int, optional
             Samples to draw one by one, see `plot`.
         time_unit : str, optional
             Unit of the time for the label of its axis.
         name : str, optional
             Name of the model for the legend; by default its class.
         ax : matplotlib.axes.Axes, optional
-            Axes to draw on, in place of new ones.
+            Axes to draw on, in place of new ones. Several displays may share them.
         **kwargs
-            Options of the line of the mean, see `matplotlib.lines.Line2D`.
+            Options of the line of the mean, or with `level` of all lines, see
+            `matplotlib.lines.Line2D`.
 
         Returns
         -------
         SurvivalFunctionDisplay
             The display, drawn.
+
+        Raises
+        ------
+        TypeError
+            If the model has no `predict_survival_function`, or with `level` no
+            `predict_survival_interval`.
+        ValueError
+            If an argument has the wrong content, or if with `level` the model is no ensemble of
+            five networks or more.
         """
         functions = checks.predict_functions(estimator, X)
         if times is None:
@@ -275,6 +307,8 @@ class SurvivalFunctionDisplay:
             checks.evaluate(functions, times, "times"),
             times,
             y,
+            bounds=None if level is None else bands.predict_bounds(estimator, X, level, times),
+            level=level,
             entry=entry,
             quantiles=quantiles,
             samples=samples,
@@ -291,9 +325,11 @@ class SurvivalFunctionDisplay:
         times: Any,
         y: Any = None,
         *,
+        bounds: tuple[Any, Any] | None = None,
+        level: float | None = None,
         entry: Any = None,
-        quantiles: tuple[float, float] | None = (0.05, 0.95),
-        samples: Any = 0,
+        quantiles: tuple[float, float] | None = QUANTILES,
+        samples: Any = None,
         time_unit: str | None = None,
         name: str | None = None,
         ax: Axes | None = None,
@@ -309,20 +345,27 @@ class SurvivalFunctionDisplay:
             Times, ascending; straight lines connect the values there.
         y : structured array of shape (n_samples,), optional
             Event indicator and time of the samples, for their Kaplan-Meier curve.
+        bounds : pair of array-like of shape (n_samples, n_times), optional
+            Lower and upper bounds of survival, as `predict_survival_interval` returns them. If
+            given, single samples are drawn with bands in place of the mean.
+        level : float, optional
+            Level of the bounds, above 0 and below 1, for the legend.
         entry : array-like of shape (n_samples,), optional
             Time of delayed entry (left truncation) of the samples, for the Kaplan-Meier curve.
         quantiles : pair of floats or None, default=(0.05, 0.95)
-            Quantiles over the samples between which the band lies.
-        samples : int or array of int, default=0
+            The band of the mean lies between these quantiles of the samples. With `bounds`, leave
+            it out.
+        samples : int or array of int, optional
             Samples to draw one by one, see `plot`.
         time_unit : str, optional
             Unit of the time for the label of its axis.
         name : str, optional
             Name of the model for the legend.
         ax : matplotlib.axes.Axes, optional
-            Axes to draw on, in place of new ones.
+            Axes to draw on, in place of new ones. Several displays may share them.
         **kwargs
-            Options of the line of the mean, see `matplotlib.lines.Line2D`.
+            Options of the line of the mean, or with `bounds` of all lines, see
+            `matplotlib.lines.Line2D`.
 
         Returns
         -------
@@ -330,28 +373,17 @@ class SurvivalFunctionDisplay:
             The display, drawn.
         """
         times = checks.check_times(times)
-        survival = checks.check_survival(survival)
-        if survival.ndim != 2 or survival.shape[1] != len(times) or not len(survival):
-            raise ValueError(
-                f"`survival` must have shape (n_samples, {len(times)}), a column for each of "
-                f"`times`, got {survival.shape}."
-            )
+        survival = checks.check_curves(survival, times)
+        if bounds is not None:
+            bounds = bands.check_bounds(bounds, survival)
+        elif level is not None:
+            raise ValueError("`level` must come with `bounds`, got no bounds.")
+        if level is not None:
+            bands.check_level(level)
         curve = None
         if y is not None:
             curve = kaplan_meier(*checks.check_y(y, entry, len(survival), cls.__name__))
         elif entry is not None:
             raise ValueError("`entry` must come with `y`, got no y.")
-        display = cls(survival, times, kaplan_meier=curve, name=name)
+        display = cls(survival, times, kaplan_meier=curve, bounds=bounds, level=level, name=name)
         return display.plot(ax, quantiles=quantiles, samples=samples, time_unit=time_unit, **kwargs)
-
-
-def _check_quantiles(quantiles: Any) -> None:
-    """Raise unless there are none, or two that ascend."""
-    if quantiles is None:
-        return
-    pair = np.asarray(quantiles)
-    numbers = pair.shape == (2,) and pair.dtype.kind in "iuf"
-    if not (numbers and 0 <= pair[0] < pair[1] <= 1):
-        raise ValueError(
-            f"`quantiles` must be two ascending numbers within [0, 1] or None, got {quantiles!r}."
-        )

@@ -67,6 +67,31 @@ class CausesBaseline:
         """Number of causes."""
         return len(self.log_hazard)
 
+    @classmethod
+    def cumulative(cls, offsets: np.ndarray, times: np.ndarray, whole: np.ndarray) -> Self:
+        """Return the baseline hazards with these log cumulative hazards, (n_causes, n_steps)."""
+        before = np.concatenate([np.full((len(whole), 1), -np.inf), whole[:, :-1]], axis=1)
+        before[:, offsets[:-1][offsets[:-1] < len(times)]] = -np.inf
+        with np.errstate(divide="ignore", invalid="ignore"):
+            step = whole + np.log1p(-np.exp(before - whole))
+        return cls(offsets, times, np.where(whole > before, step, -np.inf), whole)
+
+    def at(self, offsets: np.ndarray, times: np.ndarray) -> np.ndarray:
+        """Return the log cumulative hazards, (n_causes, n_steps), at other steps of the strata."""
+        stratum = np.repeat(np.arange(self.n_strata), np.diff(offsets))
+        causes = range(1, self.n_causes + 1)
+        return np.stack([self.of_cause(k).at(stratum, times) for k in causes])
+
+    def thinned(self, most: int) -> Self:
+        """Return at most so many steps of each stratum, close to each other at both ends."""
+        kept = self.of_cause(1).thinned(most)
+        steps = self.at(kept.offsets, kept.times)
+        return self.cumulative(kept.offsets, kept.times, steps)
+
+    def steps(self, stratum: int) -> np.ndarray:
+        """Return the times of the steps of a stratum."""
+        return self.times[slice(*self.offsets[[stratum, stratum + 1]])]
+
     def of_cause(self, cause: int) -> Baseline:
         """Return the baseline hazard of one cause, numbered from 1 on."""
         return Baseline(self.offsets, self.times, self.log_cumulative_hazard[cause - 1])

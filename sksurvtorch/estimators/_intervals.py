@@ -64,16 +64,27 @@ class IntervalEstimator(SurvivalNetEstimator):
     @abstractmethod
     def _learn_members(
         self, dataset: SurvivalDataset, outputs: Tensor, left_out: Tensor
-    ) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    ) -> tuple[dict[str, np.ndarray], np.ndarray | None]:
         """Return what bands need to know of members, and a cumulative hazard of each row.
 
         The second, of shape (n_samples,), is the sum over those members that have left a row out of
-        their weights times the cumulative hazard at its own time.
+        their weights times the cumulative hazard at its own time. It is None of models without
+        intervals of times.
         """
 
     @abstractmethod
     def _off_center(self, output: Tensor) -> np.ndarray:
         """Return how far the risk score of each sample is from the middle, in its covariates."""
+
+    @property
+    def _n_slopes(self) -> int:
+        """Number of outputs, the first ones, that have a calibration slope."""
+        return 1
+
+    @property
+    def _slope(self) -> float:
+        """The calibration slope of the risk score."""
+        return float(self._interval_basis["slope"][0])
 
     def _learn_intervals(self, dataset: SurvivalDataset, left: LeftOut) -> None:
         """Learn what intervals are made of, if there are members that can be compared."""
@@ -82,9 +93,8 @@ class IntervalEstimator(SurvivalNetEstimator):
         # Rows set aside for early stopping are seen by none, and have no part in this.
         left_out = left.left_out & ~left.left_out.all(0)
         of_members, hazard = self._learn_members(dataset, left.outputs, left_out)
-        slope = _calibration_slope(self, dataset, left.of_rows)
-        basis = {"slope": np.array([slope]), **of_members}
-        if not _enters_late(dataset):
+        basis = {"slope": _calibration_slopes(self, dataset, left.of_rows), **of_members}
+        if hazard is not None and not _enters_late(dataset):
             share = np.zeros(len(hazard))
             for weight, rows in zip(self.member_weights_, left_out.numpy(), strict=True):
                 share += weight * rows
@@ -128,7 +138,7 @@ class IntervalEstimator(SurvivalNetEstimator):
         If the true differences between people are `slope` times those predicted, as they are out
         of bag, a curve is off by (1 - slope) times its distance from the middle.
         """
-        off = (1 - self._interval_basis["slope"]) * off_center
+        off = (1 - self._slope) * off_center
         variance: np.ndarray = off * off
         return variance
 
@@ -150,34 +160,36 @@ def _enters_late(dataset: SurvivalDataset) -> bool:
     return "entry" in dataset.y and bool((dataset.y["entry"] > 0).any())
 
 
-def _calibration_slope(
-    estimator: SurvivalNetEstimator, dataset: SurvivalDataset, output: Tensor
-) -> float:
+def _calibration_slopes(
+    estimator: IntervalEstimator, dataset: SurvivalDataset, output: Tensor
+) -> np.ndarray:
     """Return what the differences of predictions are best multiplied by, of rows left out.
 
     The likelihood is largest there; a level, where the model has one, is fitted with it.
     """
     assert dataset.y is not None
     target, criterion = dataset.y, estimator._criterion().eval()
-    center = output[:, :1].mean()
-    first, others = output[:, :1] - center, output[:, 1:]
+    n_slopes = estimator._n_slopes
+    center = output[:, :n_slopes].mean(0)
+    first, others = output[:, :n_slopes] - center, output[:, n_slopes:]
 
     def loss_and_gradient(x: np.ndarray) -> tuple[float, np.ndarray]:
-        """Return the loss with this slope and level, and its gradient."""
-        slope_and_level = torch.from_numpy(x.copy()).requires_grad_()
-        slope, level = slope_and_level
-        scaled = torch.cat([center + level + slope * first, others], dim=1)
+        """Return the loss with these slopes and level, and its gradient."""
+        slopes_and_level = torch.from_numpy(x.copy()).requires_grad_()
+        slopes, level = slopes_and_level[:-1], slopes_and_level[-1]
+        scaled = torch.cat([center + level + slopes * first, others], dim=1)
         loss = target.loss(criterion, scaled, None)
-        (gradient,) = torch.autograd.grad(loss, slope_and_level)
+        (gradient,) = torch.autograd.grad(loss, slopes_and_level)
         return loss.item(), gradient.numpy()
 
     free = (None, None) if estimator._has_level else (0.0, 0.0)
     found = minimize(
         loss_and_gradient,
-        np.array([1.0, 0.0]),
+        np.array([1.0] * n_slopes + [0.0]),
         jac=True,
         method="L-BFGS-B",
-        bounds=[(_LEAST_SLOPE, _MOST_SLOPE), free],
+        bounds=[*[(_LEAST_SLOPE, _MOST_SLOPE)] * n_slopes, free],
     )
-    # Without an optimum nothing is known of the slope, and predictions stand as they are.
-    return float(found.x[0]) if np.isfinite(found.x).all() else 1.0
+    # Without an optimum nothing is known of the slopes, and predictions stand as they are.
+    slopes: np.ndarray = found.x[:-1]
+    return slopes if np.isfinite(found.x).all() else np.ones(n_slopes)

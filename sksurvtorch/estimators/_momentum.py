@@ -51,10 +51,10 @@ class Identities:
     def add_to(self, dataset: SurvivalDataset, labels: np.ndarray | None) -> SurvivalDataset:
         """Return a dataset whose target has numbers of its rows, and codes of its strata."""
         assert dataset.y is not None
-        columns: dict[str, Tensor] = dict(dataset.y)
+        columns: dict[str, Tensor] = dataset.y.for_bank()
         order = slice(None) if dataset.order is None else torch.from_numpy(dataset.order)
         digest = hashlib.blake2b(digest_size=16)
-        for name in sorted(columns.keys() - {"stratum", "weight"}):
+        for name in sorted(columns.keys() - {"stratum", "weight", "log_censoring"}):
             digest.update(columns[name][order].numpy().data)
         first = self._first_rows.setdefault(digest.digest(), self._n_rows)
         if first == self._n_rows:

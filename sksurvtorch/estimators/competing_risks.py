@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from sksurvtorch import _validation as validation
 from sksurvtorch.estimators._baseline import find_strata
-from sksurvtorch.estimators._ensemble import LeftOut
 from sksurvtorch.estimators._functions import BaselineStepFunction, check_times
 from sksurvtorch.estimators._incidence import CausesBaseline
+from sksurvtorch.estimators._incidence_intervals import IncidenceIntervals
 from sksurvtorch.estimators._inputs import warn_of_nearly_tied_times
 from sksurvtorch.estimators._partial_likelihood import PartialLikelihoodEstimator
 from sksurvtorch.estimators._settings import is_linear
@@ -27,7 +27,7 @@ from sksurvtorch.nets.target import Columns
 from sksurvtorch.nets.targets import CompetingRisksTarget, competing_risks_target_of
 
 
-class CompetingRisksNNRegressor(PartialLikelihoodEstimator):
+class CompetingRisksNNRegressor(PartialLikelihoodEstimator, IncidenceIntervals):
     """Which of several events comes first, and when: a Cox model of each cause by one network.
 
     The network has an output for each cause, the log hazard ratio, and is trained with the sum of
@@ -278,9 +278,6 @@ class CompetingRisksNNRegressor(PartialLikelihoodEstimator):
         self.n_causes = n_causes
 
     _learned = ("unique_times_", "strata_", "n_causes_", "_incidence_steps")
-
-    n_causes_: int
-    strata_: np.ndarray | None
 
     def fit(
         self, X: Any, y: Any, sample_weight: Any = None, *, entry: Any = None, stratum: Any = None
@@ -601,9 +598,6 @@ float
         n_strata = 1 if self.strata_ is None else len(self.strata_)
         fitted = competing_risks_baseline(output, risk_sets=dataset.y.risk_sets)
         self._baseline = CausesBaseline.of(fitted, n_strata)
-
-    def _learn_intervals(self, dataset: SurvivalDataset, left: LeftOut) -> None:
-        """Learn nothing: there are no intervals."""
 
     @property
     def _incidence_steps(self) -> dict[str, np.ndarray]:

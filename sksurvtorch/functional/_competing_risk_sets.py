@@ -133,7 +133,8 @@ class CompetingRiskSets:
         ----------
         columns : dict of tensors of shape (n_samples,)
             Columns by name, status and time among them, with valid values of the right dtype. They
-            are kept without a copy, so they may not change afterwards.
+            are kept without a copy, so they may not change afterwards. With `log_censoring` among
+            them, as `log_censoring` gives it for more rows, no curve of the censoring is estimated.
         n_causes : int
             Number of causes.
         ties : {"efron", "breslow"}
@@ -155,7 +156,10 @@ class CompetingRiskSets:
         own = {name: x for name, x in columns.items() if name != "log_censoring"}
         made = cls._of(own, n_causes, ties, hazard)
         if hazard == "subdistribution" and n_causes > 1:  # with one cause nobody stays at risk
-            own["log_censoring"] = log_censoring(own, made._levels if made._has_bins else None)
+            known = columns.get("log_censoring")
+            if known is None:
+                known = log_censoring(own, made._levels if made._has_bins else None)
+            own["log_censoring"] = known
         return made
 
     @classmethod
@@ -271,6 +275,11 @@ class CompetingRiskSets:
     def columns(self) -> Columns:
         """The columns given, by name; a row of weight 0 has the status 0."""
         return {name: x for name, x in self._columns.items() if name != "log_censoring"}
+
+    @property
+    def log_censoring(self) -> Tensor | None:
+        """Logarithm of G(t-), for late entry times H(t-), at each time; None if not needed."""
+        return self._columns.get("log_censoring")
 
     @property
     def device(self) -> torch.device:

@@ -144,11 +144,14 @@ class MomentumLoss(nn.Module):
             tells if the bank is full of such rows.
         """
         options = {"entry": entry, "stratum": stratum, "weight": weight, "index": index}
+        if self._outcome == "status":  # a target may know the censoring of more rows
+            options["log_censoring"] = None
         columns = validation.unpack_target(event, time, self._outcome, **options)
         columns = {name: column for name, column in columns.items() if column is not None}
         if self.bank is not None and self.training:
             return self._pooled(self.bank, output, columns)
-        columns.pop("index", None)
+        for name in ("index", "log_censoring"):
+            columns.pop(name, None)
         judged = output[0] if isinstance(output, tuple) else output
         loss: Tensor = self.loss(judged, **_moved(columns, judged.device))
         return loss
@@ -249,6 +252,10 @@ def _checked(target: Mapping[str, Tensor], n_samples: int, outcome: str) -> Colu
         columns["weight"] = validation.check_weight(given["weight"], n_samples, may_vanish=True)
         if outcome == "status":
             columns["status"] = columns["status"].masked_fill(columns["weight"] == 0, 0)
+    if "log_censoring" in given:
+        columns["log_censoring"] = validation.check_vector(
+            "log_censoring", given["log_censoring"], n_samples
+        )
     for name in given.keys() & {"stratum", "index"}:
         columns[name] = validation.check_codes(name, given[name], n_samples)
     return columns

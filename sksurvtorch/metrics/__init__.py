@@ -12,6 +12,7 @@ from sksurvtorch.metrics._incidence import (
     incidence_calibration,
     integrated_brier_score_incidence,
 )
+from sksurvtorch.metrics._scorers import make_incidence_scorer
 
 __all__ = [
     "DCalibration",
@@ -24,4 +25,5 @@ __all__ = [
     "d_calibration",
     "incidence_calibration",
     "integrated_brier_score_incidence",
+    "make_incidence_scorer",
 ]

@@ -40,8 +40,9 @@ def d_calibration(event_indicator: Any, survival: Any, *, n_bins: int = 10) -> D
 
     If the predicted survival functions are right, the probability :math:`S_i(T_i)` of each sample
     at the time of its own event is uniform: a tenth of the samples has one below 0.1, a tenth one
-    between 0.1 and 0.2, and so on. Too few at both ends tell of curves that are too flat, too many
-    of curves that are too steep; too many at low survival of survival that is predicted too high.
+    between 0.1 and 0.2, and so on. Too many at high survival mean that survival is predicted too
+    high, too many at low survival that it is predicted too low. Too few at both ends mean that
+    curves are too flat, too many at both ends that they are too steep.
 
     Parameters
     ----------

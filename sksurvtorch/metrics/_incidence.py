@@ -90,7 +90,7 @@ def brier_score_incidence(
     """
     status, time = check_y(survival_test, "survival_test")
     check_number("cause", cause, int, 1)
-    grid = _check_times(times)
+    grid = check_times(times)
     probability = _check_probability(estimate, (len(time), len(grid)))
     train, needed = any_event(survival_train), (status > 0) & (time <= grid.max())
     of_event = censoring_weights(train, time, needed, "Let the last of `times` be ")
@@ -151,7 +151,7 @@ def integrated_brier_score_incidence(
     >>> integrated_brier_score_incidence(y, y, np.full((3, 2), 0.5), [1, 2])
     0.25
     """
-    grid = _check_times(times)
+    grid = check_times(times)
     if len(grid) < 2 or (np.diff(grid) <= 0).any():
         raise ValueError(
             f"`times` must be at least two that ascend, got {len(grid)}. Sort them, with the "
@@ -266,7 +266,7 @@ def _aalen_johansen(status: Array, time: Array, cause: int, at: float) -> float 
     return float(np.sum((np.append(1.0, survival[:-1]) * own)[times <= at]))
 
 
-def _check_times(times: Any) -> Array:
+def check_times(times: Any) -> Array:
     """Return times as an ascending or other array of floats."""
     grid = np.atleast_1d(np.asarray(for_numpy("times", times), dtype=float))
     if grid.ndim != 1 or not len(grid) or not np.isfinite(grid).all():

@@ -95,6 +95,10 @@ class Target(Mapping[str, Tensor], ABC):
         columns: dict[str, Any] = self.columns
         return breslow_baseline(log_hazard_ratio, **columns)
 
+    def for_bank(self) -> Columns:
+        """Return the columns that a memory bank holds."""
+        return dict(self)
+
     def split(self, index: Tensor, sizes: Sequence[int]) -> Sequence[Target]:
         """Return the targets of several batches, whose rows stand behind each other in `index`."""
         return [self.take(rows) for rows in index.split(list(sizes))]

@@ -52,6 +52,11 @@ class CompetingRisksTarget(Target):
         """Return the target of some rows."""
         return CompetingRisksTarget(self.risk_sets.take(rows))
 
+    def for_bank(self) -> Columns:
+        """Return the columns that a memory bank holds, with the censoring of all rows."""
+        logs = self.risk_sets.log_censoring
+        return dict(self) if logs is None else {**self, "log_censoring": logs}
+
     def split(self, index: Tensor, sizes: Sequence[int]) -> Sequence[Target]:
         """Return the targets of several batches, all laid out in one pass."""
         return [CompetingRisksTarget(sets) for sets in self.risk_sets.split(index, sizes)]

@@ -33,6 +33,8 @@ def check_learned(learned: dict[str, Any]) -> None:
         basis = learned.get("_interval_basis")
         if basis is not None and len(basis.get("offsets", ())) != n_strata + 1:
             raise Unknown("baseline hazards of members for other strata")
+        if basis is not None and len(basis["slope"]) != learned.get("n_causes_", 1):
+            raise Unknown("intervals for another number of causes")
 
 
 def is_whole(value: Any, least: int, most: float = 2**63 - 1) -> bool:
@@ -123,14 +125,23 @@ def _is_basis(value: Any) -> bool:
     if not isinstance(value, dict) or not all(isinstance(x, np.ndarray) for x in value.values()):
         return False
     scores, others = value.keys() & {*_SCORES}, value.keys() - {*_SCORES}
-    if not all(_is_single(value[name]) for name in value.keys() & {"slope", "center", "reserve"}):
+    if not all(_is_single(value[name]) for name in value.keys() & {"center", "reserve"}):
         return False
     if scores and not (scores == {*_SCORES} and _are_scores(value["score"], value["mass"])):
         return False
+    slope = value.get("slope", np.array(np.nan))
+    if not (_is_vector(slope, "f") and np.isfinite(slope).all()):
+        return False
     if others == {"slope", "center"}:
-        return True
-    steps = {"slope", *_MEMBERS}
-    return others == steps and _are_steps_of_members(*(value[name] for name in _MEMBERS))
+        return len(slope) == 1
+    if others != {"slope", *_MEMBERS}:
+        return False
+    offsets, times, members = (value[name] for name in _MEMBERS)
+    if members.ndim == 3:  # of several causes
+        one_each = members.shape[1] == len(value["slope"])
+        members = members.reshape(-1, members.shape[2])
+        return one_each and _are_steps_of_members(offsets, times, members)
+    return len(value["slope"]) == 1 and _are_steps_of_members(offsets, times, members)
 
 
 def _are_scores(score: Any, mass: Any) -> bool:

@@ -99,9 +99,34 @@ def check_time_varying(printed: str, folder: Path) -> None:
     check_picture(folder, "plot_time_varying")
 
 
+def check_patient_band(printed: str, folder: Path) -> None:
+    """What the prose says: both curves in the band, a narrower one, one woman outside, p-values."""
+    heading = "survival at years"
+    ensemble, lower, upper, linear = (
+        [numbers(printed, row, after=heading, occurrence=k) for k in (0, 1)]
+        for row in ("Ensemble", "  lower bound", "  upper bound", "Linear model")
+    )
+    for patient in (0, 1):
+        for k in range(3):
+            assert lower[patient][k] < ensemble[patient][k] < upper[patient][k]
+            assert lower[patient][k] <= linear[patient][k] <= upper[patient][k]
+    assert linear[0][2] - ensemble[0][2] > 0.15
+    assert abs(ensemble[0][2] - ensemble[1][2]) < 0.08
+    assert upper[1][2] - lower[1][2] < 0.7 * (upper[0][2] - lower[0][2])
+    outside = printed.split("women, linear model outside")[1].splitlines()[0].split()
+    assert all(int(count) <= 5 for count in outside)
+    width = numbers(printed, "mean width of the band, %")
+    assert width[0] < width[1] < width[2]
+    assert re.search(r"level 0\.5: 1\.\d to inf years", printed)
+    for name in ("Ensemble", "Linear model"):
+        assert numbers(printed, name, after="p-value of D-calibration")[0] > 0.1
+    check_picture(folder, "plot_patient_band")
+
+
 CHECKS: dict[str, Callable[[str, Path], None]] = {
     "plot_tuning": check_tuning,
     "plot_weibull_calibration": check_weibull_calibration,
     "plot_ties_strata_entry": check_ties_strata_entry,
     "plot_time_varying": check_time_varying,
+    "plot_patient_band": check_patient_band,
 }

@@ -12,7 +12,8 @@ from sklearn.base import clone
 from sksurv.datasets import load_veterans_lung_cancer
 from torch import nn
 
-from sksurvtorch import CoxNNRegressor, WeibullAFTRegressor
+from sksurvtorch import CompetingRisksNNRegressor, CoxNNRegressor, WeibullAFTRegressor
+from sksurvtorch.nets import competing_risks_y
 from sksurvtorch.persistence import export_onnx, onnx
 
 
@@ -115,6 +116,19 @@ def test_outputs_are_those_of_the_estimator(model, data, tmp_path, logger, capfd
     np.testing.assert_array_equal(model.predict(X), twin.predict(X))
 
 
+@pytest.mark.parametrize("n_causes", [1, 3])
+def test_log_hazard_ratios_of_several_causes(n_causes, data, tmp_path):
+    X, y = data
+    status = np.where(y["Status"], 1 + np.arange(len(y)) % n_causes, 0)
+    model = CompetingRisksNNRegressor(n_estimators=3, dtype="float64", max_epochs=2, random_state=0)
+    model.fit(X, competing_risks_y(status, y["Survival_in_days"]))
+    export_onnx(model, tmp_path / "model.onnx")
+    for rows in (X[:1].astype(float), X.astype(float)):
+        found = run(tmp_path / "model.onnx", rows)["log_hazard_ratio"]
+        assert found.shape == (len(rows), n_causes)
+        np.testing.assert_allclose(found, model.predict_log_hazard_ratio(rows), rtol=0, atol=1e-12)
+
+
 def test_a_network_of_the_user_for_images(data, tmp_path):
     X, y = data
     images = X[:, None, None]
@@ -163,5 +177,7 @@ def test_a_missing_package_and_another_estimator_are_named(data, tmp_path, monke
     monkeypatch.setattr(onnx, "find_spec", lambda name: None if name == "onnxscript" else sys)
     with pytest.raises(ImportError, match=r"needs onnxscript\. .*sksurvtorch\[onnx\]"):
         export_onnx(model, tmp_path / "model.onnx")
-    with pytest.raises(TypeError, match=r"^`estimator` must be a CoxNNRegressor or Weibull"):
+    with pytest.raises(
+        TypeError, match=r"^`estimator` must be one of CompetingRisksNNRegressor, Cox"
+    ):
         export_onnx(3, tmp_path / "model.onnx")

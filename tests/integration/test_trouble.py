@@ -13,7 +13,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
 from skorch import NeuralNet
 from skorch.callbacks import Callback, EarlyStopping, EpochScoring, LRScheduler
-from sksurv.datasets import load_gbsg2, load_whas500
+from sksurv.datasets import load_bmt, load_gbsg2, load_whas500
 from sksurv.metrics import concordance_index_ipcw, integrated_brier_score
 from sksurv.util import Surv
 from torch import nn
@@ -87,6 +87,7 @@ def score_beyond_the_follow_up():
 CASES = [
     lambda: new().fit(X, y["lenfol"]),
     lambda: new().fit(X, y.astype([("event", int), ("time", float)])),
+    lambda: new().fit(*load_bmt()),
     lambda: new().fit(X, Surv.from_arrays(np.zeros(len(X), dtype=bool), y["lenfol"])),
     lambda: WeibullAFTRegressor().fit(X, Surv.from_arrays(y["fstat"], y["lenfol"] - 1)),
     lambda: NeuralNet(nn.Linear(14, 1), CoxPHLoss, train_split=None).fit(ROWS, y),

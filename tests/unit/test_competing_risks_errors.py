@@ -15,7 +15,7 @@ from sksurvtorch.functional import (
     fine_gray_weights,
 )
 from sksurvtorch.functional import competing_risks_neg_log_likelihood as competing
-from sksurvtorch.losses import GatheredLoss, Momentum, MomentumLoss
+from sksurvtorch.losses import GatheredLoss, MomentumLoss
 from sksurvtorch.nets import competing_risks_target, competing_risks_y
 from tests.unit.refusals import refuses
 
@@ -168,11 +168,27 @@ CASES = {
         NoEventError,
         NO_EVENT.replace("3 rows", "1 rows"),
     ),
-    "momentum": (lambda: MomentumLoss(CompetingRisksLoss(), bank_size=3), TypeError, ONE_KIND),
-    "momentum_pair": (
-        lambda: Momentum(torch.nn.Linear(2, 2), CompetingRisksLoss(), bank_size=3),
+    "event_of_momentum": (
+        lambda: MomentumLoss(CompetingRisksLoss(), bank_size=3)((Z, Z), {"event": S, "time": T}),
+        ValueError,
+        "The keys of a target must be among 'status', 'time', 'entry', 'stratum', 'weight', "
+        "'index', 'log_censoring', with status and time, got ['event', 'time'].",
+    ),
+    "floating_status_of_momentum": (
+        lambda: MomentumLoss(CompetingRisksLoss(), bank_size=3)((Z, Z), S.float(), T),
         TypeError,
-        ONE_KIND,
+        f"`status` must hold integers, got torch.float32. {CODES}",
+    ),
+    "length_of_momentum": (
+        lambda: MomentumLoss(CompetingRisksLoss(), bank_size=3)((Z[:2], Z[:2]), S, T),
+        ValueError,
+        "`status` must have shape (2,), got (3,).",
+    ),
+    "causes_of_momentum": (
+        lambda: MomentumLoss(CompetingRisksLoss(), bank_size=3)((Z, Z), S + 1, T),
+        ValueError,
+        "`log_hazard_ratio` must have a column for each cause, and the largest `status` is 3, got "
+        "2. Give the network 3 outputs.",
     ),
     "gathered": (lambda: GatheredLoss(CompetingRisksLoss()), TypeError, ONE_KIND),
     "cause": (

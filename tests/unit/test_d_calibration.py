@@ -59,6 +59,14 @@ def test_predictions_of_a_wrong_scale_are_rejected(scale):
     assert np.mean([p < 0.05 for p in p_values(scale, 3.0)]) > 0.95
 
 
+def test_the_direction_of_an_error_is_as_documented():
+    survival = (np.arange(400) + 0.5) / 400
+    event = np.ones(400, dtype=bool)
+    too_high, too_low = (d_calibration(event, survival**power).shares for power in (0.5, 2))
+    assert too_high[0] < 0.1 < too_high[-1]
+    assert too_low[-1] < 0.1 < too_low[0]
+
+
 def test_it_refuses():
     refuses(
         lambda: d_calibration([1, 0], [0.5, 0.5]),

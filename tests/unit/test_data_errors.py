@@ -42,6 +42,13 @@ def structured(*fields):
             + MAKE_Y,
         ),
         (
+            structured(("status", int, 2 * EVENT), ("t", float, TIME)),
+            "The first field of `y`, 'status', must be bool, True for an observed event, got int64 "
+            "up to 2. Competing events need CompetingRisksNNRegressor. To count other causes as "
+            "censorings, make the event of `status == 1`: that gives the hazard of this cause "
+            "among those without any event, and 1 - survival is then no probability of it.",
+        ),
+        (
             structured(("t", float, TIME), ("e", bool, EVENT)),
             "The first field of `y`, 't', must be bool, True for an observed event, got float64. "
             + MAKE_Y,
@@ -56,7 +63,7 @@ def structured(*fields):
         ),
         (Y[:10], "`y` must have one row for each of X, 20, got 10."),
     ],
-    ids=["plain", "list", "2d", "three", "int_event", "swapped", "text", "nan", "short"],
+    ids=["plain", "list", "2d", "three", "int_event", "causes", "swapped", "text", "nan", "short"],
 )
 def test_y_of_the_wrong_kind(kind, y, sentence):
     refuses(lambda: kind().fit(X, y), ValueError, sentence)

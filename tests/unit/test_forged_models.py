@@ -14,13 +14,24 @@ import torch
 from sksurv.datasets import load_veterans_lung_cancer
 from torch import nn
 
-from sksurvtorch import CoxNNRegressor, WeibullAFTRegressor, load, save
+from sksurvtorch import (
+    CompetingRisksNNRegressor,
+    CoxNNRegressor,
+    WeibullAFTRegressor,
+    load,
+    save,
+)
 from sksurvtorch.exceptions import ModelFileError
+from sksurvtorch.nets import competing_risks_y
 from sksurvtorch.persistence import _container as container
 
 X, Y = load_veterans_lung_cancer()
 X = X[["Age_in_years", "Karnofsky_score", "Months_from_Diagnosis"]]
 STRATUM = np.array(["a", "b"])[np.arange(len(X)) % 2]
+
+CAUSES = competing_risks_y(
+    np.where(Y["Status"], 1 + np.arange(len(X)) % 2, 0), Y["Survival_in_days"]
+)
 
 
 class Own(nn.Module):
@@ -39,6 +50,8 @@ MODELS = {
     "weibull": (WeibullAFTRegressor(**SMALL, momentum=True, norm="batch"), {}),
     "five": (CoxNNRegressor(**SMALL | {"n_estimators": 5}), {"stratum": STRATUM}),
     "five weibull": (WeibullAFTRegressor(**SMALL | {"n_estimators": 5}), {}),
+    "causes": (CompetingRisksNNRegressor(**SMALL), {"y": CAUSES}),
+    "five causes": (CompetingRisksNNRegressor(**SMALL | {"n_estimators": 5}), {"y": CAUSES}),
     "own": (CoxNNRegressor(module=Own, module__width=4, max_epochs=2), {}),
     "torch": (CoxNNRegressor(module=nn.Linear, module__in_features=3, module__out_features=1), {}),
 }
@@ -50,7 +63,9 @@ def files(tmp_path_factory):
     """A file of each model, fitted once, as document and tensors."""
     folder, made = tmp_path_factory.mktemp("models"), {}
     for name, (model, columns) in MODELS.items():
-        save(model.fit(X, Y, **columns), folder / name)
+        columns = dict(columns)
+        y = columns.pop("y", Y)
+        save(model.fit(X, y, **columns), folder / name)
         made[name] = container.read(folder / name)
     return made
 
@@ -138,7 +153,20 @@ def one_stratum(document, tensors):
     tensors[BASIS + "members"] = tensors[BASIS + "members"][:, :end].contiguous()
 
 
+def one_cause(prefix, *names):
+    """Cut the tables of all causes to the first one."""
+
+    def forge(document, tensors):
+        for name in names:
+            table = tensors[prefix + name]
+            cut = table[:, :1] if name == "members" else table[:1]
+            tensors[prefix + name] = cut.contiguous()
+
+    return forge
+
+
 STEPS = "learned._baseline_steps."
+HAZARDS = "learned._incidence_steps."
 BASIS = "learned._interval_basis."
 CONTENT = {
     "no times": ("cox", tensor("learned.unique_times_", torch.zeros(0))),
@@ -185,6 +213,22 @@ CONTENT = {
     "members": ("five", tensor(BASIS + "members", torch.zeros(5, 3))),
     "members of no kind": ("five", tensor(BASIS + "members", torch.zeros(0, 3))),
     "steps of other strata": ("five", one_stratum),
+    "no causes": ("causes", learned(n_causes_=0)),
+    "more causes": ("causes", learned(n_causes_=3)),
+    "a billion causes": ("causes", learned(n_causes_=10**9)),
+    "number of causes": ("causes", parameter("n_causes", "many")),
+    "kind of hazard": ("causes", parameter("hazard", "x")),
+    "hazards of fewer causes": ("causes", tensor(HAZARDS + "log_hazard", torch.zeros(1, 97))),
+    "hazards of one cause": ("causes", one_cause(HAZARDS, "log_hazard", "log_cumulative_hazard")),
+    "members of one cause": ("five causes", one_cause(BASIS, "members")),
+    "slope of one cause": ("five causes", one_cause(BASIS, "slope")),
+    "intervals of one cause": ("five causes", one_cause(BASIS, "members", "slope")),
+    "hazards that are no table": ("causes", tensor(HAZARDS + "log_hazard", torch.zeros(2))),
+    "NaN as a hazard": ("causes", tensor(HAZARDS + "log_hazard", torch.full((2, 97), np.nan))),
+    "hazards that fall": (
+        "causes",
+        tensor(HAZARDS + "log_cumulative_hazard", -torch.arange(194.0).reshape(2, 97)),
+    ),
     "history": ("cox", lambda d, t: d["history"]["list"][0]["dict"].update(batches=3)),
     "batch size": ("cox", lambda d, t: d.update(batch_size=0)),
     "penalty": ("cox", lambda d, t: d.update(l2={"float": "nan"})),

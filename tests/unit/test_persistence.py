@@ -21,9 +21,16 @@ from sksurv.datasets import load_veterans_lung_cancer
 from sksurv.util import Surv
 from torch import nn
 
-from sksurvtorch import CoxNNRegressor, WeibullAFTRegressor, load, save
+from sksurvtorch import (
+    CompetingRisksNNRegressor,
+    CoxNNRegressor,
+    WeibullAFTRegressor,
+    load,
+    save,
+)
 from sksurvtorch.estimators import _net
 from sksurvtorch.exceptions import ModelFileError
+from sksurvtorch.nets import competing_risks_y
 from sksurvtorch.persistence import _container as container
 
 
@@ -60,6 +67,12 @@ MODELS = {
     "weibull per sample": WeibullAFTRegressor(shape="per_sample", dtype="float64", momentum=True),
     "cox own": CoxNNRegressor(module=Own, module__n_hidden=3, momentum=True, batch_size=32),
     "weibull own": WeibullAFTRegressor(module=Own(n_outputs=2), shape="per_sample"),
+}
+CAUSES = {
+    "five networks": CompetingRisksNNRegressor(n_estimators=5, cause=2),
+    "subdistribution": CompetingRisksNNRegressor(hazard="subdistribution", n_causes=3),
+    "linear": CompetingRisksNNRegressor(hidden_layer_sizes=(), optimizer="lbfgs"),
+    "momentum": CompetingRisksNNRegressor(momentum=True, batch_size=16),
 }
 
 
@@ -113,6 +126,29 @@ def test_a_loaded_model_is_the_saved_one_to_the_bit(name, fitted, data, path):
     assert list(getattr(loaded, "feature_names_in_", ())) == list(
         getattr(model, "feature_names_in_", ())
     )
+
+
+@pytest.mark.parametrize("strata", [False, True])
+@pytest.mark.parametrize("model", CAUSES.values(), ids=CAUSES)
+def test_a_loaded_model_of_several_causes_is_the_saved_one_to_the_bit(model, strata, data, path):
+    X, y = data
+    status = np.where(y["Status"], 1 + np.arange(len(y)) % 2, 0)
+    columns = {"stratum": np.where(np.arange(len(y)) % 3, "a", "b")} if strata else {}
+    fitted = clone(model).set_params(max_epochs=3, random_state=0)
+    fitted.fit(X, competing_risks_y(status, y["Survival_in_days"]), **columns)
+    save(fitted, path)
+    loaded = load(path)
+    assert loaded.get_params() == fitted.get_params()
+    columns = {name: column[:9] for name, column in columns.items()}
+    for each in ("predict_cumulative_incidence", "predict_restricted_mean_time_lost"):
+        expected = getattr(fitted, each)(X[:9], **columns)
+        found = getattr(loaded, each)(X[:9], **columns)
+        if expected.dtype == object:
+            expected, found = ([f.y for f in x.ravel()] for x in (expected, found))
+        np.testing.assert_array_equal(found, expected)
+    np.testing.assert_array_equal(loaded.predict(X), fitted.predict(X))
+    for name in ("log_baseline_cumulative_hazard_", "member_weights_", "strata_", "n_causes_"):
+        np.testing.assert_array_equal(getattr(loaded, name), getattr(fitted, name))
 
 
 @pytest.mark.parametrize("name", ["cox", "cox momentum", "cox own", "weibull own"])
@@ -315,7 +351,9 @@ def test_only_fitted_estimators_of_this_package_are_saved(data, path):
     class Child(CoxNNRegressor):
         pass
 
-    with pytest.raises(TypeError, match=r"^`estimator` must be a CoxNNRegressor or .*got Child"):
+    with pytest.raises(
+        TypeError, match=r"^`estimator` must be a CompetingRisksNNRegressor or .*got Child"
+    ):
         save(Child(), path)
     assert not path.exists()
 

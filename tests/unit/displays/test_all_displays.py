@@ -13,11 +13,13 @@ from sksurv.linear_model import CoxPHSurvivalAnalysis
 
 from sksurvtorch import CoxNNRegressor
 from sksurvtorch.displays import (
+    DCalibrationDisplay,
     LossCurveDisplay,
     RiskGroupsDisplay,
     SurvivalCalibrationDisplay,
     SurvivalFunctionDisplay,
 )
+from sksurvtorch.metrics import DCalibration
 from tests.unit.displays.patients import TEST, TIME, TRAIN, X, Y
 from tests.unit.refusals import refuses
 
@@ -28,6 +30,7 @@ from tests.unit.refusals import refuses
         SurvivalFunctionDisplay(np.ones((2, 2)), np.arange(2)),
         LossCurveDisplay(np.ones(2)),
         SurvivalCalibrationDisplay(np.ones(1), np.ones(1), np.ones((2, 1)), time=1),
+        DCalibrationDisplay(DCalibration(0.0, 1.0, np.full(2, 0.5))),
         RiskGroupsDisplay([(np.ones(1), np.ones(1), np.ones((2, 1)))], [np.ones(1)], ["a"]),
     ],
     ids=lambda display: type(display).__name__,
@@ -57,6 +60,10 @@ DRAW = {
             cox, X, Y, time=365, **o
         ),
         "line_",
+    ),
+    "d-calibration": (
+        lambda cox, stopped, **o: DCalibrationDisplay.from_estimator(cox, X[TRAIN], Y[TRAIN], **o),
+        "bars_",
     ),
     "groups": (
         lambda cox, stopped, **o: RiskGroupsDisplay.from_estimator(cox, X, Y, **o),
@@ -110,6 +117,8 @@ def test_pipelines_and_searches_stand_for_their_model(model):
             estimator, X[TEST], Y[TEST], time=365, n_groups=1
         )
         np.testing.assert_allclose(calibration.predicted, np.mean(expected), rtol=1e-12)
+        d_calibration = DCalibrationDisplay.from_estimator(estimator, X[TRAIN], Y[TRAIN])
+        assert d_calibration.name == type(model).__name__
         groups = RiskGroupsDisplay.from_estimator(estimator, X[TEST], Y[TEST])
         assert groups.table_[:, 0].tolist() == [84, 83, 83]
 
@@ -124,6 +133,8 @@ def test_what_is_no_fitted_survival_model_is_refused():
     for unfitted in (CoxNNRegressor(), GridSearchCV(CoxPHSurvivalAnalysis(), {"alpha": [1]})):
         for draw in (
             lambda model: SurvivalFunctionDisplay.from_estimator(model, X),
+            lambda model: SurvivalFunctionDisplay.from_estimator(model, X[:1], level=0.9),
+            lambda model: DCalibrationDisplay.from_estimator(model, X, Y),
             lambda model: RiskGroupsDisplay.from_estimator(model, X, Y),
             LossCurveDisplay.from_estimator,
         ):
