@@ -118,14 +118,16 @@ class CausesBaseline:
             Of shapes (n_samples, n_causes, n_times) and (n_samples, n_times).
         """
         codes = np.repeat(np.arange(self.n_strata), np.diff(self.offsets))
+        # Copies, since those of a model that joblib has mapped to memory cannot be written to.
         baseline = CompetingRisksBaseline(
             torch.from_numpy(codes),
-            torch.from_numpy(self.times),
-            torch.from_numpy(self.log_hazard),
-            torch.from_numpy(self.log_cumulative_hazard),
+            torch.from_numpy(self.times.copy()),
+            torch.from_numpy(self.log_hazard.copy()),
+            torch.from_numpy(self.log_cumulative_hazard.copy()),
             hazard,
         )
-        grid = torch.from_numpy(np.ascontiguousarray(times))
+        # torch wants the byte order of the machine.
+        grid = torch.from_numpy(times.astype(times.dtype.newbyteorder("="), order="C"))
         own = torch.from_numpy(stratum)
         return cumulative_incidence(log_hazard_ratio, baseline, grid, stratum=own)
 

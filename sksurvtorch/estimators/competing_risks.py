@@ -339,8 +339,6 @@ class CompetingRisksNNRegressor(PartialLikelihoodEstimator, IncidenceIntervals):
             cause-specific hazards the incidence depends on the other causes, too: a sample with a
             higher score can have a lower incidence.
         """
-        check_is_fitted(self, "net_")
-        self._check_cause(self.cause)
         return self._risk_score(self._output(X))
 
     def predict_log_hazard_ratio(self, X: Any) -> np.ndarray:
@@ -500,7 +498,11 @@ float
         last = float(self.unique_times_[-1])
         until = last if until is None else until
         validation.check_number("until", until, float, 0, closed=False)
-        check_times([until], self.unique_times_[-1])
+        if until > last:
+            raise ValueError(
+                f"`until` must be at most {last}, the follow-up of the fit, got {until}. The model "
+                "says nothing about later times."
+            )
         if cause is not None:
             self._check_cause(cause)
         output = self._output(X)
@@ -562,6 +564,7 @@ float
 
     def _risk_score(self, output: Tensor) -> np.ndarray:
         """Return the log hazard ratio of the cause, which is one of the outputs."""
+        self._check_cause(self.cause)  # it may have been changed after the fit
         log_hazard_ratio: np.ndarray = output[:, self.cause - 1].numpy()
         return log_hazard_ratio
 

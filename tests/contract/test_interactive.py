@@ -12,24 +12,31 @@ from sklearn.preprocessing import StandardScaler
 from sksurv.datasets import load_whas500
 
 import sksurvtorch
-from sksurvtorch import CoxNNRegressor, WeibullAFTRegressor
+from sksurvtorch import CompetingRisksNNRegressor, CoxNNRegressor, WeibullAFTRegressor
+from sksurvtorch.nets import competing_risks_y
 
 METHODS = """fit partial_fit predict predict_survival_function predict_cumulative_hazard_function
-    predict_quantile predict_median predict_expectation predict_members predict_survival_interval
-    predict_cumulative_hazard_interval predict_quantile_interval predict_median_interval
-    predict_risk_interval predict_time_interval score get_params set_params
-    get_metadata_routing set_fit_request set_partial_fit_request set_score_request"""
+    predict_members score get_params set_params get_metadata_routing set_fit_request
+    set_partial_fit_request set_score_request"""
 FITTED = """net_ unique_times_ device_ n_iter_ n_features_in_ feature_names_in_ n_estimators_
     member_weights_ oob_prediction_ oob_score_"""
+OF_TIME = """predict_quantile predict_median predict_expectation predict_survival_interval
+    predict_cumulative_hazard_interval predict_quantile_interval predict_median_interval
+    predict_risk_interval predict_time_interval"""
 OWN = {
-    CoxNNRegressor: "strata_ log_baseline_cumulative_hazard_",
-    WeibullAFTRegressor: "predict_params log_time_center_ log_time_spread_ shape_",
+    CoxNNRegressor: f"{OF_TIME} strata_ log_baseline_cumulative_hazard_",
+    WeibullAFTRegressor: f"{OF_TIME} predict_params log_time_center_ log_time_spread_ shape_",
+    CompetingRisksNNRegressor: """predict_log_hazard_ratio predict_cumulative_incidence
+    predict_restricted_mean_time_lost n_causes_ strata_ log_baseline_cumulative_hazard_""",
 }
 
 
 @pytest.fixture(scope="module", params=OWN)
 def model(request):
-    return request.param(max_epochs=1, random_state=0).fit(*load_whas500())
+    X, y = load_whas500()
+    if request.param is CompetingRisksNNRegressor:
+        y = competing_risks_y(y["fstat"], y["lenfol"])
+    return request.param(max_epochs=1, random_state=0).fit(X, y)
 
 
 def test_completion_offers_what_is_documented_and_nothing_else(model):

@@ -12,7 +12,7 @@ from sklearn.utils.estimator_checks import (
 from sklearn.utils.validation import column_or_1d
 from sksurv.util import Surv
 
-from sksurvtorch import CoxNNRegressor, WeibullAFTRegressor
+from sksurvtorch import CompetingRisksNNRegressor, CoxNNRegressor, WeibullAFTRegressor
 
 
 class PlainTarget:
@@ -54,6 +54,22 @@ class PlainWeibull(PlainTarget, WeibullAFTRegressor):
     pass
 
 
+class PlainCompetingRisks(PlainTarget, CompetingRisksNNRegressor):
+    """Some of the events are of a second cause, again by their own digits."""
+
+    @staticmethod
+    def recode(y):
+        recoded = PlainTarget.recode(y)
+        if getattr(recoded, "dtype", None) is None or recoded.dtype.names is None:
+            return recoded
+        with np.errstate(invalid="ignore"):
+            second = np.floor(3 * column_or_1d(y).astype(float)) % 4 >= 2
+        status = recoded["event"] * (1 + second)
+        y = np.empty(len(status), [("status", np.int64), ("time", float)])
+        y["status"], y["time"] = status, recoded["time"]
+        return y
+
+
 # Few epochs, since nothing that is checked needs a good fit.
 STOPPING = {"early_stopping": True, "n_iter_no_change": 2, "max_epochs": 6}
 CONFIGURATIONS = {
@@ -67,6 +83,13 @@ CONFIGURATIONS = {
     # In float64 the processor decides whether it keeps the tolerance of the check of weights: a
     # shape for each of 15 rows is hardly identified.
     "per sample": {"n_estimators": 1, "shape": "per_sample", "max_epochs": 4},
+    # Only competing risks have kinds of hazards.
+    "subdistribution": {
+        "n_estimators": 1,
+        "dtype": "float64",
+        "hazard": "subdistribution",
+        "max_epochs": 2,
+    },
     "three networks": {"dtype": "float64", "n_estimators": 3, "max_epochs": 2},
     "momentum": {"momentum": True, "max_epochs": 4},
     "momentum, mini-batches": {"momentum": True, "batch_size": 16, "max_epochs": 2},
@@ -79,11 +102,14 @@ CONFIGURATIONS = {
     },
     "momentum, early stopping": {"momentum": True, **STOPPING},
 }
+#: Of competing risks, since they differ from Cox models in nothing that these would show.
+LEFT_OUT = {"three networks", "momentum", "momentum, single rows", "momentum, early stopping"}
 ESTIMATORS = [
     kind(**parameters)
-    for kind in (PlainCox, PlainWeibull)
-    for parameters in CONFIGURATIONS.values()
+    for kind in (PlainCox, PlainWeibull, PlainCompetingRisks)
+    for name, parameters in CONFIGURATIONS.items()
     if set(parameters) <= set(kind().get_params())
+    and not (kind is PlainCompetingRisks and name in LEFT_OUT)
 ]
 
 
@@ -114,7 +140,15 @@ def test_estimator_check(estimator, check):
 @pytest.mark.parametrize("momentum", [False, True])
 @pytest.mark.parametrize(
     "estimator",
-    [PlainCox(dtype="float64", ties="breslow"), PlainWeibull(dtype="float64")],
+    [
+        PlainCox(dtype="float64", ties="breslow"),
+        PlainWeibull(dtype="float64"),
+        PlainCompetingRisks(dtype="float64", ties="breslow"),
+        # Adam would make a step of what is left of a gradient that is 0 at the start, an optimum.
+        PlainCompetingRisks(
+            dtype="float64", ties="breslow", hazard="subdistribution", optimizer="sgd", lr=0.1
+        ),
+    ],
     ids=lambda estimator: type(estimator).__name__,
 )
 def test_whole_weights_are_repeated_rows(estimator, momentum):

@@ -17,7 +17,7 @@ from skorch.callbacks import Callback, GradientNormClipping, LRScheduler
 from sksurv.datasets import load_gbsg2
 from torch import nn
 
-from sksurvtorch import CoxNNRegressor, WeibullAFTRegressor
+from sksurvtorch import CompetingRisksNNRegressor, CoxNNRegressor, WeibullAFTRegressor
 from sksurvtorch._processes import world
 from sksurvtorch.exceptions import SkippedBatchWarning
 from sksurvtorch.nets import AcceleratedSurvivalNet, SurvivalNet, survival_target
@@ -27,6 +27,7 @@ from tests.contract.data_parallel.shares import (
     BATCH,
     CENSORED,
     DATA,
+    RISKS,
     N,
     mapped,
     wait_for,
@@ -34,10 +35,10 @@ from tests.contract.data_parallel.shares import (
 from tests.contract.stored import Rows
 
 
-def perceptron():
+def perceptron(n_outputs=1):
     """A network that starts at random, where the built-in one starts at a linear model."""
     # A bias of the output changes no Cox loss, and Adam would walk along it on rounding noise.
-    return nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 1, bias=False))
+    return nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, n_outputs, bias=False))
 
 
 class Watch(Callback):
@@ -90,11 +91,12 @@ def fit(
 def seen(model):
     """What a fitted model shows."""
     history, X, stratum = model.net_.history, DATA["X"], {}
+    several = isinstance(model, CompetingRisksNNRegressor)
     state = model.net_.module_.state_dict().values()
     told = {
         "weights": torch.cat([w.double().flatten() for w in state if w.ndim]).tolist(),
         "predictions": model.predict(X),
-        "score": model.score(X, DATA["y"]),
+        "score": model.score(X, RISKS if several else DATA["y"]),
         "training losses": history[:, "train_loss"],
         "losses of batches": np.concatenate(history[:, "batches", :, "train_loss"]),
         "rows in batches": np.concatenate(history[:, "batches", :, "train_batch_size"]),
@@ -110,8 +112,18 @@ def seen(model):
         told["baseline"] = model.log_baseline_cumulative_hazard_
         told["strata"] = [] if model.strata_ is None else model.strata_.tolist()
         stratum = {} if model.strata_ is None else {"stratum": DATA["stratum"]}
-    told["survival"] = model.predict_survival_function(X, times=[1.0, 5.0], **stratum)
+    if several:
+        told["incidence"] = model.predict_cumulative_incidence(X, times=[1.0, 5.0], **stratum)
+    else:
+        told["survival"] = model.predict_survival_function(X, times=[1.0, 5.0], **stratum)
     return told
+
+
+def of_risks(share, **options):
+    """A fit of two causes."""
+    if "module" not in options:
+        options["module__n_outputs"] = 2
+    return fit(share, kind=CompetingRisksNNRegressor, given={"y": RISKS}, **options)
 
 
 def trained_on(share, **parameters):
@@ -221,6 +233,14 @@ EQUAL = {
     "float32, efron": partial(fit, columns=ALL, dtype="float32"),
     "float32, breslow": partial(fit, columns=ALL, dtype="float32", ties="breslow"),
     "float32, weibull": partial(fit, kind=WeibullAFTRegressor, dtype="float32"),
+    "two causes": partial(of_risks, columns=ALL),
+    "two causes, subdistribution": partial(of_risks, columns=ALL, hazard="subdistribution"),
+    "two causes, early stopping": partial(
+        of_risks, columns=("stratum",), early_stopping=True, layout="events", ties="breslow"
+    ),
+    "two causes, linear": partial(
+        of_risks, columns=ALL, module=None, hidden_layer_sizes=(), layout="few"
+    ),
     "events in all processes": partial(fit, columns=ALL, layout="events"),
     "a process of one row": partial(fit, layout="few"),
     "batches of which a process has no row": partial(fit, layout="few", batch=8),

@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 from sksurv.util import Surv
 
+from sksurvtorch.nets import competing_risks_y
+
 #: Rows; those from CENSORED on have no event; rows in a batch of all processes together.
 N, CENSORED, BATCH = 96, 76, 24
 #: Where the rows of each process begin, by the number of processes.
@@ -66,6 +68,8 @@ def cohort():
 
 
 DATA = cohort()
+#: The events of those with a low second feature are of a second cause.
+RISKS = competing_risks_y(DATA["y"]["event"] * (1 + (DATA["X"][:, 1] < 0)), DATA["y"]["time"])
 
 
 def mapped(share):

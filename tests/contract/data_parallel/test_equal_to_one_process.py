@@ -13,7 +13,10 @@ TOLERANCES = {
     **{name: FLOAT32 for name in fits.EQUAL if name.startswith("float32")},
     "linear by L-BFGS": LINE_SEARCH,
     # They start from a linear model that L-BFGS has fitted.
-    **dict.fromkeys(["linear", "built-in network", "built-in network, weibull"], LINE_SEARCH),
+    **dict.fromkeys(
+        ["linear", "two causes, linear", "built-in network", "built-in network, weibull"],
+        LINE_SEARCH,
+    ),
 }
 
 #: Cases that differ by where the rows of processes are, and not in one process.
