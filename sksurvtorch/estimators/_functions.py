@@ -40,6 +40,30 @@ def check_times(times: Any, last: float) -> np.ndarray:
     return grid
 
 
+def step_functions(times: np.ndarray, values: np.ndarray, start: float) -> np.ndarray:
+    """Return functions with these values at the times, of the shape of all axes but the last.
+
+    Parameters
+    ----------
+    times : array of shape (n_times,)
+        Times of the steps, ascending.
+    values : array of shape (..., n_times)
+        Value from each step on.
+    start : float
+        Value before the first step.
+
+    Returns
+    -------
+    array of shape (...) of StepFunction
+        The functions.
+    """
+    times = times.astype(float)
+    functions = np.empty(values.shape[:-1], dtype=object)
+    for place in np.ndindex(functions.shape):
+        functions[place] = BaselineStepFunction(times, values[place], start=start)
+    return functions
+
+
 class BaselineStepFunction(StepFunction):
     """Step function that has a given value before its first step.
 

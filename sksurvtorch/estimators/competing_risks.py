@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from sksurvtorch import _validation as validation
 from sksurvtorch.estimators._baseline import find_strata
-from sksurvtorch.estimators._functions import BaselineStepFunction, check_times
+from sksurvtorch.estimators._functions import check_times, step_functions
 from sksurvtorch.estimators._incidence import CausesBaseline
 from sksurvtorch.estimators._incidence_intervals import IncidenceIntervals
 from sksurvtorch.estimators._inputs import warn_of_nearly_tied_times
@@ -394,7 +394,7 @@ float
             incidence = np.ascontiguousarray(incidence[:, cause - 1])
         if return_array or times is not None:
             return incidence
-        return _step_functions(grid, incidence, start=0.0)
+        return step_functions(grid, incidence, start=0.0)
 
     def predict_survival_function(
         self, X: Any, return_array: bool = False, *, times: Any = None, stratum: Any = None
@@ -426,7 +426,7 @@ float
         survival: np.ndarray = np.exp(np.negative(hazards, out=hazards), out=hazards)
         if return_array or times is not None:
             return survival
-        return _step_functions(grid, survival, start=1.0)
+        return step_functions(grid, survival, start=1.0)
 
     def predict_cumulative_hazard_function(
         self,
@@ -467,7 +467,7 @@ float
         hazards, grid = self._hazards(X, cause, times, stratum)
         if return_array or times is not None:
             return hazards
-        return _step_functions(grid, hazards, start=0.0)
+        return step_functions(grid, hazards, start=0.0)
 
     def predict_restricted_mean_time_lost(
         self, X: Any, *, cause: int | None = None, until: float | None = None, stratum: Any = None
@@ -638,12 +638,3 @@ float
             baseline = self._baseline.of_cause(k)
             total += baseline.over_time(output[:, k - 1], rows, grid, survival=False)
         return total, grid
-
-
-def _step_functions(grid: np.ndarray, values: np.ndarray, start: float) -> np.ndarray:
-    """Return functions with these values at the times, of the shape of all axes but the last."""
-    grid = grid.astype(float)
-    functions = np.empty(values.shape[:-1], dtype=object)
-    for place in np.ndindex(functions.shape):
-        functions[place] = BaselineStepFunction(grid, values[place], start=start)
-    return functions

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from sksurvtorch import _validation as validation
 from sksurvtorch.estimators._baseline import Baseline, find_strata
 from sksurvtorch.estimators._cox_intervals import CoxIntervals
-from sksurvtorch.estimators._functions import BaselineStepFunction, check_times
+from sksurvtorch.estimators._functions import check_times, step_functions
 from sksurvtorch.estimators._inputs import warn_of_nearly_tied_times
 from sksurvtorch.estimators._partial_likelihood import PartialLikelihoodEstimator
 from sksurvtorch.estimators._settings import is_linear
@@ -490,7 +490,4 @@ class CoxNNRegressor(PartialLikelihoodEstimator, CoxIntervals):
         values = self._baseline.over_time(log_hazard_ratio, rows, grid, survival=survival)
         if return_array or times is not None:
             return values
-        grid, start = grid.astype(float), float(survival)
-        functions = np.empty(len(values), dtype=object)
-        functions[:] = [BaselineStepFunction(grid, row, start=start) for row in values]
-        return functions
+        return step_functions(grid, values, start=float(survival))

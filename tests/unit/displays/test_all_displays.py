@@ -72,7 +72,9 @@ DRAW = {
         "line_",
     ),
     "d-calibration": (
-        lambda cox, stopped, **o: DCalibrationDisplay.from_estimator(cox, X[TRAIN], Y[TRAIN], **o),
+        lambda cox, stopped, causes, **o: DCalibrationDisplay.from_estimator(
+            cox, X[TRAIN], Y[TRAIN], **o
+        ),
         "bars_",
     ),
     "groups": (
