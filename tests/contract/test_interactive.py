@@ -27,7 +27,8 @@ OWN = {
     CoxNNRegressor: f"{OF_TIME} strata_ log_baseline_cumulative_hazard_",
     WeibullAFTRegressor: f"{OF_TIME} predict_params log_time_center_ log_time_spread_ shape_",
     CompetingRisksNNRegressor: """predict_log_hazard_ratio predict_cumulative_incidence
-    predict_restricted_mean_time_lost n_causes_ strata_ log_baseline_cumulative_hazard_""",
+    predict_cumulative_incidence_interval predict_risk_interval predict_restricted_mean_time_lost
+    n_causes_ strata_ log_baseline_cumulative_hazard_""",
 }
 
 
