@@ -265,6 +265,14 @@ the 10 % and the 90 % quantile of the observed times; lower is better. The goal 
 on 5 000 rows of the nonlinear truth was a third of the error of Aalen-Johansen.
 
 {recovery}
+At the time of writing the goal was reached, with a quarter. On the linear truth the linear models
+win, by 2 %. On the crossing truth *cause-specific* has the least error, but a greater one for cause
+1, whose hazards are not proportional, than for cause 2, and for cause 1 it is close to that of
+SurvivalBoost. On the nonlinear truth linear models are no better than Aalen-Johansen. SurvivalBoost
+has a greater error with 100 iterations on 1 000 rows than with fewer, and a smaller one on 5 000.
+*subdistribution* is worse than *cause-specific* on all of these truths. One or two data sets of
+each kind do not tell differences of a few percent apart.
+
 The first two truths have proportional hazards of each cause, which suits *cause-specific* and the
 models of Cox; the third does not, nor has any of them proportional subdistribution hazards.
 
@@ -282,9 +290,9 @@ has one group only, so its gap says that the mean is right).
 
 {deaths}
 Up to seven years 6 % are censored. Who is censored later depends on the year of the sample, which
-weights by Kaplan-Meier would not see: so the scores end there. A fold holds about 250 deaths, and
-standard errors of C are some hundredths: small differences mean nothing. `load_cgvhd` was left out:
-of its 100 people five each had causes 2 and 3.
+weights by Kaplan-Meier would not see: so the scores end there. A fold holds about 250 deaths of
+three causes, so small differences mean little. `load_cgvhd` was left out: of its 100 people five
+each had causes 2 and 3.
 
 ## Time
 
@@ -295,6 +303,10 @@ of a Cox model with cause-specific and 1.6 times with subdistribution hazards. A
 incidences of both causes, for the Cox model its survival.
 
 {times}
+The epochs reach the goals. A loss: few times of a prediction do not make it fast with
+cause-specific hazards, since the incidence is a sum over all event times of the fit, here about
+16 000, each with exponentials of every person. With subdistribution hazards, as in the Cox model,
+only the cumulative hazard at the times that are asked for is needed.
 """
 
 
