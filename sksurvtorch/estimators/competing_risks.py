@@ -510,6 +510,30 @@ float
         lost: np.ndarray = self._baseline.time_lost(output, rows, until, self._as_fitted.hazard)
         return lost if cause is None else np.ascontiguousarray(lost[:, cause - 1])
 
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Wolbers' concordance index of the log hazard ratios of `cause`.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Samples.
+        y : structured array of shape (n_samples,)
+            Status and time.
+        sample_weight : array-like of shape (n_samples,), optional
+            Weights; a pair of samples counts with the product of the two.
+
+        Returns
+        -------
+        float
+            Share of the comparable pairs whose order is predicted: 0.5 by chance, 1 at best.
+            Samples with an event of another cause are comparable as ones that never have this one.
+
+        See Also
+        --------
+        sksurvtorch.metrics.make_incidence_scorer : Scores of the incidences.
+        """
+        return super().score(X, y, sample_weight)
+
     @property
     def log_baseline_cumulative_hazard_(self) -> np.ndarray:
         """Log baseline cumulative hazards, (n_strata, n_causes, n_unique_times), made when read."""
@@ -585,7 +609,8 @@ float
         if largest > self.n_causes_:
             raise ValueError(
                 f"`y` must have a status of at most {self.n_causes_}, the number of causes that "
-                f"the network has outputs for, got {largest}. Set `n_causes` to {largest}."
+                f"the network has outputs for, got {largest}. Set `n_causes` to {largest}, and "
+                "fit a new network."
             )
         criterion = CompetingRisksLoss(ties=self.ties, hazard=self.hazard)
         target = competing_risks_target_of(columns, criterion, self.n_causes_)

@@ -24,7 +24,7 @@ AT_MOST = (
 )
 OF_OUTPUTS = (
     "`y` must have a status of at most 1, the number of causes that the network has outputs for, "
-    "got 2. Set `n_causes` to 2."
+    "got 2. Set `n_causes` to 2, and fit a new network."
 )
 NO_SURVIVAL = (
     "`hazard` must be 'cause-specific' for survival and the hazard of all causes together, got "
