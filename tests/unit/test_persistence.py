@@ -168,7 +168,7 @@ def test_strata_keep_their_labels(labels, data, path):
 def test_the_parameters_of_the_fit_make_the_network_and_those_of_today_the_next(data, path):
     X, y = data
     options = {"n_estimators": 1, "max_epochs": 1, "random_state": 0}
-    model = CoxNNRegressor(n_estimators=1, hidden_layer_sizes=5, **options).fit(X, y)
+    model = CoxNNRegressor(hidden_layer_sizes=5, **options).fit(X, y)
     risk = model.predict(X)
     save(
         model.set_params(hidden_layer_sizes=(2, 2), optimizer="sgd", optimizer__momentum=0.9), path
