@@ -108,7 +108,9 @@ def fit(kind, folder):
         X, X_test = rows[:n_train], rows[n_train:]
     # The rows of eight groups are shuffled together; they are read in the order of the file.
     group_bytes = 4 * N_FEATURES * GROUP
+    # One network, as for all that stays in a file: the three fits are then the same one.
     model = CoxNNRegressor(
+        n_estimators=1,
         max_epochs=1,
         batch_size=1024,
         lr=5e-3,

@@ -47,7 +47,7 @@ def make_search(n_folds):
         ),
         remainder="passthrough",
     )
-    model = make_pipeline(encode, CoxNNRegressor(random_state=0))
+    model = make_pipeline(encode, CoxNNRegressor(n_estimators=1, random_state=0))
     grid = {
         "coxnnregressor__hidden_layer_sizes": [(32,), (64, 64)],
         "coxnnregressor__alpha": [1, 10, 100],

@@ -20,7 +20,7 @@ def test_batches_without_events_are_skipped_with_one_warning():
     X = rng.normal(size=(60, 3))
     y = Surv.from_arrays(np.arange(60) % 20 == 0, rng.exponential(size=60))
     with pytest.warns(SkippedBatchWarning) as record:
-        model = CoxNNRegressor(max_epochs=4, batch_size=6, random_state=0).fit(X, y)
+        model = CoxNNRegressor(n_estimators=1, max_epochs=4, batch_size=6, random_state=0).fit(X, y)
     # 3 events in 10 batches, as many as can be in batches of their own.
     assert [str(warning.message) for warning in record] == [
         "Batches without an event were left out of the fit, 28 in all: the Cox partial likelihood "
@@ -36,7 +36,9 @@ def test_weibull_uses_batches_without_events():
     rng = np.random.default_rng(0)
     X = rng.normal(size=(60, 3))
     y = Surv.from_arrays(np.arange(60) % 20 == 0, rng.exponential(size=60))
-    model = WeibullAFTRegressor(max_epochs=2, batch_size=6, random_state=0).fit(X, y)
+    model = WeibullAFTRegressor(n_estimators=1, max_epochs=2, batch_size=6, random_state=0).fit(
+        X, y
+    )
     assert model.net_.history[:, "train_batch_count"] == [10, 10]
 
 

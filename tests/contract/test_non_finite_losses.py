@@ -88,7 +88,7 @@ def test_a_huge_learning_rate_is_an_error_or_a_warning(kind, whas500):
 @pytest.mark.parametrize("good_before", [False, True])
 def test_a_model_whose_fit_failed_does_not_predict_nan(kind, good_before, whas500):
     X, y = whas500
-    model = kind(max_epochs=1, random_state=0)
+    model = kind(n_estimators=1, max_epochs=1, random_state=0)
     if good_before:
         model.fit(X, y)
     with pytest.raises(NonFiniteLossError):

@@ -62,7 +62,7 @@ def test_a_stored_model_trains_on_as_the_original(kind, again, optimizer, vetera
 @both
 def test_a_model_from_a_gpu_predicts_without_one_and_says_what_training_needs(kind, veterans):
     X, y = veterans
-    model = kind(max_epochs=2, dropout=0.1, random_state=0).fit(X, y)
+    model = kind(n_estimators=1, max_epochs=2, dropout=0.1, random_state=0).fit(X, y)
     risk = model.predict(X)
     gpu = torch.device("cuda")  # as it would have been trained there
     model.device_ = model.net_.device = model.net_.random_stream.device = gpu

@@ -93,7 +93,9 @@ def score(model, X, y, folder=None):
 
 def make_search(**options):
     X, y = load_whas500()
-    net = CoxNNRegressor(hidden_layer_sizes=(8,), dropout=0.2, max_epochs=5, random_state=0)
+    net = CoxNNRegressor(
+        n_estimators=1, hidden_layer_sizes=(8,), dropout=0.2, max_epochs=5, random_state=0
+    )
     grid = {"coxnnregressor__alpha": [1.0, FAILS, 100.0]}
     search = GridSearchCV(
         make_pipeline(StandardScaler(), net),

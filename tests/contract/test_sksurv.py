@@ -148,7 +148,7 @@ def test_cox_survival_beyond_the_follow_up_is_refused(patients):
 @pytest.mark.parametrize("shape", ["shared", "per_sample"])
 def test_weibull_functions_are_exact_at_any_time(patients, shape):
     X, y = patients
-    model = WeibullAFTRegressor(shape=shape, max_epochs=2, random_state=0).fit(X, y)
+    model = WeibullAFTRegressor(n_estimators=1, shape=shape, max_epochs=2, random_state=0).fit(X, y)
     X = X[:5]
     times = np.array([0.0, 1e-3, 0.5, 17.3, 400.1, 1e4])
     survival = [function(times) for function in model.predict_survival_function(X)]
@@ -193,7 +193,9 @@ def test_predict_is_a_risk(fitted, patients):
 
 def test_predict_of_weibull_orders_as_the_median_whatever_the_shape(patients):
     X, y = patients
-    model = WeibullAFTRegressor(shape="per_sample", max_epochs=2, random_state=0).fit(X, y)
+    model = WeibullAFTRegressor(
+        n_estimators=1, shape="per_sample", max_epochs=2, random_state=0
+    ).fit(X, y)
     np.testing.assert_array_equal(model.predict(X).argsort(), (-model.predict_median(X)).argsort())
 
 
@@ -294,7 +296,9 @@ def test_the_top_of_a_stack_gives_functions(kind, patients):
 def test_the_names_of_the_fields_do_not_matter(kind, patients):
     X, y = patients
     other = Surv.from_arrays(*(y[name] for name in y.dtype.names), name_event="a", name_time="b")
-    ours, theirs = (kind(max_epochs=1, random_state=0).fit(X, target) for target in (y, other))
+    ours, theirs = (
+        kind(n_estimators=1, max_epochs=1, random_state=0).fit(X, target) for target in (y, other)
+    )
     np.testing.assert_array_equal(ours.predict(X), theirs.predict(X))
 
 

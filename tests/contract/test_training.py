@@ -30,7 +30,9 @@ def linear(kind, **parameters):
 
 @both
 def test_the_learning_rate_falls_to_zero_and_starts_again(kind, data):
-    model = kind(warm_start=True, max_epochs=3, batch_size=50, lr=1e-2, random_state=0)
+    model = kind(
+        n_estimators=1, warm_start=True, max_epochs=3, batch_size=50, lr=1e-2, random_state=0
+    )
     for _ in range(2):
         rates = [row["event_lr"] for row in model.fit(*data).net_.history[-3:, "batches"][0]]
         assert rates[0] == 1e-2
@@ -90,7 +92,7 @@ def test_a_parameter_that_made_the_network_may_not_change_under_it(kind, name, v
 
 @both
 def test_a_lower_rate_or_another_batch_size_may(kind, data):
-    model = kind(warm_start=True, max_epochs=1, batch_size=100).fit(*data)
+    model = kind(n_estimators=1, warm_start=True, max_epochs=1, batch_size=100).fit(*data)
     model.set_params(lr=1e-5, batch_size=50, lr_schedule="constant").fit(*data)
     assert model.net_.optimizer_.param_groups[0]["lr"] == 1e-5
     assert model.net_.history[-1, "train_batch_count"] == 4
@@ -127,7 +129,7 @@ def test_weights_count_the_same_in_small_batches(data):
 @both
 def test_reversed_views_are_read_as_they_are(kind, data):
     X, y = data
-    model = kind(max_epochs=2, random_state=0)
+    model = kind(n_estimators=1, max_epochs=2, random_state=0)
     expected = model.fit(X[::-1].copy(), y[::-1].copy()).predict(X)
     np.testing.assert_array_equal(model.fit(X[::-1], y[::-1]).predict(X), expected)
 
@@ -135,21 +137,23 @@ def test_reversed_views_are_read_as_they_are(kind, data):
 def test_columns_that_the_dtype_cannot_tell_apart_are_named(data):
     X, y = data
     with pytest.warns(PrecisionWarning, match="3 columns of X"):
-        CoxNNRegressor(max_epochs=1).fit(X + 1e8, y)
-    CoxNNRegressor(max_epochs=1, dtype="float64").fit(X + 1e8, y)
+        CoxNNRegressor(n_estimators=1, max_epochs=1).fit(X + 1e8, y)
+    CoxNNRegressor(n_estimators=1, max_epochs=1, dtype="float64").fit(X + 1e8, y)
 
 
 def test_one_early_event_among_late_censorings_is_within_the_floats():
     rng = np.random.default_rng(0)
     y = Surv.from_arrays(np.arange(50_000) == 0, np.where(np.arange(50_000) == 0, 30.0, 365.0))
-    model = WeibullAFTRegressor(max_epochs=1, batch_size=5000).fit(rng.normal(size=(50_000, 2)), y)
+    model = WeibullAFTRegressor(n_estimators=1, max_epochs=1, batch_size=5000).fit(
+        rng.normal(size=(50_000, 2)), y
+    )
     assert np.isfinite(model.predict_median(np.zeros((1, 2)))).all()
 
 
 def test_an_entry_just_before_the_time_stays_before_it(data):
     X, y = data
     late = Surv.from_arrays(y["event"], y["time"] + 1e6)
-    WeibullAFTRegressor(max_epochs=1).fit(X, late, entry=late["time"] - 1e-9)
+    WeibullAFTRegressor(n_estimators=1, max_epochs=1).fit(X, late, entry=late["time"] - 1e-9)
 
 
 @both

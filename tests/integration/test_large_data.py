@@ -84,8 +84,7 @@ def share_of_x(printed):
     ("path", "kind", "options", "weight"),
     [
         ("C", "CoxNNRegressor", "", "None"),
-        ("C", "CoxNNRegressor", ", early_stopping=True", "None"),
-        # Half of the rows count.
+        # Half of the rows count, and are chosen as early stopping chooses rows.
         ("C", "WeibullAFTRegressor", "", "rng.integers(0, 2, n).astype(float)"),
         # It reads rows in every way in which the others do.
         ("Fortran", "CoxNNRegressor", ", early_stopping=True", "None"),

@@ -65,14 +65,14 @@ def run(path, X):
 
 
 MODELS = {
-    "cox": CoxNNRegressor(norm="batch", dropout=0.5),
+    "cox": CoxNNRegressor(n_estimators=1, norm="batch", dropout=0.5),
     "cox linear": CoxNNRegressor(hidden_layer_sizes=(), optimizer="lbfgs"),
     "cox momentum": CoxNNRegressor(momentum=True, batch_size=16),
     "cox ensemble": CoxNNRegressor(n_estimators=10),
     "cox copies": CoxNNRegressor(n_estimators=2, norm="batch"),
-    "weibull": WeibullAFTRegressor(),
+    "weibull": WeibullAFTRegressor(n_estimators=1),
     "weibull ensemble": WeibullAFTRegressor(n_estimators=3, norm="layer", dtype="float64"),
-    "weibull per sample": WeibullAFTRegressor(shape="per_sample", dtype="float64"),
+    "weibull per sample": WeibullAFTRegressor(n_estimators=1, shape="per_sample", dtype="float64"),
 }
 
 
@@ -130,10 +130,13 @@ def test_log_hazard_ratios_of_several_causes(n_causes, data, tmp_path):
 
 
 def test_a_network_of_the_user_for_images(data, tmp_path):
+    """It is left as it was, of which the mode of training is a part."""
     X, y = data
     images = X[:, None, None]
     model = CoxNNRegressor(module=Images, max_epochs=1, random_state=0).fit(images, y)
+    model.net_.module_.train()
     export_onnx(model, tmp_path / "model.onnx")
+    assert all(part.training for part in model.net_.module_.modules())
     outputs = run(tmp_path / "model.onnx", images)["log_hazard_ratio"]
     np.testing.assert_allclose(outputs, model.predict(images), rtol=1e-5, atol=1e-5)
 
@@ -164,7 +167,7 @@ def test_several_inputs_are_side_by_side(data, tmp_path):
 
 
 def test_a_network_that_is_too_large_for_a_file_is_refused_before(data, tmp_path):
-    model = CoxNNRegressor(hidden_layer_sizes=4, max_epochs=1).fit(*data)
+    model = CoxNNRegressor(n_estimators=1, hidden_layer_sizes=4, max_epochs=1).fit(*data)
     model.net_.module_.more = nn.Linear(2**15, 2**14, bias=False, device="meta")  # of 2 GiB
     sentence = r"^`estimator` must have weights of at most 1\.98 GiB for one .* got 2\.00 GiB\."
     with pytest.raises(ValueError, match=sentence):
@@ -173,7 +176,7 @@ def test_a_network_that_is_too_large_for_a_file_is_refused_before(data, tmp_path
 
 
 def test_a_missing_package_and_another_estimator_are_named(data, tmp_path, monkeypatch):
-    model = CoxNNRegressor(max_epochs=1).fit(*data)
+    model = CoxNNRegressor(n_estimators=1, max_epochs=1).fit(*data)
     monkeypatch.setattr(onnx, "find_spec", lambda name: None if name == "onnxscript" else sys)
     with pytest.raises(ImportError, match=r"needs onnxscript\. .*sksurvtorch\[onnx\]"):
         export_onnx(model, tmp_path / "model.onnx")

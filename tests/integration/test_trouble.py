@@ -32,7 +32,7 @@ ETA, EVENT, TIME = torch.zeros(3, requires_grad=True), torch.ones(3).bool(), tor
 
 
 def new(**options):
-    return CoxNNRegressor(**{"max_epochs": 2, "random_state": 0} | options)
+    return CoxNNRegressor(**{"n_estimators": 1, "max_epochs": 2, "random_state": 0} | options)
 
 
 LINEAR = {"hidden_layer_sizes": (), "optimizer": "lbfgs"}

@@ -21,7 +21,7 @@ def said(time, given=None, kind=CoxNNRegressor):
     X, event = rng.normal(size=(len(time), 2)), rng.random(len(time)) < 0.6
     with warnings.catch_warnings(record=True) as record:
         warnings.simplefilter("always")
-        kind(max_epochs=1).fit(X, Surv.from_arrays(event, time), **given or {})
+        kind(n_estimators=1, max_epochs=1).fit(X, Surv.from_arrays(event, time), **given or {})
     assert all(warning.category is NearlyTiedTimesWarning for warning in record)
     return [str(warning.message) for warning in record]
 

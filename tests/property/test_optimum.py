@@ -143,6 +143,27 @@ def test_the_warning_names_the_feature(kind, optimizer, weight):
 
 
 @both
+def test_a_small_penalty_leaves_a_maximum(kind):
+    """The likelihood alone is flat there; with its penalty it has one."""
+    X, y = with_a_level_without_events()
+    model = kind(hidden_layer_sizes=(), optimizer="lbfgs", alpha=1e-5).fit(X, y)
+    assert np.ptp(model.predict(X)) > 10  # as far out as where there is none
+    assert said(kind, X, y, alpha=1e-5) == []
+
+
+@pytest.mark.parametrize(("kind", "lr"), [(CoxNNRegressor, 100.0), (WeibullAFTRegressor, 10.0)])
+def test_adam_that_has_gone_too_far_is_not_taken_for_no_maximum(kind, lr):
+    """Far out the likelihood is flat, though it has a maximum elsewhere."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(200, 2))
+    y = Surv.from_arrays(rng.random(200) < 0.6, rng.exponential(np.exp(-X[:, 0])))
+    options = {"optimizer": "adam", "lr": lr, "max_epochs": 1}
+    gone = kind(hidden_layer_sizes=(), random_state=0, **options).fit(X, y)
+    assert np.ptp(gone.predict(X)) > 50
+    assert said(kind, X, y, **options) == []
+
+
+@both
 def test_a_reference_without_events_makes_all_other_levels_infinite(kind):
     rng = np.random.default_rng(0)
     level = rng.integers(0, 8, 300)

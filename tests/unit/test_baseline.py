@@ -172,7 +172,12 @@ def stratified():
     rng = np.random.default_rng(0)
     X, stratum = rng.standard_normal((60, 2)), np.arange(60) % 3
     y = Surv.from_arrays((rng.random(60) < 0.5) & (stratum < 2), rng.integers(1, 20, 60))
-    return CoxNNRegressor(max_epochs=2, random_state=0).fit(X, y, stratum=stratum), X, y, stratum
+    return (
+        CoxNNRegressor(n_estimators=1, max_epochs=2, random_state=0).fit(X, y, stratum=stratum),
+        X,
+        y,
+        stratum,
+    )
 
 
 def test_the_table_of_a_model_is_made_when_it_is_read(stratified):

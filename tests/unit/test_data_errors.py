@@ -96,7 +96,7 @@ def test_no_time_is_negative(kind):
 
 
 def test_cox_takes_a_time_of_zero():
-    model = CoxNNRegressor(max_epochs=1).fit(X, Surv.from_arrays(EVENT, TIME - 1))
+    model = CoxNNRegressor(n_estimators=1, max_epochs=1).fit(X, Surv.from_arrays(EVENT, TIME - 1))
     assert model.unique_times_[0] == 0
 
 
@@ -134,7 +134,7 @@ def test_entry(kind, entry, error, sentence):
 def test_nan_in_x_is_refused_with_scikit_learns_sentence(kind, place):
     gaps = X.copy()
     gaps[3, 1] = np.nan
-    action = kind().fit if place == "fit" else kind(max_epochs=1).fit(X, Y).predict
+    action = kind().fit if place == "fit" else kind(n_estimators=1, max_epochs=1).fit(X, Y).predict
     args = (gaps, Y) if place == "fit" else (gaps,)
     with pytest.raises(
         ValueError, match=f"^Input X contains NaN.\n{kind.__name__} does not accept"
@@ -197,7 +197,7 @@ def test_weights_that_hide_values_or_places_are_refused(kind):
     )
     masked = np.ma.masked_equal(TIME, 3)
     refuses(lambda: kind().fit(X, Y, sample_weight=masked), ValueError, sentence)
-    model = kind(max_epochs=1).fit(X, Y)
+    model = kind(n_estimators=1, max_epochs=1).fit(X, Y)
     refuses(lambda: model.score(X, Y, sample_weight=masked), ValueError, sentence)
     sentence = (
         "`sample_weight` must be a dense tensor of real numbers, got the layout "
@@ -210,7 +210,7 @@ def test_weights_that_hide_values_or_places_are_refused(kind):
 def test_strata_that_are_missing_are_refused_by_fit():
     """Otherwise fit takes what no prediction would."""
     with pytest.raises((ValueError, TypeError), match="`stratum`"):
-        CoxNNRegressor(max_epochs=1).fit(X, Y, stratum=np.where(EVENT, np.nan, 1.0))
+        CoxNNRegressor(n_estimators=1, max_epochs=1).fit(X, Y, stratum=np.where(EVENT, np.nan, 1.0))
 
 
 RANGE = (
@@ -236,7 +236,7 @@ RANGE = (
     ],
 )
 def test_weights_that_no_loss_can_take_are_named(kind, weight, options, sentence):
-    model = kind(max_epochs=1, **{"alpha": 0} | options)
+    model = kind(n_estimators=1, max_epochs=1, **{"alpha": 0} | options)
     refuses(lambda: model.fit(X, Y, sample_weight=np.full(20, weight)), ValueError, sentence)
 
 
@@ -264,7 +264,7 @@ def test_within_them_their_unit_does_not_matter(kind, weight):
 )
 def test_labels_of_strata_that_cannot_be_compared_or_saved(stratum, got):
     refuses(
-        lambda: CoxNNRegressor(max_epochs=1).fit(X, Y, stratum=stratum),
+        lambda: CoxNNRegressor(n_estimators=1, max_epochs=1).fit(X, Y, stratum=stratum),
         TypeError,
         "`stratum` must be numbers, bools, text or dates, all of one kind, got "
         f"{got}. Convert the labels, for instance to text.",
@@ -276,7 +276,7 @@ def test_labels_of_strata_that_cannot_be_compared_or_saved(stratum, got):
 def test_labels_of_strata_that_are_missing(dtype, missing):
     stratum = pd.Series(["a", missing] * 10, dtype=dtype)
     with pytest.raises(ValueError, match=r"^`stratum` must not be missing, got .* \(10 of 20 rows"):
-        CoxNNRegressor(max_epochs=1).fit(X, Y, stratum=stratum)
+        CoxNNRegressor(n_estimators=1, max_epochs=1).fit(X, Y, stratum=stratum)
 
 
 @pytest.mark.parametrize(
@@ -294,9 +294,11 @@ def test_labels_of_strata_that_are_missing(dtype, missing):
     ids=["text", "category", "Int64", "numbers", "bools", "timestamps", "dates", "years"],
 )
 def test_labels_of_strata_of_all_kinds_are_known_again_and_saved(stratum, tmp_path):
-    model = CoxNNRegressor(max_epochs=1).fit(X, Y, stratum=stratum)
-    coded = CoxNNRegressor(max_epochs=1, random_state=0).fit(X, Y, stratum=np.arange(20) % 2)
-    again = CoxNNRegressor(max_epochs=1, random_state=0).fit(X, Y, stratum=stratum)
+    model = CoxNNRegressor(n_estimators=1, max_epochs=1).fit(X, Y, stratum=stratum)
+    coded = CoxNNRegressor(n_estimators=1, max_epochs=1, random_state=0).fit(
+        X, Y, stratum=np.arange(20) % 2
+    )
+    again = CoxNNRegressor(n_estimators=1, max_epochs=1, random_state=0).fit(X, Y, stratum=stratum)
     np.testing.assert_array_equal(coded.predict(X), again.predict(X))
     save(model, tmp_path / "model.safetensors")
     loaded = load(tmp_path / "model.safetensors")
@@ -330,7 +332,10 @@ def test_images_without_a_module(kind, make):
 @both
 def test_bfloat16_features_have_their_values(kind):
     rows = torch.tensor(X).bfloat16()
-    fits = [kind(max_epochs=1, random_state=0).fit(x, Y) for x in (rows, rows.float().numpy())]
+    fits = [
+        kind(n_estimators=1, max_epochs=1, random_state=0).fit(x, Y)
+        for x in (rows, rows.float().numpy())
+    ]
     np.testing.assert_array_equal(*(model.predict(rows) for model in fits))
 
 

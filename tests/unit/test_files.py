@@ -25,7 +25,9 @@ X = X[["Age_in_years", "Karnofsky_score"]]
 
 @pytest.fixture(scope="module")
 def model():
-    return CoxNNRegressor(hidden_layer_sizes=(2,), max_epochs=1, random_state=0).fit(X, Y)
+    return CoxNNRegressor(
+        n_estimators=1, hidden_layer_sizes=(2,), max_epochs=1, random_state=0
+    ).fit(X, Y)
 
 
 def write_model(model, path):
@@ -33,7 +35,9 @@ def write_model(model, path):
 
 
 def write_checkpoint(model, path):
-    CoxNNRegressor(max_epochs=2, random_state=0, callbacks=[TrainingCheckpoint(path)]).fit(X, Y)
+    CoxNNRegressor(
+        n_estimators=1, max_epochs=2, random_state=0, callbacks=[TrainingCheckpoint(path)]
+    ).fit(X, Y)
 
 
 def write_onnx(model, path):

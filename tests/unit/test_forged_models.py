@@ -301,7 +301,8 @@ def layers_of_torch(document):
 LIMITED = """
 import resource, sys
 import tests.unit.test_forged_models as here
-here.save(here.CoxNNRegressor(max_epochs=1).fit(here.X, here.Y), sys.argv[2])  # all is imported
+model = here.CoxNNRegressor(n_estimators=1, max_epochs=1).fit(here.X, here.Y)
+here.save(model, sys.argv[2])  # all is imported
 here.load(sys.argv[2])
 (taken,) = [int(line.split()[1]) for line in open("/proc/self/status") if "VmSize" in line]
 resource.setrlimit(resource.RLIMIT_AS, (taken * 1024 + 2**27,) * 2)

@@ -192,7 +192,7 @@ print(load({str(saved)!r}).predict(X[{list(data[0].columns)!r}]).tobytes().hex()
 def test_strata_keep_their_labels(labels, data, path):
     X, y = data
     stratum = labels[np.arange(len(X)) % 2]
-    model = CoxNNRegressor(max_epochs=1, random_state=0).fit(X, y, stratum=stratum)
+    model = CoxNNRegressor(n_estimators=1, max_epochs=1, random_state=0).fit(X, y, stratum=stratum)
     save(model, path)
     loaded = load(path)
     assert loaded.strata_.dtype == model.strata_.dtype
@@ -219,7 +219,7 @@ def test_the_parameters_of_the_fit_make_the_network_and_those_of_today_the_next(
 
 def test_parameters_of_the_next_fit_do_not_stand_in_for_one_that_made_the_network(data, path):
     """As in a file of a version that did not have it yet."""
-    model = CoxNNRegressor(max_epochs=2, hidden_layer_sizes=4).fit(*data)
+    model = CoxNNRegressor(n_estimators=1, max_epochs=2, hidden_layer_sizes=4).fit(*data)
     save(model.set_params(dtype="float64"), path)
     document, tensors = container.read(path)
     assert document["made_with"].pop("dtype") == "float32"
@@ -263,7 +263,7 @@ def test_a_model_of_a_device_that_is_missing_here_predicts_on_the_cpu(saved, dat
 def test_code_is_given_again(data, path):
     X, y = data
     options = {"module": Own, "callbacks": [], "random_state": np.random.RandomState(0)}
-    model = CoxNNRegressor(**options, max_epochs=1).fit(X, y)
+    model = CoxNNRegressor(n_estimators=1, **options, max_epochs=1).fit(X, y)
     save(model, path)
     with pytest.raises(TypeError, match=r"^`module` must be given to load this model, which had "):
         load(path)
@@ -475,7 +475,7 @@ def test_the_file_holds_no_code_and_no_training_data(fitted, path):
 
 
 def test_what_cannot_be_kept_is_named(fitted, data, path):
-    model = CoxNNRegressor(max_epochs=1).fit(*data)
+    model = CoxNNRegressor(n_estimators=1, max_epochs=1).fit(*data)
     model.net_.history.record("extra", object())
     with pytest.raises(TypeError, match=r"^`history` must be numbers, text or arrays .*object"):
         save(model, path)

@@ -35,7 +35,7 @@ def test_prediction_before_fit(kind, method):
 
 @both
 def test_the_wrong_number_of_features(kind):
-    model = kind(max_epochs=1).fit(X, Y)
+    model = kind(n_estimators=1, max_epochs=1).fit(X, Y)
     sentence = f"X has 2 features, but {kind.__name__} is expecting 3 features as input."
     for method in METHODS:
         refuses(lambda method=method: getattr(model, method)(X[:, :2]), ValueError, sentence)
@@ -57,14 +57,14 @@ def test_a_sample_of_another_shape(kind):
 
 @both
 def test_score_wants_survival_data(kind):
-    model = kind(max_epochs=1).fit(X, Y)
+    model = kind(n_estimators=1, max_epochs=1).fit(X, Y)
     sentence = NOT_Y.format("ndarray of shape (20,) and dtype float64")
     refuses(lambda: model.score(X, TIME), ValueError, sentence)
 
 
 @both
 def test_score_without_a_comparable_pair(kind):
-    model = kind(max_epochs=1).fit(X, Y)
+    model = kind(n_estimators=1, max_epochs=1).fit(X, Y)
     refuses(
         lambda: model.score(X[:2], Surv.from_arrays([False, False], [1.0, 2.0])),
         NoComparablePairException,
@@ -129,7 +129,7 @@ def test_strata_of_another_length(place):
     ],
 )
 def test_a_quantile_beyond_one(kind, probability, sentence):
-    model = kind(max_epochs=1).fit(X, Y)
+    model = kind(n_estimators=1, max_epochs=1).fit(X, Y)
     refuses(lambda: model.predict_quantile(X, probability), ValueError, sentence)
 
 
@@ -139,7 +139,7 @@ def test_a_quantile_beyond_one(kind, probability, sentence):
 )
 @pytest.mark.parametrize("times", [[1.0, -2.0, np.nan], [np.inf], [1e9]], ids=str)
 def test_times_outside_of_the_model(kind, method, times):
-    model = kind(max_epochs=1).fit(X, Y)
+    model = kind(n_estimators=1, max_epochs=1).fit(X, Y)
     if kind is CoxNNRegressor:
         rule = f"within [0, {TIME.max()!s}], the follow-up of the fit"
         hint = "A Cox model says nothing about later times; leave them out."
@@ -162,7 +162,7 @@ def test_times_outside_of_the_model(kind, method, times):
 @both
 @pytest.mark.parametrize("times", [5.0, [[1.0]], ["one"]], ids=str)
 def test_times_that_are_no_vector_of_numbers(kind, times):
-    model = kind(max_epochs=1).fit(X, Y)
+    model = kind(n_estimators=1, max_epochs=1).fit(X, Y)
     with pytest.raises(ValueError, match=r"^`times` must be numbers of shape \(n_times,\), got"):
         model.predict_survival_function(X, times=times)
 

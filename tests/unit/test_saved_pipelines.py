@@ -30,7 +30,7 @@ def path(tmp_path):
 
 
 def model(kind=CoxNNRegressor, **options):
-    return kind(max_epochs=2, random_state=0, **options)
+    return kind(n_estimators=1, max_epochs=2, random_state=0, **options)
 
 
 def columns():
