@@ -311,6 +311,11 @@ def check_competing_risks_y(
     """Return status, as int64, and time of a structured array, its two fields in this order."""
     hint = "Make one with sksurvtorch.nets.competing_risks_y(status, time)."
     names = _check_fields(y, owner, name, "status", hint)
+    if "time" in names[0].lower() and "time" not in names[1].lower():
+        raise ValueError(
+            f"The first field of `{name}` must be the status, and the second the time, got "
+            f"{names[0]!r} and {names[1]!r}. {hint}"
+        )
     field = f"{name}[{names[0]!r}]"
     if y[names[0]].dtype.kind not in "biu":
         raise ValueError(

@@ -182,9 +182,10 @@ class CumulativeIncidenceDisplay:
         """
         model, X = incidences.last_step(estimator, X, "predict_cumulative_incidence")
         incidence, times = incidences.predict_incidence(model, X, times, stratum)
-        # What is left of 1 is a prediction of the model only if it has one of no event.
-        options = {} if stratum is None else {"stratum": stratum}
-        model.predict_survival_function(X, times=times[-1:], **options)
+        if hasattr(model, "predict_survival_function"):
+            # What is left of 1 is a prediction of the model only if it has one of no event.
+            options = {} if stratum is None else {"stratum": stratum}
+            model.predict_survival_function(X, times=times[-1:], **options)
         return cls.from_predictions(
             incidence,
             times,

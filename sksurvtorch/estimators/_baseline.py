@@ -106,12 +106,7 @@ class Baseline:
         """Return at most so many steps of each stratum, close to each other at both ends."""
         kept = []
         for start, end in zip(self.offsets[:-1], self.offsets[1:], strict=True):
-            places = np.arange(end - start)
-            if len(places) > most:
-                # Few events have happened at one end, few are at risk at the other.
-                spaced = (1 - np.cos(np.linspace(0, np.pi, most))) / 2 * (len(places) - 1)
-                places = np.unique(spaced.round().astype(int))
-            kept.append(start + places)
+            kept.append(start + spaced(end - start, most))
         steps = np.concatenate(kept)
         offsets = np.concatenate([[0], np.cumsum([len(own) for own in kept])])
         return type(self)(offsets, self.times[steps], self.log_cumulative_hazard[steps])
@@ -186,6 +181,15 @@ class Baseline:
             table = np.take(self.table(asked, ascending), column, axis=1)
             for piece in some:
                 yield piece, table, row[piece.start - start : piece.stop - start]
+
+
+def spaced(n_steps: int, most: int) -> np.ndarray:
+    """Return at most so many places of steps, the first and the last among them."""
+    if n_steps <= most:
+        return np.arange(n_steps)
+    # Few events have happened at one end, few are at risk at the other.
+    places = (1 - np.cos(np.linspace(0, np.pi, most))) / 2 * (n_steps - 1)
+    return np.unique(places.round().astype(int))
 
 
 def find_strata(stratum: Any, labels: np.ndarray | None, n_samples: int) -> np.ndarray:

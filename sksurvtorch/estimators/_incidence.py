@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sksurvtorch.estimators._baseline import Baseline
+from sksurvtorch.estimators._baseline import Baseline, spaced
 from sksurvtorch.estimators._functions import pieces
 from sksurvtorch.functional import (
     CompetingRisksBaseline,
@@ -83,10 +83,16 @@ class CausesBaseline:
         return np.stack([self.of_cause(k).at(stratum, times) for k in causes])
 
     def thinned(self, most: int) -> Self:
-        """Return at most so many steps of each stratum, close to each other at both ends."""
-        kept = self.of_cause(1).thinned(most)
-        steps = self.at(kept.offsets, kept.times)
-        return self.cumulative(kept.offsets, kept.times, steps)
+        """Return at most so many steps of each cause in each stratum, of the first event on."""
+        kept = []
+        for start, end in zip(self.offsets[:-1], self.offsets[1:], strict=True):
+            of_causes = [np.flatnonzero(own > -np.inf) for own in self.log_hazard[:, start:end]]
+            places = [own[spaced(len(own), most)] for own in of_causes]
+            kept.append(start + np.unique(np.concatenate(places)))
+        steps = np.concatenate(kept)
+        offsets = np.concatenate([[0], np.cumsum([len(own) for own in kept])])
+        whole = self.log_cumulative_hazard[:, steps]
+        return self.cumulative(offsets, self.times[steps], whole)
 
     def steps(self, stratum: int) -> np.ndarray:
         """Return the times of the steps of a stratum."""

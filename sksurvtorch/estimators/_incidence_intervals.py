@@ -19,7 +19,7 @@ from sksurvtorch.functional import competing_risks_baseline
 from sksurvtorch.nets.dataset import SurvivalDataset
 from sksurvtorch.nets.targets import CompetingRisksTarget
 
-# Steps of each stratum at which the members' baselines are kept.
+# Steps of each cause in a stratum at which the members' baselines are kept.
 _STEPS = 200
 # The largest float below 1.
 _MOST = 1 - 2.0**-53
@@ -85,6 +85,9 @@ class IncidenceIntervals(IntervalEstimator):
         F)) of the incidence F: a delete-a-group jackknife of the members' curves [1]_, plus the
         variance between members of different penalties, plus the square of what a curve changes by
         if the log hazard ratios of each cause are multiplied by their calibration slope.
+
+        Nothing is known of a cause without events, nor of a stratum without: there the incidence
+        and both bounds are 0.
 
         References
         ----------

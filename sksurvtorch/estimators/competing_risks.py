@@ -7,7 +7,7 @@ from typing import Any, Self
 import numpy as np
 import torch
 from sklearn.utils.validation import check_is_fitted
-from torch import Tensor, nn
+from torch import Tensor
 
 from sksurvtorch import _validation as validation
 from sksurvtorch.estimators._baseline import find_strata
@@ -60,8 +60,8 @@ class CompetingRisksNNRegressor(PartialLikelihoodEstimator, IncidenceIntervals):
     cause : int, default=1
         The cause that `predict` and `score` are about. It may be changed after `fit`.
     n_causes : int or "auto", default="auto"
-        Number of causes; ``"auto"`` is the largest status in y, which a fold without the rarest
-        cause may lack.
+        Number of causes; ``"auto"`` is the largest status of the rows whose weight is not 0. A
+        fold may lack the rarest cause.
     n_estimators : int or "auto", default="auto"
         Number of networks. Several are trained at once, each without about a fifth of the rows and
         in batches of its own, and predict by the mean of their centred log hazard ratios. From
@@ -159,9 +159,9 @@ class CompetingRisksNNRegressor(PartialLikelihoodEstimator, IncidenceIntervals):
     member_weights_ : array of shape (n_estimators,)
         Weights of the networks in the mean that predicts; they add up to 1.
     oob_prediction_ : array of shape (n_samples,)
-        Of several networks: for each training sample the risk score of `cause` by those that have
-        not seen it. NaN if all have, as may be with fewer than five, and for weights of 0. Not
-        after `partial_fit`, nor after a training was resumed.
+        Of several networks: for each training sample the risk score of what `cause` was at `fit`,
+        by those that have not seen it. NaN if all have, as may be with fewer than five, and for
+        weights of 0. Not after `partial_fit`, nor after a training was resumed.
     oob_score_ : float
         Wolbers' concordance index of `oob_prediction_`.
     device_ : torch.device
@@ -325,7 +325,7 @@ class CompetingRisksNNRegressor(PartialLikelihoodEstimator, IncidenceIntervals):
         return self._fit(X, y, partial=True, **given)
 
     def predict(self, X: Any) -> np.ndarray:
-        """Predict the log hazard ratio of `cause`: the higher, the earlier its event.
+        """Predict the log hazard ratio of `cause`: the higher, the higher the rate of its event.
 
         Parameters
         ----------
@@ -528,9 +528,10 @@ float
             Share of the comparable pairs whose order is predicted: 0.5 by chance, 1 at best.
             Samples with an event of another cause are comparable as ones that never have this one.
 
-        See Also
-        --------
-        sksurvtorch.metrics.make_incidence_scorer : Scores of the incidences.
+        Notes
+        -----
+        With cause-specific hazards the order by incidence can be another one, and score higher:
+        `sksurvtorch.metrics.make_incidence_scorer` judges the incidences.
         """
         return super().score(X, y, sample_weight)
 
@@ -564,7 +565,8 @@ float
         if cause > self.n_causes_:
             raise ValueError(
                 f"`cause` must be at most {self.n_causes_}, the number of causes of the fit, got "
-                f"{cause}. It is the largest status in y unless `n_causes` is given."
+                f"{cause}. It is the largest status of the rows that count unless `n_causes` is "
+                "given."
             )
 
     def _check_y(self, y: Any, *, in_fit: bool) -> Columns:
@@ -582,7 +584,7 @@ float
         )
         return float(result[0])
 
-    def _criterion(self) -> nn.Module:
+    def _criterion(self) -> CompetingRisksLoss:
         n_causes = getattr(self, "n_causes_", None)  # a first fit asks before it has seen y
         return CompetingRisksLoss(ties=self.ties, hazard=self.hazard, n_causes=n_causes)
 
@@ -598,7 +600,14 @@ float
 
     def _learn_from_columns(self, columns: Columns) -> None:
         """Learn the number of causes."""
-        largest = int(columns["status"].max())
+        found = columns["status"].unique()
+        largest, n_found = int(found.max()), int((found > 0).sum())
+        if isinstance(self.n_causes, str) and largest > 2 * n_found:
+            raise ValueError(
+                f"`y` must number the causes of its events from 1 on, got a status of {largest}, "
+                f"and events of {n_found} causes. Give the causes other numbers, or set `n_causes` "
+                f"to {largest} if there are so many."
+            )
         self.n_causes_ = largest if isinstance(self.n_causes, str) else int(self.n_causes)
         self._check_cause(self.cause)
 
@@ -612,8 +621,7 @@ float
                 f"the network has outputs for, got {largest}. Set `n_causes` to {largest}, and "
                 "fit a new network."
             )
-        criterion = CompetingRisksLoss(ties=self.ties, hazard=self.hazard)
-        target = competing_risks_target_of(columns, criterion, self.n_causes_)
+        target = competing_risks_target_of(columns, self._criterion(), self.n_causes_)
         return SurvivalDataset(rows, target).sorted()
 
     def _fit_baseline(self, dataset: SurvivalDataset, output: Tensor) -> None:

@@ -46,7 +46,7 @@ def log_censoring(columns: Mapping[str, Tensor], level: Levels | None = None) ->
     """
     status = columns["status"]
     if level is not None:
-        return _centred(_of_levels(level, columns))
+        return _of_levels(level, columns)
     keys = Keys.of(columns)
     dtype = widest(status.device)
     weight = columns.get("weight", torch.ones_like(status)).to(dtype)
@@ -55,10 +55,10 @@ def log_censoring(columns: Mapping[str, Tensor], level: Levels | None = None) ->
         entries = Curve.of(keys, keys.entry, weight, weight > 0)
         _check_gaps(keys, entries, columns)
         found -= entries.before(keys)
-    return _centred(found)
+    return found
 
 
-def _centred(log_censoring: Tensor) -> Tensor:
+def centred(log_censoring: Tensor) -> Tensor:
     """Return logarithms around 0, so that numbers are within range where their ratios are."""
     lowest, highest = log_censoring.aminmax()
     return log_censoring - (lowest + highest) / 2

@@ -24,7 +24,7 @@ from sksurvtorch.functional._arrays import count
 from sksurvtorch.functional._autograd import refuse_transforms
 from sksurvtorch.functional._bins import Bins
 from sksurvtorch.functional._bins_of_causes import Causes, columns_of_pairs
-from sksurvtorch.functional._censoring import log_censoring
+from sksurvtorch.functional._censoring import centred, log_censoring
 from sksurvtorch.functional._levels import FEW_ROWS, Levels, levels
 from sksurvtorch.functional._order import ascends, codes_of, keys, sort
 from sksurvtorch.functional._risk_set import RiskSets
@@ -314,7 +314,7 @@ class CompetingRiskSets:
     def _causes(self) -> Causes:
         """The rows with their causes, for bins."""
         columns, logs = self._columns, self._columns.get("log_censoring")
-        own = None if logs is None else array(logs)
+        own = None if logs is None else array(centred(logs))
         return Causes(array(columns["status"]), self.n_causes, columns.get("weight"), own)
 
     @cached_property
@@ -339,7 +339,7 @@ class CompetingRiskSets:
         risk_sets = RiskSets.of_columns(made, self.ties)
         if logs is None:
             return risk_sets
-        log_of_pair = logs.repeat_interleave(self.n_causes)
+        log_of_pair = centred(logs).repeat_interleave(self.n_causes)
         is_event = (columns["status"] > 0).repeat_interleave(self.n_causes)
         extended = Extended(log_of_pair, is_event & ~made["event"])
         return risk_sets.extended(extended)

@@ -32,6 +32,11 @@ class IncidenceScorer:
     def __call__(self, estimator: Any, X: Any, y: Any) -> float:
         """Return the score, which is the higher, the better."""
         status, time = check_y(y, "y")
+        if not (status == self.cause).any():
+            raise ValueError(
+                f"`y` must have an event of cause {self.cause} for a score, got {len(time)} rows "
+                "without. Use fewer folds, or stratify them by the status."
+            )
         times = np.array(self.times or _default_times(status, time, self.score))
         incidence = _incidence(estimator, X, self.cause, times)
         if self.score == "integrated_brier":
@@ -86,7 +91,10 @@ def make_incidence_scorer(
     Notes
     -----
     The censoring is estimated from the rows that are judged. Of models with strata the scorer can
-    make no predictions: score these in a loop.
+    make no predictions: score these in a loop. ``"concordance"`` counts later events, too.
+
+    Folds have their share of each cause with
+    ``cv=list(StratifiedKFold(5).split(X, y["status"]))``.
 
     Examples
     --------
@@ -120,10 +128,6 @@ def make_incidence_scorer(
 def _default_times(status: NDArray[Any], time: NDArray[Any], score: str) -> tuple[float, ...]:
     """Return times within the follow-up, between early and late events."""
     of_events = time[status > 0]
-    if len(of_events) == 0:
-        raise ValueError(
-            f"`y` must have an event for a score, got {len(time)} censored rows. Use fewer folds."
-        )
     first, last = np.quantile(of_events, [_TAIL, 1 - _TAIL])
     if score != "integrated_brier":
         return (float(last),)
@@ -142,7 +146,8 @@ def _incidence(estimator: Any, X: Any, cause: int, times: NDArray[Any]) -> NDArr
         if hasattr(estimator, "best_estimator_"):
             estimator = estimator.best_estimator_
         elif hasattr(estimator, "steps"):
-            X, estimator = estimator[:-1].transform(X), estimator[-1]
+            X = estimator[:-1].transform(X) if len(estimator.steps) > 1 else X
+            estimator = estimator.steps[-1][1]
         else:
             raise TypeError(
                 f"`estimator` must have the method `{name}`, got {type(estimator).__name__}. Use a "

@@ -14,6 +14,7 @@ from sksurvtorch.functional import CompetingRiskSets
 from sksurvtorch.functional import competing_risks_neg_log_likelihood as competing
 from sksurvtorch.losses import CompetingRisksLoss, Momentum, MomentumLoss, MomentumNetwork
 from sksurvtorch.nets import competing_risks_target, competing_risks_y
+from sksurvtorch.nets.targets import competing_risks_target_of
 from tests.cohorts import assert_close
 from tests.competing_twins import loss as twin
 from tests.competing_twins import random_risks
@@ -98,6 +99,23 @@ def test_the_estimator_takes_the_censoring_of_all_rows_into_the_bank(with_):
         expected = competing(torch.cat([outputs, online]), risk_sets=whole.take(both))
         assert loss == pytest.approx(expected.item(), rel=1e-12)
         pool, outputs = both[-20:], torch.cat([outputs, target])[-20:]
+
+
+def test_rows_of_another_call_have_weights_on_the_same_scale():
+    """Of two calls each has its own curve of the censoring, and no other constant."""
+    criterion = CompetingRisksLoss(hazard="subdistribution")
+
+    def columns(status, time):
+        given = {"status": torch.tensor(status), "time": torch.tensor(time)}
+        return competing_risks_target_of(given, criterion, 2).for_bank()
+
+    # Nobody is censored before the events, so the row of the first call has a weight of 1.
+    first, second = columns([2], [2.0]), columns([1] + [0] * 9, [3.0 + k for k in range(10)])
+    momentum = MomentumLoss(criterion, bank_size=100)
+    momentum((torch.zeros(1, 2), torch.zeros(1, 2)), first)
+    loss = momentum((torch.zeros(10, 2), torch.zeros(10, 2)), second)
+    # Both risk sets have 11 rows.
+    assert (2 * loss).exp().item() == pytest.approx(11 * 11, rel=1e-5)
 
 
 def test_a_row_of_weight_0_is_no_event():

@@ -242,6 +242,23 @@ def test_one_network_has_no_band():
     )
 
 
+def test_a_rare_cause_has_a_band_from_its_first_event_on():
+    """There are more steps than are kept, and those of a rare cause are among them."""
+    rng = np.random.default_rng(0)
+    n = 1000
+    time, status = rng.permutation(n) + 1.0, np.ones(n, int)
+    status[np.isin(time, [301, 402, 555, 560, 700, 702])] = 2
+    model = CompetingRisksNNRegressor(**SMALL | {"max_epochs": 1})
+    model.fit(rng.normal(size=(n, 2)), competing_risks_y(status, time))
+    X = rng.normal(size=(5, 2))
+    lower, upper = model.predict_cumulative_incidence_interval(X, cause=2)
+    curve = model.predict_cumulative_incidence(X, True, cause=2)
+    begun = model.unique_times_ >= 301
+    assert (curve[:, ~begun] == 0).all()
+    assert (upper[:, begun] > 1.2 * curve[:, begun]).all()
+    assert (lower[:, begun] < 0.8 * curve[:, begun]).all()
+
+
 def test_a_cause_with_one_event_has_a_band():
     X, y = patients()
     y = y[(y["status"] != 2) | (np.arange(len(y)) == np.flatnonzero(y["status"] == 2)[0])]

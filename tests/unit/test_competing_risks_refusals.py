@@ -20,7 +20,7 @@ Y = competing_risks_y(STATUS, TIME)
 MAKE_Y = "Make one with sksurvtorch.nets.competing_risks_y(status, time)."
 AT_MOST = (
     "`cause` must be at most {}, the number of causes of the fit, got {}. It is the largest status "
-    "in y unless `n_causes` is given."
+    "of the rows that count unless `n_causes` is given."
 )
 OF_OUTPUTS = (
     "`y` must have a status of at most 1, the number of causes that the network has outputs for, "
@@ -138,6 +138,19 @@ def test_a_parameter(name, value, error, sentence):
             "This CompetingRisksNNRegressor requires y to be passed, but the target y is None. It "
             f"must be a structured array with the fields status and time. {MAKE_Y}",
         ),
+        (
+            Y.astype([("ftime", int), ("status", int)]),
+            ValueError,
+            "The first field of `y` must be the status, and the second the time, got 'ftime' and "
+            f"'status'. {MAKE_Y}",
+        ),
+        (
+            structured(np.where(STATUS == 0, 99, STATUS)),
+            ValueError,
+            "`y` must number the causes of its events from 1 on, got a status of 99, and events "
+            "of 3 causes. Give the causes other numbers, or set `n_causes` to 99 if there are so "
+            "many.",
+        ),
         (Y[:5], ValueError, "`y` must have one row for each of X, 20, got 5."),
         (
             structured(STATUS, np.where(TIME > 18, np.nan, TIME)),
@@ -145,7 +158,7 @@ def test_a_parameter(name, value, error, sentence):
             "`y['time']` must be finite, got nan (2 of 20 rows). Impute or remove these rows.",
         ),
     ],
-    ids=["negative", "float", "no event", "plain", "none", "short", "nan"],
+    ids=["negative", "float", "no event", "plain", "none", "swapped", "code", "short", "nan"],
 )
 def test_a_target(y, error, sentence):
     refuses(lambda: linear().fit(X, y), error, sentence)

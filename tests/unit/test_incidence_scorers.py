@@ -79,6 +79,13 @@ def test_a_search_over_a_pipeline_finds_the_better_penalty(score, data):
     assert not np.isnan(cross_val_score(search, X, y, scoring=scorer, cv=2)).any()
 
 
+def test_a_pipeline_may_have_the_model_alone(model, data):
+    X, y = data
+    assert make_incidence_scorer()(make_pipeline(model), X, y) == make_incidence_scorer()(
+        model, X, y
+    )
+
+
 def test_scorers_are_shown_and_pickled():
     scorer = make_incidence_scorer("concordance", cause=2, times=5)
     assert repr(scorer) == "make_incidence_scorer('concordance', cause=2, times=[5.0])"
@@ -126,12 +133,14 @@ def test_what_cannot_be_scored_is_told(model, data):
         "`estimator` must have the method `predict_cumulative_incidence`, got CoxNNRegressor. Use "
         "a CompetingRisksNNRegressor, or a pipeline or a search that ends in one.",
     )
-    censored = competing_risks_y(0 * y["status"], y["time"])
-    refuses(
-        lambda: make_incidence_scorer()(model, X, censored),
-        ValueError,
-        "`y` must have an event for a score, got 200 censored rows. Use fewer folds.",
-    )
+    other = competing_risks_y(2 * (y["status"] == 2), y["time"])
+    for score in ("integrated_brier", "concordance", "concordance_ipcw"):
+        refuses(
+            lambda: make_incidence_scorer(score)(model, X, other),  # noqa: B023
+            ValueError,
+            "`y` must have an event of cause 1 for a score, got 200 rows without. Use fewer folds, "
+            "or stratify them by the status.",
+        )
     at_once = competing_risks_y(y["status"], 0.5 + 0 * y["time"])
     refuses(
         lambda: make_incidence_scorer()(model, X, at_once),
