@@ -9,8 +9,9 @@ import numpy as np
 
 from sksurvtorch._validation import check_number
 from sksurvtorch.displays._axes import LINE_STYLES, line_options
-from sksurvtorch.displays._checks import ROUNDING, check_survival, final_step
+from sksurvtorch.displays._checks import ROUNDING, check_survival
 from sksurvtorch.displays._estimates import Array
+from sksurvtorch.metrics._last_step import last_step
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -31,21 +32,13 @@ def check_level(level: Any) -> None:
 def predict_bounds(estimator: Any, X: Any, level: float, times: Array) -> Bounds:
     """Return the bounds that a model predicts, or the one at the end of searches and pipelines."""
     check_level(level)
-    model = final_step(estimator)
+    model, X = last_step(estimator, X, "predict_survival_interval")
     if not hasattr(model, "predict_survival_interval"):
         raise TypeError(
             "`level` must be None for a model without the method `predict_survival_interval`, got "
             f"{level!r} and {type(model).__name__}. Leave it out, or give bounds of your own to "
             "`from_predictions`."
         )
-    # A pipeline has the methods of scikit-survival, and this is none of them.
-    while estimator is not model:
-        if hasattr(estimator, "best_estimator_"):
-            estimator = estimator.best_estimator_
-        else:
-            if len(estimator.steps) > 1:
-                X = estimator[:-1].transform(X)
-            estimator = estimator.steps[-1][1]
     lower, upper = model.predict_survival_interval(X, level, times=times)
     return lower, upper
 

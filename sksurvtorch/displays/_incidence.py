@@ -10,6 +10,7 @@ from scipy.special import ndtri
 from sksurvtorch._validation import check_competing_risks_y, check_number
 from sksurvtorch.displays import _checks as checks
 from sksurvtorch.displays._estimates import Array, count_at_risk
+from sksurvtorch.metrics._last_step import last_step
 
 #: Times, incidence there, and its interval of shape (2, n_times).
 AalenJohansen = tuple[Array, Array, Array]
@@ -20,17 +21,11 @@ _N_TIMES = 501
 _ROUNDING = 1e-5
 
 
-def last_step(estimator: Any, X: Any, method: str) -> tuple[Any, Any]:
+def model_of_causes(estimator: Any, X: Any) -> tuple[Any, Any]:
     """Return the model at the end of searches and pipelines, and X as it comes to it."""
-    # Neither passes the methods of competing risks on.
-    while not hasattr(estimator, method):
-        inner = checks.model_with(estimator, "predict")
-        if not hasattr(inner, "steps"):
-            return checks.model_with(inner, method), X
-        if len(inner.steps) > 1:
-            X = inner[:-1].transform(X)
-        estimator = inner.steps[-1][1]
-    return estimator, X
+    method = "predict_cumulative_incidence"
+    model, X = last_step(estimator, X, method)
+    return checks.model_with(model, method), X
 
 
 def predict_incidence(model: Any, X: Any, times: Any, stratum: Any) -> tuple[Array, Array]:

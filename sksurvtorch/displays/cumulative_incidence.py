@@ -180,7 +180,7 @@ class CumulativeIncidenceDisplay:
         CumulativeIncidenceDisplay
             The display, drawn.
         """
-        model, X = incidences.last_step(estimator, X, "predict_cumulative_incidence")
+        model, X = incidences.model_of_causes(estimator, X)
         incidence, times = incidences.predict_incidence(model, X, times, stratum)
         if hasattr(model, "predict_survival_function"):
             # What is left of 1 is a prediction of the model only if it has one of no event.

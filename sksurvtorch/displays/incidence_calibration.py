@@ -281,7 +281,7 @@ class IncidenceCalibrationDisplay:
             The display, drawn.
         """
         check_number("cause", cause, int, 1)
-        model, X = incidences.last_step(estimator, X, "predict_cumulative_incidence")
+        model, X = incidences.model_of_causes(estimator, X)
         incidence, times = incidences.predict_incidence(model, X, times, stratum)
         if cause > incidence.shape[1]:
             raise ValueError(

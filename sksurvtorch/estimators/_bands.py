@@ -23,6 +23,8 @@ from sksurvtorch.estimators._baseline import Baseline
 from sksurvtorch.estimators._functions import pieces
 from sksurvtorch.estimators._settings import N_FOLDS
 
+#: Steps of a stratum, and of each cause, at which the members' baselines are kept.
+STEPS = 200
 #: Lower and upper bounds.
 Pair = tuple[np.ndarray, np.ndarray]
 

@@ -8,15 +8,12 @@ import numpy as np
 from torch import Tensor
 
 from sksurvtorch import _validation as validation
-from sksurvtorch.estimators._bands import Jackknife, Pair, SteppedBand, as_curves
+from sksurvtorch.estimators._bands import STEPS, Jackknife, Pair, SteppedBand, as_curves
 from sksurvtorch.estimators._baseline import Baseline, find_strata
 from sksurvtorch.estimators._functions import check_times
 from sksurvtorch.estimators._intervals import IntervalEstimator
 from sksurvtorch.functional import breslow_baseline
 from sksurvtorch.nets.dataset import SurvivalDataset
-
-# Steps of each stratum at which the members' baselines are kept.
-_STEPS = 200
 
 
 class CoxIntervals(IntervalEstimator):
@@ -239,7 +236,7 @@ class CoxIntervals(IntervalEstimator):
         stratum = np.zeros(len(time), dtype=int)
         if "stratum" in columns:
             stratum = columns["stratum"].numpy()
-        kept = self._baseline.thinned(_STEPS)
+        kept = self._baseline.thinned(STEPS)
         of_kept = np.repeat(np.arange(kept.n_strata), np.diff(kept.offsets))
         members = np.empty((len(outputs), len(kept.times)))
         hazard = np.zeros(len(time))

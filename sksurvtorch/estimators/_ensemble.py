@@ -99,7 +99,7 @@ def into_memory(estimator: SurvivalNetEstimator, rows: Rows) -> Rows:
 def draw_members(train: SurvivalDataset, n_estimators: int, seed: int) -> Tensor:
     """Draw the rows of each member of an ensemble.
 
-    The rows are divided at random into five folds with their share of the events, and each of five
+    The rows are divided at random into five folds with their share of each cause, and each of five
     members leaves one fold out; the next five have another division. All members have as many rows,
     and as many events: where the rows do not divide by five, some are left out twice.
 

@@ -102,40 +102,17 @@ class CausesBaseline:
         """Return the baseline hazard of one cause, numbered from 1 on."""
         return Baseline(self.offsets, self.times, self.log_cumulative_hazard[cause - 1])
 
-    def curves(
-        self, log_hazard_ratio: Tensor, stratum: np.ndarray, times: np.ndarray, hazard: str
-    ) -> CumulativeIncidence:
-        """Return the incidences of samples at each time, and with cause-specific hazards survival.
-
-        Parameters
-        ----------
-        log_hazard_ratio : float64 tensor of shape (n_samples, n_causes)
-            Output of the network.
-        stratum : int array of shape (n_samples,)
-            Numbers of the strata.
-        times : array of shape (n_times,)
-            Times, in any order.
-        hazard : {"cause-specific", "subdistribution"}
-            Of which kind the hazards are.
-
-        Returns
-        -------
-        CumulativeIncidence
-            Of shapes (n_samples, n_causes, n_times) and (n_samples, n_times).
-        """
+    def as_tensors(self, hazard: str) -> CompetingRisksBaseline:
+        """Return the steps as `cumulative_incidence` takes them, of this kind of hazards."""
         codes = np.repeat(np.arange(self.n_strata), np.diff(self.offsets))
         # Copies, since those of a model that joblib has mapped to memory cannot be written to.
-        baseline = CompetingRisksBaseline(
+        return CompetingRisksBaseline(
             torch.from_numpy(codes),
             torch.from_numpy(self.times.copy()),
             torch.from_numpy(self.log_hazard.copy()),
             torch.from_numpy(self.log_cumulative_hazard.copy()),
             hazard,
         )
-        # torch wants the byte order of the machine.
-        grid = torch.from_numpy(times.astype(times.dtype.newbyteorder("="), order="C"))
-        own = torch.from_numpy(stratum)
-        return cumulative_incidence(log_hazard_ratio, baseline, grid, stratum=own)
 
     def time_lost(
         self, log_hazard_ratio: Tensor, stratum: np.ndarray, until: float, hazard: str
@@ -144,8 +121,39 @@ class CausesBaseline:
         times = np.unique(self.times).astype(float)
         times = times[times < until]
         width = np.diff(np.append(times, until))
+        baseline = self.as_tensors(hazard)
         lost = np.zeros((len(stratum), self.n_causes))
         for piece in pieces(len(stratum), self.n_causes * len(times)):
-            curves = self.curves(log_hazard_ratio[piece], stratum[piece], times, hazard)
+            curves = curves_of(baseline, log_hazard_ratio[piece], stratum[piece], times)
             lost[piece] = curves.incidence.numpy() @ width
         return lost
+
+
+def curves_of(
+    baseline: CompetingRisksBaseline,
+    log_hazard_ratio: Tensor,
+    stratum: np.ndarray,
+    times: np.ndarray,
+) -> CumulativeIncidence:
+    """Return the incidences of samples at each time, and with cause-specific hazards survival.
+
+    Parameters
+    ----------
+    baseline : CompetingRisksBaseline
+        Baseline hazards.
+    log_hazard_ratio : float64 tensor of shape (n_samples, n_causes)
+        Output of the network.
+    stratum : int array of shape (n_samples,)
+        Numbers of the strata.
+    times : array of shape (n_times,)
+        Times, in any order.
+
+    Returns
+    -------
+    CumulativeIncidence
+        Of shapes (n_samples, n_causes, n_times) and (n_samples, n_times).
+    """
+    # torch wants the byte order of the machine.
+    grid = torch.from_numpy(times.astype(times.dtype.newbyteorder("="), order="C"))
+    own = torch.from_numpy(stratum)
+    return cumulative_incidence(log_hazard_ratio, baseline, grid, stratum=own)

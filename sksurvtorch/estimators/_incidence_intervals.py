@@ -4,38 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from sksurvtorch.estimators._bands import Jackknife, Pair
+from sksurvtorch.estimators._bands import STEPS, Jackknife, Pair
 from sksurvtorch.estimators._baseline import find_strata
 from sksurvtorch.estimators._functions import check_times, pieces
-from sksurvtorch.estimators._incidence import CausesBaseline
+from sksurvtorch.estimators._incidence import CausesBaseline, curves_of
+from sksurvtorch.estimators._incidence_predictions import IncidencePredictions
 from sksurvtorch.estimators._intervals import IntervalEstimator
-from sksurvtorch.functional import competing_risks_baseline
+from sksurvtorch.functional import CompetingRisksBaseline, competing_risks_baseline
 from sksurvtorch.nets.dataset import SurvivalDataset
 from sksurvtorch.nets.targets import CompetingRisksTarget
 
-# Steps of each cause in a stratum at which the members' baselines are kept.
-_STEPS = 200
-# The largest float below 1.
+# The largest float below 1: where an incidence rounds to 1 its curves still have logarithms.
 _MOST = 1 - 2.0**-53
 
 
-class IncidenceIntervals(IntervalEstimator):
+class IncidenceIntervals(IncidencePredictions, IntervalEstimator):
     """Model of competing risks whose ensembles say how sure they are.
 
     Each member has baseline hazards of its own, of the rows that it has seen.
     """
 
     cause: int
-    n_causes_: int
-    strata_: np.ndarray | None
-    unique_times_: np.ndarray
-    _baseline: CausesBaseline
 
     def predict_cumulative_incidence_interval(
         self,
@@ -117,17 +113,13 @@ class IncidenceIntervals(IntervalEstimator):
 
     # What a model is: hooks.
 
-    def _check_cause(self, cause: Any) -> None:
-        """Raise unless this is the number of a cause that the model knows."""
-        raise NotImplementedError
-
     def _learn_members(
         self, dataset: SurvivalDataset, outputs: Tensor, left_out: Tensor
     ) -> tuple[dict[str, np.ndarray], None]:
         """Return the baselines of the members; there are no intervals of times."""
         target = dataset.y
         assert isinstance(target, CompetingRisksTarget)
-        kept = self._baseline.thinned(_STEPS)
+        kept = self._baseline.thinned(STEPS)
         members = np.empty((len(outputs), self.n_causes_, len(kept.times)))
         for k, (output, own) in enumerate(zip(outputs, left_out, strict=True)):
             seen = (~own).nonzero().squeeze(1)
@@ -180,6 +172,18 @@ class IncidenceBand:
     slope: np.ndarray
     hazard: str
 
+    @cached_property
+    def _whole(self) -> CompetingRisksBaseline:
+        return self.baseline.as_tensors(self.hazard)
+
+    @cached_property
+    def _thinned(self) -> CompetingRisksBaseline:
+        return self.at_steps.as_tensors(self.hazard)
+
+    @cached_property
+    def _members(self) -> list[CompetingRisksBaseline]:
+        return [baseline.as_tensors(self.hazard) for baseline in self.of_members]
+
     def over_time(
         self, log_hazard_ratio: Tensor, each: Tensor, stratum: np.ndarray, times: np.ndarray
     ) -> Pair:
@@ -205,7 +209,7 @@ class IncidenceBand:
         lower, upper = np.zeros(shape), np.zeros(shape)
         for rows, steps in self._pieces(stratum):
             some = torch.from_numpy(rows)
-            curve = self._log_curves(self.baseline, log_hazard_ratio[some], stratum[rows], steps)
+            curve = self._log_curves(self._whole, log_hazard_ratio[some], stratum[rows], steps)
             half = self.quantile * self._deviation(
                 log_hazard_ratio[some], each[:, some], stratum[rows], steps
             )
@@ -227,7 +231,7 @@ class IncidenceBand:
             steps = self.baseline.steps(code)
             if len(steps) == 0:  # no event, so nothing is known of its curves
                 continue
-            width = max(len(steps), _STEPS * len(self.of_members)) * self.baseline.n_causes
+            width = max(len(steps), STEPS * len(self.of_members)) * self.baseline.n_causes
             for piece in pieces(len(of_stratum), width):
                 yield of_stratum[piece], steps
 
@@ -238,13 +242,13 @@ class IncidenceBand:
         known = self.at_steps.steps(stratum[0])
         members = [
             self._log_curves(baseline, own, stratum, known)
-            for baseline, own in zip(self.of_members, each, strict=True)
+            for baseline, own in zip(self._members, each, strict=True)
         ]
         curves = np.stack(members)
         curves[:, np.isneginf(curves).all(0)] = 0.0  # before the first event of a cause
         variance = (self.jackknife.deviations(curves, log=True) ** 2).sum(0)
         both = [log_hazard_ratio, log_hazard_ratio * torch.from_numpy(self.slope)]
-        here, there = (self._log_curves(self.at_steps, x, stratum, known) for x in both)
+        here, there = (self._log_curves(self._thinned, x, stratum, known) for x in both)
         begun = here > -np.inf
         variance[begun] += (there[begun] - here[begun]) ** 2
         place = np.searchsorted(known, steps, side="right") - 1
@@ -253,13 +257,13 @@ class IncidenceBand:
 
     def _log_curves(
         self,
-        baseline: CausesBaseline,
+        baseline: CompetingRisksBaseline,
         log_hazard_ratio: Tensor,
         stratum: np.ndarray,
         at: np.ndarray,
     ) -> np.ndarray:
         """Return log(-log(1 - F)) of the incidences F, (n_samples, n_causes, n_times)."""
-        curves = baseline.curves(log_hazard_ratio, stratum, at, self.hazard)
+        curves = curves_of(baseline, log_hazard_ratio, stratum, at)
         incidence = np.minimum(curves.incidence.numpy(), _MOST)
         with np.errstate(divide="ignore"):
             return np.asarray(np.log(-np.log1p(-incidence)))

@@ -15,6 +15,7 @@ from sksurvtorch.metrics._competing_risks import (
     concordance_index_competing_risks_ipcw,
 )
 from sksurvtorch.metrics._incidence import check_times, integrated_brier_score_incidence
+from sksurvtorch.metrics._last_step import last_step
 
 SCORES = ("integrated_brier", "concordance", "concordance_ipcw")
 # Shares of the events before the first of the times and after the last, and how many there are.
@@ -142,16 +143,11 @@ def _default_times(status: NDArray[Any], time: NDArray[Any], score: str) -> tupl
 def _incidence(estimator: Any, X: Any, cause: int, times: NDArray[Any]) -> NDArray[Any]:
     """Return the predicted incidence, (n_samples, n_times), also by the end of a pipeline."""
     name = "predict_cumulative_incidence"
-    while not hasattr(estimator, name):
-        if hasattr(estimator, "best_estimator_"):
-            estimator = estimator.best_estimator_
-        elif hasattr(estimator, "steps"):
-            X = estimator[:-1].transform(X) if len(estimator.steps) > 1 else X
-            estimator = estimator.steps[-1][1]
-        else:
-            raise TypeError(
-                f"`estimator` must have the method `{name}`, got {type(estimator).__name__}. Use a "
-                "CompetingRisksNNRegressor, or a pipeline or a search that ends in one."
-            )
-    incidence: NDArray[Any] = estimator.predict_cumulative_incidence(X, cause=cause, times=times)
+    model, X = last_step(estimator, X, name)
+    if not hasattr(model, name):
+        raise TypeError(
+            f"`estimator` must have the method `{name}`, got {type(model).__name__}. Use a "
+            "CompetingRisksNNRegressor, or a pipeline or a search that ends in one."
+        )
+    incidence: NDArray[Any] = model.predict_cumulative_incidence(X, cause=cause, times=times)
     return incidence

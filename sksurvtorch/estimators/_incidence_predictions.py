@@ -1,0 +1,254 @@
+"""Incidences, survival, hazards and time lost of competing risks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from sklearn.utils.validation import check_is_fitted
+
+from sksurvtorch import _validation as validation
+from sksurvtorch.estimators._base import SurvivalNetEstimator
+from sksurvtorch.estimators._baseline import find_strata
+from sksurvtorch.estimators._functions import check_times, step_functions
+from sksurvtorch.estimators._incidence import CausesBaseline, curves_of
+
+
+class IncidencePredictions(SurvivalNetEstimator):
+    """Model of competing risks that predicts curves: baseline hazards and log hazard ratios."""
+
+    n_causes_: int
+    strata_: np.ndarray | None
+    unique_times_: np.ndarray
+    _baseline: CausesBaseline
+
+    def predict_log_hazard_ratio(self, X: Any) -> np.ndarray:
+        """Predict the log hazard ratios of all causes.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Samples.
+
+        Returns
+        -------
+        array of shape (n_samples, n_causes)
+            Log hazard ratios, whose level has no meaning.
+        """
+        output: np.ndarray = self._output(X).numpy()
+        return output
+
+    def predict_cumulative_incidence(
+        self,
+        X: Any,
+        return_array: bool = False,
+        *,
+        cause: int | None = None,
+        times: Any = None,
+        stratum: Any = None,
+    ) -> np.ndarray:
+        """Predict the probability that an event of each cause has happened, over time.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Samples.
+        return_array : bool, default=False
+            Return the values at `unique_times_` rather than functions.
+        cause : int, optional
+            Cause of the event, from 1 on; all causes if left out.
+        times : array-like of shape (n_times,), optional
+            Return the values at these times, each from 0 to the last time of the fit.
+        stratum : array-like of shape (n_samples,), optional
+            Stratum of each sample; needed if the model was fitted with strata.
+
+        Returns
+        -------
+        array of shape (n_samples, n_causes) of StepFunction, or (n_samples, n_causes, n_times) of \
+float
+            Cumulative incidence functions: 0 before the first event. Without the axis of the
+            causes if a `cause` is given.
+        """
+        check_is_fitted(self, "net_")
+        if cause is not None:
+            self._check_cause(cause)
+        incidence, grid = self._curves(X, times, stratum)
+        if cause is not None:
+            incidence = np.ascontiguousarray(incidence[:, cause - 1])
+        if return_array or times is not None:
+            return incidence
+        return step_functions(grid, incidence, start=0.0)
+
+    def predict_survival_function(
+        self, X: Any, return_array: bool = False, *, times: Any = None, stratum: Any = None
+    ) -> np.ndarray:
+        """Predict the probability that there is no event of any cause, over time.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Samples.
+        return_array : bool, default=False
+            Return the values at `unique_times_` rather than functions.
+        times : array-like of shape (n_times,), optional
+            Return the values at these times, each from 0 to the last time of the fit.
+        stratum : array-like of shape (n_samples,), optional
+            Stratum of each sample; needed if the model was fitted with strata.
+
+        Returns
+        -------
+        array of shape (n_samples,) of StepFunction, or (n_samples, n_times) of float
+            Survival functions: 1 before the first event.
+
+        Raises
+        ------
+        ValueError
+            If the model was fitted with ``hazard="subdistribution"``.
+        """
+        hazards, grid = self._hazards(X, None, times, stratum)
+        survival: np.ndarray = np.exp(np.negative(hazards, out=hazards), out=hazards)
+        if return_array or times is not None:
+            return survival
+        return step_functions(grid, survival, start=1.0)
+
+    def predict_cumulative_hazard_function(
+        self,
+        X: Any,
+        return_array: bool = False,
+        *,
+        cause: int | None = None,
+        times: Any = None,
+        stratum: Any = None,
+    ) -> np.ndarray:
+        """Predict the cumulative hazard of one cause, or of all together, over time.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Samples.
+        return_array : bool, default=False
+            Return the values at `unique_times_` rather than functions.
+        cause : int, optional
+            Cause of the event, from 1 on; an event of any cause if left out, whose hazard is the
+            sum over the causes.
+        times : array-like of shape (n_times,), optional
+            Return the values at these times, each from 0 to the last time of the fit.
+        stratum : array-like of shape (n_samples,), optional
+            Stratum of each sample; needed if the model was fitted with strata.
+
+        Returns
+        -------
+        array of shape (n_samples,) of StepFunction, or (n_samples, n_times) of float
+            Cumulative hazard functions: 0 before the first event. With subdistribution hazards
+            the incidence of the cause is 1 - exp(-hazard).
+
+        Raises
+        ------
+        ValueError
+            If `cause` is left out of a model with ``hazard="subdistribution"``.
+        """
+        hazards, grid = self._hazards(X, cause, times, stratum)
+        if return_array or times is not None:
+            return hazards
+        return step_functions(grid, hazards, start=0.0)
+
+    def predict_restricted_mean_time_lost(
+        self, X: Any, *, cause: int | None = None, until: float | None = None, stratum: Any = None
+    ) -> np.ndarray:
+        """Predict the mean time lost to each cause, up to some time.
+
+        It is the integral of the cumulative incidence from 0 to `until`: how much of that time is
+        lost on average by events of the cause.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Samples.
+        cause : int, optional
+            Cause of the event, from 1 on; all causes if left out.
+        until : float, optional
+            End of the time, above 0 and at most the last time of the fit, which it is by default.
+        stratum : array-like of shape (n_samples,), optional
+            Stratum of each sample; needed if the model was fitted with strata.
+
+        Returns
+        -------
+        array of shape (n_samples, n_causes), or (n_samples,) for one cause
+            Time lost, in the unit of the training times. With cause-specific hazards the sum over
+            the causes and the mean time without an event add up to `until`.
+        """
+        check_is_fitted(self, "net_")
+        last = float(self.unique_times_[-1])
+        until = last if until is None else until
+        validation.check_number("until", until, float, 0, closed=False)
+        if until > last:
+            raise ValueError(
+                f"`until` must be at most {last}, the follow-up of the fit, got {until}. The model "
+                "says nothing about later times."
+            )
+        if cause is not None:
+            self._check_cause(cause)
+        output = self._output(X)
+        rows = find_strata(stratum, self.strata_, len(output))
+        lost: np.ndarray = self._baseline.time_lost(output, rows, until, self._as_fitted.hazard)
+        return lost if cause is None else np.ascontiguousarray(lost[:, cause - 1])
+
+    @property
+    def log_baseline_cumulative_hazard_(self) -> np.ndarray:
+        """Log baseline cumulative hazards, (n_strata, n_causes, n_unique_times), made when read."""
+        check_is_fitted(self, "_baseline")
+        strata = np.arange(self._baseline.n_strata)
+        causes = range(1, self.n_causes_ + 1)
+        tables = [self._baseline.of_cause(k).table(strata, self.unique_times_) for k in causes]
+        return np.stack(tables, axis=1)
+
+    @property
+    def _incidence_steps(self) -> dict[str, np.ndarray]:
+        """The baseline hazards as arrays, as a file holds them."""
+        return dict(vars(self._baseline))
+
+    @_incidence_steps.setter
+    def _incidence_steps(self, steps: dict[str, np.ndarray]) -> None:
+        self._baseline = CausesBaseline(**steps)
+
+    def _check_cause(self, cause: Any) -> None:
+        """Raise unless this is the number of a cause that the model knows."""
+        validation.check_number("cause", cause, int, 1)
+        if cause > self.n_causes_:
+            raise ValueError(
+                f"`cause` must be at most {self.n_causes_}, the number of causes of the fit, got "
+                f"{cause}. It is the largest status of the rows that count unless `n_causes` is "
+                "given."
+            )
+
+    def _curves(self, X: Any, times: Any, stratum: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Return the incidences of all causes, and the times at which they are."""
+        output = self._output(X)
+        rows = find_strata(stratum, self.strata_, len(output))
+        grid = self.unique_times_ if times is None else check_times(times, self.unique_times_[-1])
+        baseline = self._baseline.as_tensors(self._as_fitted.hazard)
+        curves = curves_of(baseline, output, rows, grid)
+        return curves.incidence.numpy(), grid
+
+    def _hazards(
+        self, X: Any, cause: int | None, times: Any, stratum: Any
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return the cumulative hazard of a cause, or of all, and the times at which it is."""
+        check_is_fitted(self, "net_")
+        if cause is None and self._as_fitted.hazard == "subdistribution":
+            raise ValueError(
+                "`hazard` must be 'cause-specific' for survival and the hazard of all causes "
+                "together, got 'subdistribution'. Each cause then has a model of its own, whose "
+                "incidences can add up to more than 1; give a `cause`, or fit cause-specific "
+                "hazards."
+            )
+        if cause is not None:
+            self._check_cause(cause)
+        output = self._output(X).numpy()
+        rows = find_strata(stratum, self.strata_, len(output))
+        grid = self.unique_times_ if times is None else check_times(times, self.unique_times_[-1])
+        total = np.zeros((len(output), len(grid)))
+        for k in range(1, self.n_causes_ + 1) if cause is None else [cause]:
+            baseline = self._baseline.of_cause(k)
+            total += baseline.over_time(output[:, k - 1], rows, grid, survival=False)
+        return total, grid
