@@ -140,7 +140,7 @@ def test_early_stopping_rows_have_no_part_in_the_scores(whas500):
 def test_many_events_are_thinned(monkeypatch, whas500):
     X, _ = whas500
     exact = fitted(CoxNNRegressor, whas500, n_estimators=5)
-    monkeypatch.setattr(_cox_intervals, "_STEPS", 30)
+    monkeypatch.setattr(_cox_intervals, "STEPS", 30)
     thinned = fitted(CoxNNRegressor, whas500, n_estimators=5)
     assert len(exact._interval_basis["times"]) > 60
     assert 20 < len(thinned._interval_basis["times"]) <= 30
