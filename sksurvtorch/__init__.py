@@ -5,10 +5,11 @@ from sksurvtorch.estimators import (
     CoxNNRegressor,
     WeibullAFTRegressor,
 )
-from sksurvtorch.losses import CompetingRisksLoss, CoxPHLoss, WeibullAFTLoss
+from sksurvtorch.losses import AFTLoss, CompetingRisksLoss, CoxPHLoss, WeibullAFTLoss
 from sksurvtorch.persistence import load, save
 
 __all__ = [
+    "AFTLoss",
     "CompetingRisksLoss",
     "CompetingRisksNNRegressor",
     "CoxNNRegressor",

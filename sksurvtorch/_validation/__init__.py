@@ -4,6 +4,13 @@ A sentence reads `` `name` must <rule>, got <value>. <what to do>.`` Values are 
 that is free, on the CPU; on another device it would stop the stream at every call.
 """
 
+from sksurvtorch._validation.bounds import (
+    check_after,
+    check_bounds,
+    check_entry_of_bounds,
+    check_outcome,
+    unpack_aft_target,
+)
 from sksurvtorch._validation.options import (
     REDUCTIONS,
     check_flag,
@@ -71,8 +78,10 @@ __all__ = [
     "TIES",
     "WEIGHTINGS",
     "array",
+    "check_after",
     "check_any_cause",
     "check_any_event",
+    "check_bounds",
     "check_codes",
     "check_columns",
     "check_competing_risks_y",
@@ -85,6 +94,7 @@ __all__ = [
     "check_device",
     "check_devices",
     "check_entry",
+    "check_entry_of_bounds",
     "check_even_channels",
     "check_event",
     "check_finite_target",
@@ -95,6 +105,7 @@ __all__ = [
     "check_num_affinities",
     "check_number",
     "check_option",
+    "check_outcome",
     "check_prediction",
     "check_probability",
     "check_risk_columns",
@@ -114,6 +125,7 @@ __all__ = [
     "signed",
     "to_tensor",
     "transforms",
+    "unpack_aft_target",
     "unpack_dense_target",
     "unpack_target",
 ]

@@ -112,7 +112,23 @@ def check_event(event: Any, n_samples: int | None = None) -> Tensor:
     return value.bool()
 
 
-def check_time(time: Any, n_samples: int, *, name: str = "time", positive: bool = False) -> Tensor:
+def density_at_zero(model: str) -> str:
+    """Say what to do about a time of 0."""
+    is_what = "zero" if model == "log-normal" else "zero or infinite"
+    return (
+        f"The {model} density is {is_what} at time 0: add half a unit of time to all rows, or "
+        "leave out those that were never at risk."
+    )
+
+
+def check_time(
+    time: Any,
+    n_samples: int,
+    *,
+    name: str = "time",
+    positive: bool = False,
+    model: str = "Weibull",
+) -> Tensor:
     """Return `time` as a finite tensor."""
     value = check_vector(name, time, n_samples)
     # To look at another device would stop a stream.
@@ -124,11 +140,7 @@ def check_time(time: Any, n_samples: int, *, name: str = "time", positive: bool 
         hint = "Impute or remove these rows."
         _refuse(name, "be finite", ~torch.isfinite(value), value, hint)
     if positive and not low > 0:
-        hint = (
-            "The Weibull density is zero or infinite at time 0: add half a unit of time to all "
-            "rows, or leave out those that were never at risk."
-        )
-        _refuse(name, "be positive", value <= 0, value, hint)
+        _refuse(name, "be positive", value <= 0, value, density_at_zero(model))
     return value
 
 

@@ -2,6 +2,18 @@
 
 from sksurvtorch.functional._competing_risk_sets import CompetingRiskSets
 from sksurvtorch.functional._risk_set import RiskSets
+from sksurvtorch.functional.aft import aft_neg_log_likelihood
+from sksurvtorch.functional.aft_times import (
+    aft_cumulative_hazard,
+    aft_log_hazard,
+    aft_log_survival,
+    aft_mean,
+    aft_mean_residual_life,
+    aft_median,
+    aft_quantile,
+    aft_sample,
+    aft_survival,
+)
 from sksurvtorch.functional.breslow import BreslowBaseline, breslow_baseline
 from sksurvtorch.functional.competing_risks import competing_risks_neg_log_likelihood
 from sksurvtorch.functional.cox import cox_neg_partial_log_likelihood
@@ -37,6 +49,16 @@ __all__ = [
     "FineGrayRows",
     "RiskSets",
     "affinities_terms",
+    "aft_cumulative_hazard",
+    "aft_log_hazard",
+    "aft_log_survival",
+    "aft_mean",
+    "aft_mean_residual_life",
+    "aft_median",
+    "aft_neg_log_likelihood",
+    "aft_quantile",
+    "aft_sample",
+    "aft_survival",
     "breslow_baseline",
     "competing_risks_baseline",
     "competing_risks_neg_log_likelihood",

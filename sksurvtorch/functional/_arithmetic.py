@@ -5,6 +5,7 @@ Operations whose name ends in an underscore change their first argument, as torc
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import torch
@@ -41,6 +42,37 @@ def moved(held: Held, device: torch.device) -> Held:
         x = type(x)(*parts) if hasattr(x, "_fields") else tuple(parts)
     there: Held = x
     return there
+
+
+Kinds = Sequence[tuple[Tensor, Callable[..., tuple[Tensor, ...]]]]
+
+
+def by_kind(kinds: Kinds, columns: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """Return what each row's function makes of its columns, where each row is of one kind."""
+    if columns[0].device.type != "cpu":  # to count rows there would stop the stream
+        return by_mask(kinds, columns)
+    found: list[Tensor] = []
+    for mask, function in kinds:
+        rows = mask.nonzero().squeeze(1)
+        if len(rows) == len(mask):
+            return function(*columns)
+        if not len(rows):
+            continue
+        values = function(*(column.index_select(0, rows) for column in columns))
+        found = found or [value.new_empty(len(mask)) for value in values]
+        for whole, value in zip(found, values, strict=True):
+            whole.index_copy_(0, rows, value)
+    return tuple(found)
+
+
+def by_mask(kinds: Kinds, columns: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """Return what `by_kind` does, by all functions of all rows; NaN for a row of no kind."""
+    found: list[Tensor] = []
+    for mask, function in kinds:
+        values = function(*columns)
+        found = found or [torch.full_like(value, torch.nan) for value in values]
+        found = [torch.where(mask, *pair) for pair in zip(values, found, strict=True)]
+    return tuple(found)
 
 
 class Linear:

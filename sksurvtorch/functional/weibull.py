@@ -6,7 +6,6 @@ predictor, and 1 / shape its scale.
 
 from __future__ import annotations
 
-import math
 from functools import partial
 from typing import Any
 
@@ -18,10 +17,7 @@ from sksurvtorch._validation import (
     check_devices,
     check_entry,
     check_event,
-    check_grid,
     check_option,
-    check_prediction,
-    check_probability,
     check_time,
     check_weight,
     transforms,
@@ -33,12 +29,28 @@ from sksurvtorch.functional._autograd import (
     by_reverse_mode,
     refuse_second_derivative,
 )
+from sksurvtorch.functional._location_scale import (
+    bounded,
+    checked_params,
+    distance,
+    log_of_time,
+    near_one,
+    on_grid,
+    scale_and_shape,
+)
 from sksurvtorch.functional._weibull_sum import loss_and_gradient
+from sksurvtorch.functional.aft_times import (
+    aft_cumulative_hazard,
+    aft_log_hazard,
+    aft_mean,
+    aft_median,
+    aft_quantile,
+    aft_sample,
+    aft_survival,
+)
 
 # What messages call the loss.
 _NAME = "`weibull_neg_log_likelihood`"
-# Exponents of 2 of weights that leave room in float32 for a loss and for their number.
-_NEAR = 24
 
 
 def weibull_neg_log_likelihood(
@@ -114,7 +126,7 @@ def weibull_neg_log_likelihood(
         whole = partial(weibull_neg_log_likelihood, reduction=reduction)
         given = {"event": event, "time": time, "entry": entry, "weight": weight}
         return by_reverse_mode(_NAME, whole, log_params, given)
-    log_params = _checked(log_params)
+    log_params = checked_params(log_params)
     event = check_event(event, len(log_params))
     time = check_time(time, len(log_params), positive=True)
     entry = None if entry is None else check_entry(entry, time)
@@ -123,7 +135,7 @@ def weibull_neg_log_likelihood(
     check_devices(columns, log_params.device, "log_params")
     n_summed = len(log_params) if reduction == "sum" else 1
     if reduction == "mean" and weight is not None:
-        weight = _near_one(weight)
+        weight = near_one(weight)
     if reduction != "none" and entry is None and log_params.device.type == "cpu":
         found = loss_and_gradient(log_params, event, time, weight, reduction == "mean")
         if found is not None:
@@ -142,12 +154,6 @@ def weibull_neg_log_likelihood(
     return (loss if reduction == "none" else loss.sum()).to(dtype)
 
 
-def _checked(log_params: Tensor) -> Tensor:
-    """Return log scale, and log shape where there is one, as a matrix."""
-    check_prediction("log_params", log_params, (1, 2))
-    return log_params.unsqueeze(1) if log_params.ndim == 1 else log_params
-
-
 class _WeibullLoss(FirstDerivative):
     """Loss of each row, with its analytic gradient, both held within +-`largest`."""
 
@@ -163,10 +169,10 @@ class _WeibullLoss(FirstDerivative):
     ) -> Tensor:
         """Compute the loss of each row, and its gradient."""
         dtype = widest(log_params.device)
-        log_scale, log_shape = _columns(log_params.to(dtype))
-        log_time = _log_time(time.to(dtype))
-        shape = _bounded(log_shape.exp())
-        z = _log_cumulative_hazard(log_scale, log_shape, log_time)
+        log_scale, log_shape = scale_and_shape(log_params.to(dtype))
+        log_time = log_of_time(time.to(dtype))
+        shape = bounded(log_shape.exp())
+        z = distance(log_scale, log_shape, log_time)
         hazard = z.exp().clamp(max=torch.finfo(dtype).max)
         slope = (z + log_shape).exp().clamp(max=torch.finfo(dtype).max)  # -dH / d log scale
         observed = event.to(dtype)
@@ -178,7 +184,7 @@ class _WeibullLoss(FirstDerivative):
             # H(t) - H(entry), which may cancel too, by the logarithm of the ratio of the two.
             late = entry > 0
             log_entry = torch.where(late, entry.to(dtype), 1.0).log()
-            log_ratio = _bounded(shape * (log_entry - log_time))
+            log_ratio = bounded(shape * (log_entry - log_time))
             share = -torch.expm1(log_ratio)
             excess = torch.where(late, hazard * share, hazard)
             entered = hazard * log_ratio.exp() * log_ratio
@@ -224,13 +230,7 @@ def weibull_log_hazard(log_params: Tensor, times: Tensor) -> Tensor:
     tensor of shape (n_samples, n_times)
         In the dtype of `log_params`, per unit of time.
     """
-    log_scale, log_shape, log_times = _on_grid(log_params, times)
-    z = _log_cumulative_hazard(log_scale, log_shape, log_times)
-    # At time 0 the hazard is infinite for a shape below 1, 1 / scale for 1, and 0 above.
-    at_zero = torch.where(
-        log_shape < 0, torch.inf, torch.where(log_shape > 0, -torch.inf, -log_scale)
-    )
-    return torch.where(log_times == -torch.inf, at_zero, log_shape - log_times + z)
+    return aft_log_hazard(log_params, times)
 
 
 def weibull_log_cumulative_hazard(log_params: Tensor, times: Tensor) -> Tensor:
@@ -248,7 +248,8 @@ def weibull_log_cumulative_hazard(log_params: Tensor, times: Tensor) -> Tensor:
     tensor of shape (n_samples, n_times)
         In the dtype of `log_params`; -inf at time 0.
     """
-    return _log_cumulative_hazard(*_on_grid(log_params, times))
+    log_params = checked_params(log_params)
+    return distance(*on_grid(log_params, times, log_params.dtype))
 
 
 def weibull_cumulative_hazard(log_params: Tensor, times: Tensor) -> Tensor:
@@ -266,7 +267,7 @@ def weibull_cumulative_hazard(log_params: Tensor, times: Tensor) -> Tensor:
     tensor of shape (n_samples, n_times)
         In the dtype of `log_params`.
     """
-    return weibull_log_cumulative_hazard(log_params, times).exp()
+    return aft_cumulative_hazard(log_params, times)
 
 
 def weibull_survival(log_params: Tensor, times: Tensor) -> Tensor:
@@ -291,7 +292,7 @@ def weibull_survival(log_params: Tensor, times: Tensor) -> Tensor:
     >>> weibull_survival(torch.zeros(1, 1), torch.tensor([0.0, 1.0]))  # 1 and exp(-1)
     tensor([[1.0000, 0.3679]])
     """
-    return (-weibull_cumulative_hazard(log_params, times)).exp()
+    return aft_survival(log_params, times)
 
 
 def weibull_quantile(log_params: Tensor, probability: Tensor) -> Tensor:
@@ -311,10 +312,7 @@ def weibull_quantile(log_params: Tensor, probability: Tensor) -> Tensor:
     tensor of shape (n_samples, n_quantiles)
         In the unit of the scale and the dtype of `log_params`.
     """
-    log_scale, log_shape = _columns(_checked(log_params))
-    probability = check_probability(probability).to(log_params.device)
-    log_hazard = (-torch.log1p(-probability)).log().to(log_params.dtype)
-    return (log_scale[:, None] + (-log_shape[:, None]).exp() * log_hazard).exp()
+    return aft_quantile(log_params, probability)
 
 
 def weibull_median(log_params: Tensor) -> Tensor:
@@ -330,8 +328,7 @@ def weibull_median(log_params: Tensor) -> Tensor:
     tensor of shape (n_samples,)
         In the unit of the scale and the dtype of `log_params`.
     """
-    half = torch.tensor([0.5], dtype=torch.float64, device="cpu")
-    return weibull_quantile(log_params, half).squeeze(1)
+    return aft_median(log_params)
 
 
 def weibull_mean(log_params: Tensor) -> Tensor:
@@ -347,8 +344,7 @@ def weibull_mean(log_params: Tensor) -> Tensor:
     tensor of shape (n_samples,)
         In the unit of the scale and the dtype of `log_params`.
     """
-    log_scale, log_shape = _columns(_checked(log_params))
-    return (log_scale + torch.lgamma(1 + (-log_shape).exp())).exp()
+    return aft_mean(log_params)
 
 
 def weibull_sample(
@@ -370,48 +366,4 @@ def weibull_sample(
     tensor of shape (n_samples, n_draws)
         In the unit of the scale and the dtype of `log_params`.
     """
-    log_scale, log_shape = _columns(_checked(log_params))
-    draws = log_params.new_empty(len(log_params), n_draws).exponential_(generator=generator)
-    return (log_scale[:, None] + (-log_shape[:, None]).exp() * draws.log()).exp()
-
-
-def _near_one(weight: Tensor) -> Tensor:
-    """Return weights of a mean, by a power of 2 that leaves the products within the range."""
-    if weight.device.type != "cpu":  # looking at them would stop the stream
-        return weight
-    exponent = math.frexp(float(weight.max()))[1] if weight.numel() else 0
-    return weight if abs(exponent) < _NEAR else weight.double() * 2.0**-exponent
-
-
-def _columns(log_params: Tensor) -> tuple[Tensor, Tensor]:
-    """Return log scale and log shape, each of shape (n_samples,)."""
-    log_scale = log_params[:, 0]
-    if log_params.shape[1] == 1:
-        return log_scale, torch.zeros_like(log_scale)
-    return log_scale, log_params[:, 1]
-
-
-def _on_grid(log_params: Tensor, times: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return log scale and log shape as columns, and the logarithm of the times."""
-    log_params = _checked(log_params)
-    log_scale, log_shape = _columns(log_params)
-    device = log_params.device
-    times = check_grid(times, len(log_params)).to(device, widest(device))
-    return log_scale[:, None], log_shape[:, None], times.log().to(log_params.dtype)
-
-
-def _log_time(time: Tensor) -> Tensor:
-    """Return the logarithm of a time; NaN where the time is not positive."""
-    return torch.where(time > 0, time.log(), float("nan"))
-
-
-def _bounded(x: Tensor) -> Tensor:
-    """Hold x within a range that leaves sums finite."""
-    bound = torch.finfo(x.dtype).max / 4
-    return x.clamp(-bound, bound)
-
-
-def _log_cumulative_hazard(log_scale: Tensor, log_shape: Tensor, log_time: Tensor) -> Tensor:
-    """Return k (log t - log scale); -inf at time 0, whatever the shape."""
-    z = _bounded(_bounded(log_shape.exp()) * (log_time - log_scale))
-    return torch.where(log_time == -torch.inf, -torch.inf, z)
+    return aft_sample(log_params, n_draws, generator=generator)

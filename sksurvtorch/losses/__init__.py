@@ -1,5 +1,6 @@
 """Criteria: modules that bind the options of a loss."""
 
+from sksurvtorch.losses.aft import AFTLoss
 from sksurvtorch.losses.competing_risks import CompetingRisksLoss
 from sksurvtorch.losses.dense import Loss
 from sksurvtorch.losses.gathered import GatheredLoss
@@ -15,6 +16,7 @@ from sksurvtorch.losses.segmentation import (
 from sksurvtorch.losses.survival import CoxPHLoss, WeibullAFTLoss
 
 __all__ = [
+    "AFTLoss",
     "AffinitiesLoss",
     "CompetingRisksLoss",
     "CoxPHLoss",

@@ -25,9 +25,9 @@ class GatheredLoss(nn.Module):
 
     Parameters
     ----------
-    loss : CoxPHLoss, WeibullAFTLoss, MomentumLoss or callable
-        Called with the outputs and the keywords event and time, and entry, stratum, weight and
-        index where given; it must not have the reduction "none".
+    loss : CoxPHLoss, WeibullAFTLoss, AFTLoss, MomentumLoss or callable
+        Called with the outputs and the keywords event and time, or lower and upper, and entry,
+        stratum, weight and index where given; it must not have the reduction "none".
 
     Raises
     ------
@@ -78,9 +78,11 @@ class GatheredLoss(nn.Module):
     def forward(
         self,
         output: Output,
-        event: Tensor | Target,
+        event: Tensor | Target | None = None,
         time: Tensor | None = None,
         *,
+        lower: Tensor | None = None,
+        upper: Tensor | None = None,
         entry: Tensor | None = None,
         stratum: Tensor | None = None,
         weight: Tensor | None = None,
@@ -92,11 +94,13 @@ class GatheredLoss(nn.Module):
         ----------
         output : tensor of shape (n_samples, ...), or pair of tensors
             Output of the network for the rows of this process; the pair of a `MomentumNetwork`.
-        event : bool tensor of shape (n_samples,), or a whole target
+        event : bool tensor of shape (n_samples,), or a whole target, optional
             True for an observed event. In place of all that follows it may be a mapping with the
-            keys event and time, and optionally the others.
-        time : tensor of shape (n_samples,)
+            keys event and time, or lower and upper, and optionally the others.
+        time : tensor of shape (n_samples,), optional
             Time of the event or the censoring.
+        lower, upper : tensors of shape (n_samples,), optional
+            In place of event and time, for an `AFTLoss`: the event lies in (lower, upper].
         entry, stratum, weight, index : tensors of shape (n_samples,), optional
             As the loss takes them; codes of strata, and the index, are the same in all processes.
 
@@ -105,9 +109,8 @@ class GatheredLoss(nn.Module):
         tensor of shape ()
             The loss, the same in all processes.
         """
-        given = validation.unpack_target(
-            event, time, entry=entry, stratum=stratum, weight=weight, index=index
-        )
+        options = {"entry": entry, "stratum": stratum, "weight": weight, "index": index}
+        given = validation.unpack_aft_target(event, time, lower=lower, upper=upper, **options)
         columns = {name: column for name, column in given.items() if column is not None}
         group = world()
         if isinstance(group, Processes):

@@ -23,9 +23,9 @@ class Momentum(nn.Module):
     ----------
     backbone : torch.nn.Module instance, or class or function that makes one
         The network. An instance becomes the online network as it is.
-    loss : CoxPHLoss, WeibullAFTLoss or callable
-        As for `MomentumLoss`. A `WeibullAFTLoss` is a sum over samples, for which momentum is the
-        average of the network alone.
+    loss : CoxPHLoss, WeibullAFTLoss, AFTLoss or callable
+        As for `MomentumLoss`. A `WeibullAFTLoss` or `AFTLoss` is a sum over samples, for which
+        momentum is the average of the network alone.
     bank_size : int
         Largest number of rows of earlier batches in the bank.
     rate : float, default=0.999
@@ -95,6 +95,8 @@ class Momentum(nn.Module):
         event: Tensor | Target | None = None,
         time: Tensor | None = None,
         *,
+        lower: Tensor | None = None,
+        upper: Tensor | None = None,
         entry: Tensor | None = None,
         stratum: Tensor | None = None,
         weight: Tensor | None = None,
@@ -108,9 +110,11 @@ class Momentum(nn.Module):
             Input of the network; a tuple or a mapping holds its arguments.
         event : bool tensor of shape (n_samples,), or a whole target, optional
             True for an observed event. In place of all that follows it may be a mapping with the
-            keys event and time, and optionally the others.
+            keys event and time, or lower and upper, and optionally the others.
         time : tensor of shape (n_samples,), optional
             Time of the event or the censoring.
+        lower, upper : tensors of shape (n_samples,), optional
+            In place of event and time, for an `AFTLoss`: the event lies in (lower, upper].
         entry, stratum, weight : tensors of shape (n_samples,), optional
             Delayed entry, stratum and weight of each row.
         index : int tensor of shape (n_samples,), optional
@@ -125,7 +129,7 @@ class Momentum(nn.Module):
         """
         others = {"time": time, "entry": entry, "stratum": stratum, "weight": weight}
         others["index"] = index
-        if event is None:
+        if event is None and lower is None and upper is None:
             given = [name for name, column in others.items() if column is not None]
             if given:
                 raise TypeError(
@@ -134,7 +138,7 @@ class Momentum(nn.Module):
             prediction: Tensor = _call(self.online if self.training else self.target, inputs)
             return prediction
         output = _call(self.network, inputs)
-        loss: Tensor = self.criterion(output, event, **others)
+        loss: Tensor = self.criterion(output, event, **others, lower=lower, upper=upper)
         return loss
 
 

@@ -35,11 +35,11 @@ class MomentumLoss(nn.Module):
 
     Parameters
     ----------
-    loss : CoxPHLoss, CompetingRisksLoss, WeibullAFTLoss or callable
-        Called with the outputs and the keywords event (of competing risks, status) and time, and
-        entry, stratum and weight where given. One that says ``sum_over_samples = True``, as
-        `WeibullAFTLoss`, gets the batch alone: of rows without gradient the bank would add a
-        constant.
+    loss : CoxPHLoss, CompetingRisksLoss, WeibullAFTLoss, AFTLoss or callable
+        Called with the outputs and the keywords event (of competing risks, status) and time, or
+        lower and upper, and entry, stratum and weight where given. One that says
+        ``sum_over_samples = True``, as `WeibullAFTLoss` and `AFTLoss`, gets the batch alone: of
+        rows without gradient the bank would add a constant.
     bank_size : int
         Largest number of rows of earlier batches in the bank; 0 for the loss of the batch alone.
     gradient : {"exact", "balanced"}, default="exact"
@@ -110,9 +110,11 @@ class MomentumLoss(nn.Module):
     def forward(
         self,
         output: Tensor | tuple[Tensor, Tensor],
-        event: Tensor | Target,
+        event: Tensor | Target | None = None,
         time: Tensor | None = None,
         *,
+        lower: Tensor | None = None,
+        upper: Tensor | None = None,
         entry: Tensor | None = None,
         stratum: Tensor | None = None,
         weight: Tensor | None = None,
@@ -125,12 +127,14 @@ class MomentumLoss(nn.Module):
         output : pair of tensors, or tensor
             Outputs of the online and of the target network in training mode; in evaluation mode,
             and without a bank, the output to judge.
-        event : bool tensor of shape (n_samples,), or a whole target
+        event : bool tensor of shape (n_samples,), or a whole target, optional
             True for an observed event; with a `CompetingRisksLoss` the status, an integer. In place
-            of all that follows it may be a mapping with the keys event, or status, and time, and
-            optionally the others: so comes the target of a skorch net.
-        time : tensor of shape (n_samples,)
+            of all that follows it may be a mapping with the keys event, or status, and time, or
+            lower and upper, and optionally the others: so comes the target of a skorch net.
+        time : tensor of shape (n_samples,), optional
             Time of the event or the censoring.
+        lower, upper : tensors of shape (n_samples,), optional
+            In place of event and time, for an `AFTLoss`: the event lies in (lower, upper].
         entry, stratum, weight : tensors of shape (n_samples,), optional
             Delayed entry, stratum and weight of each row.
         index : int tensor of shape (n_samples,), optional
@@ -146,7 +150,10 @@ class MomentumLoss(nn.Module):
         options = {"entry": entry, "stratum": stratum, "weight": weight, "index": index}
         if self._outcome == "status":  # a target may know the censoring of more rows
             options["log_censoring"] = None
-        columns = validation.unpack_target(event, time, self._outcome, **options)
+            columns = validation.unpack_target(event, time, self._outcome, **options)
+        else:
+            options |= {"lower": lower, "upper": upper}
+            columns = validation.unpack_aft_target(event, time, **options)
         columns = {name: column for name, column in columns.items() if column is not None}
         if self.bank is not None and self.training:
             return self._pooled(self.bank, output, columns)
