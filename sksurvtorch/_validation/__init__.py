@@ -15,6 +15,13 @@ from sksurvtorch._validation.options import (
     resolve_device,
     transforms,
 )
+from sksurvtorch._validation.outcomes import (
+    check_competing_risks_y,
+    check_interval,
+    check_interval_y,
+    check_survival_y,
+    is_interval_y,
+)
 from sksurvtorch._validation.segmentation import (
     NORMALIZE,
     WEIGHTINGS,
@@ -35,7 +42,6 @@ from sksurvtorch._validation.survival import (
     check_any_event,
     check_codes,
     check_columns,
-    check_competing_risks_y,
     check_constant,
     check_entry,
     check_event,
@@ -44,7 +50,6 @@ from sksurvtorch._validation.survival import (
     check_probability,
     check_risk_columns,
     check_status,
-    check_survival_y,
     check_time,
     check_vector,
     check_weight,
@@ -92,6 +97,8 @@ __all__ = [
     "check_floating",
     "check_grid",
     "check_has_numbers",
+    "check_interval",
+    "check_interval_y",
     "check_num_affinities",
     "check_number",
     "check_option",
@@ -109,6 +116,7 @@ __all__ = [
     "comparable",
     "describe",
     "for_numpy",
+    "is_interval_y",
     "is_readable",
     "resolve_device",
     "signed",
