@@ -9,6 +9,7 @@ from torch import Tensor
 
 from sksurvtorch._validation.options import describe
 from sksurvtorch._validation.survival import _refuse, check_time, check_vector
+from sksurvtorch._validation.tensors import check_has_numbers
 
 
 def check_survival_y(
@@ -122,6 +123,7 @@ def check_interval(
 def _check_bound(name: str, value: Any, n_samples: int | None) -> Tensor:
     """Return a column of bounds as a float64 tensor on the CPU."""
     bound = check_vector(name, value, n_samples)
+    check_has_numbers(name, bound)
     if bound.dtype == torch.bool:
         raise TypeError(f"`{name}` must hold numeric times, got bool.")
     return bound.to(device="cpu", dtype=torch.float64)

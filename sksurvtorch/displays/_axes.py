@@ -1,4 +1,4 @@
-"""What the displays draw with: axes, labels, Kaplan-Meier curves."""
+"""What the displays draw with: axes, labels, curves of Kaplan-Meier and Turnbull."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sksurvtorch.displays._estimates import Array, KaplanMeier
+from sksurvtorch.metrics import Turnbull
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,6 +20,8 @@ _CORNERS: tuple[Any, ...] = ("lower left", "upper right", "upper left", "lower r
 # The edge of a band is thin: how many hundredths of the width of the axes a curve has to cover to
 # be as much in the way.
 _EDGE = 5
+# Iterations leave intervals with less than can be seen.
+_VISIBLE = 1e-6
 
 
 def make_axes(ax: Axes | None, caller: object, *, width: float = 6.4) -> Axes:
@@ -66,6 +69,29 @@ def draw_kaplan_meier(
         times, lower, upper, step="post", color=line.get_color(), alpha=0.18, linewidth=0
     )
     return line, band
+
+
+def draw_turnbull(ax: Axes, curve: Turnbull, **options: Any) -> tuple[Line2D, PolyCollection]:
+    """Draw Turnbull's estimate: a line where it is determined, and boxes where it is not.
+
+    Survival falls somehow from the upper left corner of a box to its lower right one. The line ends
+    where nothing is known of later times.
+    """
+    seen = (curve.mass > _VISIBLE) & np.isfinite(curve.right)
+    before = np.append(1.0, curve.survival[:-1])[seen]
+    left, right, after = curve.left[seen], curve.right[seen], curve.survival[seen]
+    broken = np.where(left == right, left, np.nan)  # no line within a box
+    end = curve.left[-1] if np.isinf(curve.right[-1]) else curve.right[-1]
+    last = after[-1] if len(after) else 1.0
+    x = np.concatenate([[0.0], np.column_stack([left, broken, right]).ravel(), [end]])
+    y = np.concatenate([[1.0], np.column_stack([before, before, after]).ravel(), [last]])
+    (line,) = ax.plot(x, y, **options)
+    wide = left < right
+    x = np.column_stack([left, right, right])[wide].ravel()
+    gap = np.tile([False, False, True], int(wide.sum()))
+    low, high = (np.where(gap, np.nan, np.repeat(edge[wide], 3)) for edge in (after, before))
+    boxes = ax.fill_between(x, low, high, color=line.get_color(), alpha=0.18, linewidth=0)
+    return line, boxes
 
 
 def draw_legend(ax: Axes, *lines: Line2D, **options: Any) -> None:

@@ -8,7 +8,12 @@ from typing import Any
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from sksurvtorch._validation import check_entry, check_survival_y, check_vector
+from sksurvtorch._validation import (
+    check_entry,
+    check_interval_y,
+    check_survival_y,
+    check_vector,
+)
 from sksurvtorch.displays._estimates import Array
 
 #: Probabilities may be off by what sums of float32 are off.
@@ -96,6 +101,21 @@ def check_y(
             "time], from 0 on: leave out those that were never at risk."
         )
     return event, time, np.maximum(entry, 0)
+
+
+def check_bounds(y: Any, entry: Any, n_samples: int | None, owner: str) -> tuple[Array, Array]:
+    """Return lower and upper bounds of interval-censored times."""
+    lower, upper = check_interval_y(y, owner)
+    if n_samples is not None and len(lower) != n_samples:
+        raise ValueError(
+            f"`y` must have one row for each prediction, {n_samples}, got {len(lower)}."
+        )
+    if entry is not None:
+        raise ValueError(
+            "`entry` must be left out for interval-censored times, got a column. Turnbull's "
+            "estimate is computed without late entry here: leave out the rows that enter late."
+        )
+    return lower, upper
 
 
 def check_finite(name: str, value: Any, n_samples: int) -> Array:

@@ -10,6 +10,8 @@ from sksurv.compare import compare_survival
 from sksurv.nonparametric import kaplan_meier_estimator
 from sksurv.util import Surv
 
+from sksurvtorch.metrics import Turnbull
+
 Array = NDArray[Any]
 #: Times, survival there, and its interval of shape (2, n_times), as scikit-survival returns them.
 KaplanMeier = tuple[Array, Array, Array]
@@ -19,6 +21,14 @@ def kaplan_meier(event: Array, time: Array, entry: Array | None = None) -> Kapla
     """Return the Kaplan-Meier estimate with its pointwise 95 % interval, log-log."""
     times, survival, conf_int = kaplan_meier_estimator(event, time, entry, conf_type="log-log")
     return times, survival, conf_int
+
+
+def turnbull_at(curve: Turnbull, time: float) -> tuple[float, Array] | None:
+    """Return the middle of the survival that is possible at a time and its range, or None."""
+    if np.isinf(curve.right[-1]) and time > curve.left[-1]:
+        return None
+    ends = np.concatenate(curve.survival_bounds([time]))
+    return float(ends.mean()), ends
 
 
 def survival_at(curve: KaplanMeier, time: float) -> tuple[float, Array] | None:

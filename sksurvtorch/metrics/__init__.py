@@ -1,6 +1,10 @@
 """Scores of predictions: concordance, Brier scores of competing risks, calibration, likelihood."""
 
-from sksurvtorch.metrics._calibration import DCalibration, d_calibration
+from sksurvtorch.metrics._calibration import (
+    DCalibration,
+    d_calibration,
+    d_calibration_interval_censored,
+)
 from sksurvtorch.metrics._competing_risks import (
     concordance_index_competing_risks,
     concordance_index_competing_risks_ipcw,
@@ -31,6 +35,7 @@ __all__ = [
     "concordance_index_interval_censored",
     "concordance_index_ipcw",
     "d_calibration",
+    "d_calibration_interval_censored",
     "incidence_calibration",
     "integrated_brier_score_incidence",
     "log_likelihood_scorer",

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.optimize import isotonic_regression
 from sklearn.exceptions import ConvergenceWarning
 
-from sksurvtorch._validation import check_has_numbers, check_number, check_vector
+from sksurvtorch._validation import check_number
 from sksurvtorch._warnings import warn
 from sksurvtorch.metrics._concordance import check_weight
 from sksurvtorch.metrics._intervals import bounds
@@ -163,7 +163,8 @@ def turnbull(
     check_number("tol", tol, float, 0)
     check_number("max_iter", max_iter, int, 1)
     low, high = bounds(lower, upper)
-    check_has_numbers("lower", check_vector("lower", low))
+    if not len(low):
+        raise ValueError("`lower` must have at least one row, got none.")
     weight = np.ones(len(low)) if sample_weight is None else check_weight(sample_weight, len(low))
     if not 0 < weight.sum() < np.inf:
         raise ValueError(
