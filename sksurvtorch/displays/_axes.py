@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sksurvtorch.displays._estimates import Array, KaplanMeier
+from sksurvtorch.displays._estimates import Array, KaplanMeier, last_time
 from sksurvtorch.metrics import Turnbull
 
 if TYPE_CHECKING:
@@ -57,7 +57,16 @@ def label_survival(ax: Axes, time_unit: str | None) -> None:
     ax.set(xlabel=time_label(time_unit), ylabel="Survival probability", ylim=(0, 1.02))
 
 
-def draw_kaplan_meier(
+def draw_curve(
+    ax: Axes, curve: KaplanMeier | Turnbull, **options: Any
+) -> tuple[Line2D, PolyCollection]:
+    """Draw an estimate of survival: a line, and what surrounds it."""
+    if isinstance(curve, Turnbull):
+        return _draw_turnbull(ax, curve, **options)
+    return _draw_kaplan_meier(ax, curve, **options)
+
+
+def _draw_kaplan_meier(
     ax: Axes, curve: KaplanMeier, **options: Any
 ) -> tuple[Line2D, PolyCollection]:
     """Draw a Kaplan-Meier curve, which starts with 1 at time 0, and its band."""
@@ -71,7 +80,7 @@ def draw_kaplan_meier(
     return line, band
 
 
-def draw_turnbull(ax: Axes, curve: Turnbull, **options: Any) -> tuple[Line2D, PolyCollection]:
+def _draw_turnbull(ax: Axes, curve: Turnbull, **options: Any) -> tuple[Line2D, PolyCollection]:
     """Draw Turnbull's estimate: a line where it is determined, and boxes where it is not.
 
     Survival falls somehow from the upper left corner of a box to its lower right one. The line ends
@@ -81,9 +90,8 @@ def draw_turnbull(ax: Axes, curve: Turnbull, **options: Any) -> tuple[Line2D, Po
     before = np.append(1.0, curve.survival[:-1])[seen]
     left, right, after = curve.left[seen], curve.right[seen], curve.survival[seen]
     broken = np.where(left == right, left, np.nan)  # no line within a box
-    end = curve.left[-1] if np.isinf(curve.right[-1]) else curve.right[-1]
     last = after[-1] if len(after) else 1.0
-    x = np.concatenate([[0.0], np.column_stack([left, broken, right]).ravel(), [end]])
+    x = np.concatenate([[0.0], np.column_stack([left, broken, right]).ravel(), [last_time(curve)]])
     y = np.concatenate([[1.0], np.column_stack([before, before, after]).ravel(), [last]])
     (line,) = ax.plot(x, y, **options)
     wide = left < right

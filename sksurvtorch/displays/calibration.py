@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from sksurvtorch._validation import check_number, is_interval_y
+from sksurvtorch._validation import check_number
 from sksurvtorch.displays import _checks as checks
 from sksurvtorch.displays._axes import line_options, make_axes
-from sksurvtorch.displays._estimates import Array, kaplan_meier, survival_at, turnbull_at
-from sksurvtorch.metrics import turnbull
+from sksurvtorch.displays._estimates import Array, Outcome, estimate, last_time, survival_at
 from sksurvtorch.metrics._groups import quantile_groups
 
 if TYPE_CHECKING:
@@ -295,46 +293,36 @@ class SurvivalCalibrationDisplay:
             The display, drawn.
         """
         check_number("time", time, float, 0)
-        is_interval = is_interval_y(y)
-        check = checks.check_bounds if is_interval else checks.check_y
-        outcome = check(y, entry, None, cls.__name__)
+        outcome = checks.check_outcome(y, entry, None, cls.__name__)
         survival = checks.check_survival(checks.check_finite("survival", survival, len(outcome[0])))
         codes = quantile_groups(survival, n_groups)
         group_size = np.bincount(codes)
-        observed, conf_int = _estimate(outcome, codes, time, is_interval)
+        observed, conf_int = _estimate(outcome, codes, time)
         display = cls(
             np.bincount(codes, weights=survival) / group_size,
             observed,
             conf_int,
             time=time,
             group_size=group_size,
-            method="Turnbull" if is_interval else "Kaplan-Meier",
+            method="Turnbull" if len(outcome) == 2 else "Kaplan-Meier",
             name=name,
         )
         return display.plot(ax, ref_line=ref_line, time_unit=time_unit, **kwargs)
 
 
-def _estimate(
-    outcome: Sequence[Any], codes: Array, time: float, is_interval: bool
-) -> tuple[Array, Array]:
+def _estimate(outcome: Outcome, codes: Array, time: float) -> tuple[Array, Array]:
     """Return the estimate of each group at a time, and the intervals or ranges."""
     n_groups = int(codes.max()) + 1
     found = []
     for code in range(n_groups):
-        own = [None if column is None else column[codes == code] for column in outcome]
-        if is_interval:
-            innermost = turnbull(*own)
-            estimate, end = turnbull_at(innermost, time), innermost.left[-1]
-        else:
-            event, own_time, entry = own
-            curve = kaplan_meier(event, own_time, entry)
-            estimate, end = survival_at(curve, time), curve[0][-1]
-        if estimate is None:
+        curve = estimate(outcome, codes == code)
+        at_time = survival_at(curve, time)
+        if at_time is None:
             raise ValueError(
                 f"`time` must be within the follow-up of each group, got {time:g}. That of group "
                 f"{code + 1} of {n_groups}, by ascending predicted survival, ends with a "
-                f"censoring at {end:g}. Take an earlier time, or fewer groups."
+                f"censoring at {last_time(curve):g}. Take an earlier time, or fewer groups."
             )
-        found.append(estimate)
+        found.append(at_time)
     observed, conf_int = zip(*found, strict=True)
     return np.array(observed), np.column_stack(conf_int)

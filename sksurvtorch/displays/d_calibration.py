@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from sksurvtorch._validation import is_interval_y
 from sksurvtorch.displays import _checks as checks
 from sksurvtorch.displays._axes import LINE_STYLES, make_axes
 from sksurvtorch.displays._estimates import Array
@@ -209,12 +208,12 @@ class DCalibrationDisplay:
         """
         functions = checks.predict_functions(estimator, X)
         name = type(checks.final_step(estimator)).__name__ if name is None else name
-        if is_interval_y(y):
-            lower, upper = checks.check_bounds(y, None, len(functions), cls.__name__)
-            ends = _at_own_bounds(functions, lower, upper)
+        outcome = checks.check_outcome(y, None, len(functions), cls.__name__)
+        if len(outcome) == 2:
+            ends = _at_own_bounds(functions, *outcome)
             result = d_calibration_interval_censored(*ends, n_bins=n_bins)
         else:
-            event, time, _ = checks.check_y(y, None, len(functions), cls.__name__)
+            event, time, _ = outcome
             result = d_calibration(event, _at_own_times(functions, time), n_bins=n_bins)
         return cls(result, name=name).plot(ax, ref_line=ref_line, **kwargs)
 
@@ -256,12 +255,12 @@ class DCalibrationDisplay:
         DCalibrationDisplay
             The display, drawn.
         """
-        if is_interval_y(y):
-            ends = _columns(survival, len(checks.check_bounds(y, None, None, cls.__name__)[0]))
+        outcome = checks.check_outcome(y, None, None, cls.__name__)
+        if len(outcome) == 2:
+            ends = _columns(survival, len(outcome[0]))
             result = d_calibration_interval_censored(*ends, n_bins=n_bins)
         else:
-            event, _, _ = checks.check_y(y, None, None, cls.__name__)
-            result = d_calibration(event, survival, n_bins=n_bins)
+            result = d_calibration(outcome[0], survival, n_bins=n_bins)
         return cls(result, name=name).plot(ax, ref_line=ref_line, **kwargs)
 
 

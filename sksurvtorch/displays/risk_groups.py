@@ -7,21 +7,19 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from sksurvtorch._validation import is_interval_y
 from sksurvtorch.displays import _checks as checks
 from sksurvtorch.displays import _estimates as estimates
 from sksurvtorch.displays._axes import (
     LINE_STYLES,
-    draw_kaplan_meier,
+    draw_curve,
     draw_legend,
-    draw_turnbull,
     label_survival,
     line_options,
     make_axes,
 )
-from sksurvtorch.displays._estimates import Array, KaplanMeier
+from sksurvtorch.displays._estimates import Array, KaplanMeier, Outcome
 from sksurvtorch.displays._table import draw_table
-from sksurvtorch.metrics import Turnbull, turnbull
+from sksurvtorch.metrics import Turnbull
 from sksurvtorch.metrics._groups import quantile_groups
 
 if TYPE_CHECKING:
@@ -30,9 +28,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure, SubFigure
     from matplotlib.lines import Line2D
     from matplotlib.text import Annotation
-
-# Event, time and entry; or lower and upper bounds.
-Outcome = tuple[Array, Array, Array | None] | tuple[Array, Array]
 
 
 class RiskGroupsDisplay:
@@ -117,7 +112,7 @@ class RiskGroupsDisplay:
 
     def __init__(
         self,
-        kaplan_meier: Sequence[KaplanMeier] | Sequence[Turnbull],
+        kaplan_meier: Sequence[KaplanMeier | Turnbull],
         n_at_risk: Sequence[Array] | None,
         labels: Sequence[str],
         *,
@@ -163,7 +158,7 @@ class RiskGroupsDisplay:
         self.ax_, self.figure_ = ax, ax.figure
         self._draw_curves(kwargs)
         label_survival(ax, time_unit)
-        end = max(float(np.asarray(line.get_xdata())[-1]) for line in self.lines_)
+        end = max(estimates.last_time(curve) for curve in self.kaplan_meier)
         ax.set_xlim(0, 1.02 * (end if times is None else max(end, times[-1])))
         if times is None:
             ticks = np.asarray(ax.get_xticks())
@@ -192,10 +187,7 @@ class RiskGroupsDisplay:
                 linewidth=1.8,
                 label=self.labels[number],
             )
-            if isinstance(curve, Turnbull):
-                line, band = draw_turnbull(self.ax_, curve, **options)
-            else:
-                line, band = draw_kaplan_meier(self.ax_, curve, **options)
+            line, band = draw_curve(self.ax_, curve, **options)
             self.lines_.append(line)
             self.bands_.append(band)
 
@@ -204,9 +196,9 @@ class RiskGroupsDisplay:
         if self.n_at_risk is None:
             return None
         counts = []
-        for (own, _, _), n_at_risk in zip(self.kaplan_meier, self.n_at_risk, strict=True):
+        for curve, n_at_risk in zip(self.kaplan_meier, self.n_at_risk, strict=True):
             # Between two of its times the number is that of the later one.
-            counts.append(np.append(n_at_risk, 0)[np.searchsorted(own, times, side="left")])
+            counts.append(np.append(n_at_risk, 0)[np.searchsorted(curve[0], times, side="left")])
         return np.stack(counts)
 
     def _note(self) -> str:
@@ -323,7 +315,7 @@ class RiskGroupsDisplay:
         RiskGroupsDisplay
             The display, drawn.
         """
-        outcome = _check(y, entry, cls.__name__)
+        outcome = checks.check_outcome(y, entry, None, cls.__name__)
         risk_score = checks.check_finite("risk_score", risk_score, len(outcome[0]))
         codes = quantile_groups(risk_score, n_groups)
         n_found = int(codes.max()) + 1
@@ -373,33 +365,24 @@ class RiskGroupsDisplay:
         RiskGroupsDisplay
             The display, drawn.
         """
-        outcome = _check(y, entry, cls.__name__)
+        outcome = checks.check_outcome(y, entry, None, cls.__name__)
         display = cls._of_codes(outcome, *checks.check_groups(groups, len(outcome[0])))
         return display.plot(ax, times=times, table=table, time_unit=time_unit, **kwargs)
 
     @classmethod
     def _of_codes(cls, outcome: Outcome, codes: Array, labels: list[str]) -> Self:
         """Estimate what is drawn of groups numbered from 0 on."""
+        groups = [codes == code for code in range(len(labels))]
+        curves = [estimates.estimate(outcome, rows) for rows in groups]
         if len(outcome) == 2:
-            lower, upper = outcome
-            groups = [codes == code for code in range(len(labels))]
-            return cls([turnbull(lower[rows], upper[rows]) for rows in groups], None, labels)
+            return cls(curves, None, labels)
         event, time, entry = outcome
-        curves, n_at_risk = [], []
-        for code in range(len(labels)):
-            rows = codes == code
-            own_entry = None if entry is None else entry[rows]
-            curves.append(estimates.kaplan_meier(event[rows], time[rows], own_entry))
-            n_at_risk.append(estimates.count_at_risk(curves[-1][0], time[rows], own_entry))
+        n_at_risk = [
+            estimates.count_at_risk(curve[0], time[rows], None if entry is None else entry[rows])
+            for curve, rows in zip(curves, groups, strict=True)
+        ]
         p_value = None if entry is not None else estimates.log_rank_p_value(event, time, codes)
         return cls(curves, n_at_risk, labels, p_value=p_value)
-
-
-def _check(y: Any, entry: Any, owner: str) -> Outcome:
-    """Return the outcome as columns."""
-    if is_interval_y(y):
-        return checks.check_bounds(y, entry, None, owner)
-    return checks.check_y(y, entry, None, owner)
 
 
 def risk_labels(n_groups: int) -> list[str]:

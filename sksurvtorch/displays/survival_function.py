@@ -6,20 +6,18 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from sksurvtorch._validation import is_interval_y
 from sksurvtorch.displays import _bands as bands
 from sksurvtorch.displays import _checks as checks
 from sksurvtorch.displays._axes import (
-    draw_kaplan_meier,
+    draw_curve,
     draw_legend,
-    draw_turnbull,
     label_survival,
     make_axes,
 )
-from sksurvtorch.displays._estimates import Array, KaplanMeier, kaplan_meier
+from sksurvtorch.displays._estimates import Array, KaplanMeier, estimate
 from sksurvtorch.displays._mean import QUANTILES, check_quantiles, draw_mean
 from sksurvtorch.displays._samples import choose_for_bands, choose_samples
-from sksurvtorch.metrics import Turnbull, turnbull
+from sksurvtorch.metrics import Turnbull
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -241,13 +239,12 @@ class SurvivalFunctionDisplay:
         self.kaplan_meier_line_ = self.kaplan_meier_band_ = None
         self.turnbull_line_ = self.turnbull_boxes_ = None
         if self.turnbull is not None:
-            self.turnbull_line_, self.turnbull_boxes_ = draw_turnbull(ax, self.turnbull, **style)
+            self.turnbull_line_, self.turnbull_boxes_ = draw_curve(ax, self.turnbull, **style)
             self.turnbull_line_.set_label("Turnbull")
             self.turnbull_boxes_.set_label("Turnbull, not determined")
         if self.kaplan_meier is not None:
-            self.kaplan_meier_line_, self.kaplan_meier_band_ = draw_kaplan_meier(
-                ax, self.kaplan_meier, **style
-            )
+            curve = draw_curve(ax, self.kaplan_meier, **style)
+            self.kaplan_meier_line_, self.kaplan_meier_band_ = curve
             self.kaplan_meier_line_.set_label("Kaplan-Meier")
             self.kaplan_meier_band_.set_label("Kaplan-Meier, 95 % confidence")
 
@@ -406,13 +403,9 @@ class SurvivalFunctionDisplay:
             bands.check_level(level)
         if y is None and entry is not None:
             raise ValueError("`entry` must come with `y`, got no y.")
-        observed = {} if y is None else _estimate(y, entry, len(survival), cls.__name__)
+        observed: dict[str, Any] = {}
+        if y is not None:
+            outcome = checks.check_outcome(y, entry, len(survival), cls.__name__)
+            observed["turnbull" if len(outcome) == 2 else "kaplan_meier"] = estimate(outcome)
         display = cls(survival, times, **observed, bounds=bounds, level=level, name=name)
         return display.plot(ax, quantiles=quantiles, samples=samples, time_unit=time_unit, **kwargs)
-
-
-def _estimate(y: Any, entry: Any, n_samples: int, owner: str) -> dict[str, Any]:
-    """Return the estimate of survival that suits the outcome, by its name."""
-    if is_interval_y(y):
-        return {"turnbull": turnbull(*checks.check_bounds(y, entry, n_samples, owner))}
-    return {"kaplan_meier": kaplan_meier(*checks.check_y(y, entry, n_samples, owner))}
