@@ -68,11 +68,7 @@ def is_interval_y(y: Any) -> bool:
 
 
 def check_interval_y(y: Any, owner: str = "estimator", *, name: str = "y") -> tuple[Any, Any]:
-    """Return lower and upper bounds, as float64, of a structured array of interval-censored times.
-
-    Equal bounds are an event at that time, an infinite upper one a row that is right-censored at
-    the lower one, and a lower one of 0 a row that is left-censored at the upper one.
-    """
+    """Return lower and upper bounds, as float64, of a structured array of interval-censored times."""
     hint = "Make one with sksurvtorch.nets.interval_censored_y(lower, upper)."
     names = _check_fields(y, owner, name, "lower bound", hint, second="upper bound")
     if names != ("lower", "upper"):

@@ -35,10 +35,8 @@ def kaplan_meier(event: Array, time: Array, entry: Array | None = None) -> Kapla
 
 
 def survival_at(curve: KaplanMeier | Turnbull, time: float) -> tuple[float, Array] | None:
-    """Return the estimate at a time and its interval, or None where there is none.
-
-    That of Turnbull is the middle of what is possible at the time, and has its range.
-    """
+    """Return the estimate at a time and its interval, or None where there is none."""
+    # That of Turnbull is the middle of what is possible at the time, and has its range.
     if isinstance(curve, Turnbull):
         ends = np.concatenate(curve.survival_bounds([time]))
         return None if time > last_time(curve) and ends[1] > 0 else (float(ends.mean()), ends)

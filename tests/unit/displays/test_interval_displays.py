@@ -202,13 +202,12 @@ def test_d_calibration_asks_the_functions_at_both_ends():
 def test_d_calibration_says_what_to_do_beyond_the_predictions(bounds):
     sentence = (
         "`y` must have times within [0, 6], where all predicted survival functions are defined, "
-        "got 7 (1 of {}). Set later lower bounds to 6 and later upper ones to infinity: that is "
+        "got 7 (1 of 3). Set later lower bounds to 6 and later upper ones to infinity: that is "
         "true, too."
     )
     draw = DCalibrationDisplay.from_estimator
     y = interval_censored_y(*bounds)
-    n_asked = np.isfinite(y["upper"]).sum() if y["upper"][2] == 7 else 3
-    refuses(lambda: draw(Exponential(), RATES, y), ValueError, sentence.format(n_asked))
+    refuses(lambda: draw(Exponential(), RATES, y), ValueError, sentence)
 
 
 @pytest.mark.parametrize(
