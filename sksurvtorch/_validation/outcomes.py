@@ -68,7 +68,7 @@ def is_interval_y(y: Any) -> bool:
 
 
 def check_interval_y(y: Any, owner: str = "estimator", *, name: str = "y") -> tuple[Any, Any]:
-    """Return lower and upper bounds, as float64, of a structured array of interval-censored times."""
+    """Return the bounds, as float64, of a structured array of interval-censored times."""
     hint = "Make one with sksurvtorch.nets.interval_censored_y(lower, upper)."
     names = _check_fields(y, owner, name, "lower bound", hint, second="upper bound")
     if names != ("lower", "upper"):

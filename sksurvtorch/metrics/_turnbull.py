@@ -77,7 +77,7 @@ def turnbull(
     *,
     sample_weight: Any = None,
     tol: float = 1e-9,
-    max_iter: int = 1000,
+    max_iter: int = 10_000,
 ) -> Turnbull:
     r"""Turnbull's estimate of survival from interval-censored times.
 
@@ -104,7 +104,7 @@ def turnbull(
     tol : float, default=1e-9
         The iterations end when the mean log likelihood of a row is known to be within this of the
         greatest.
-    max_iter : int, default=1000
+    max_iter : int, default=10000
         Number of iterations after which a `ConvergenceWarning` of scikit-learn says that they have
         not converged.
 
@@ -123,16 +123,17 @@ def turnbull(
     -----
     Each iteration makes steps of the self-consistency equation of [1]_, which is the
     EM algorithm, with the extrapolation of [2]_, and one of the iterative convex minorant [3]_. It
-    takes O(n_samples) time; 10 to 100 of them are usual. Afterwards the derivatives of the log
-    likelihood bound what is missing, `gap`: it is concave.
+    takes O(n_samples) time; 10 to 100 of them are usual, and thousands where the weights differ by
+    many orders of magnitude. Afterwards the derivatives of the log likelihood bound what is
+    missing, `gap`: it is concave.
 
     With rows that are either events or right-censored it is the Kaplan-Meier estimate, which is
     computed as such, as wherever no two rows overlap in part. Late entry is not supported: a row
     that enters late needs another likelihood.
 
-    The masses are unique unless the rows are few and their intervals of a special kind [4]_; the
-    probability of the interval of each row always is. There is no confidence band: the
-    estimate converges more slowly than Kaplan-Meier, and not to a normal distribution.
+    The probability of the interval of each row is unique, the masses nearly always are [4]_. There
+    is no confidence band: the estimate converges more slowly than Kaplan-Meier, and not to a normal
+    distribution.
 
     References
     ----------

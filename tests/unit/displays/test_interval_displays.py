@@ -193,9 +193,20 @@ def test_d_calibration_asks_the_functions_at_both_ends():
     expected = d_calibration_interval_censored(*ends, n_bins=4)
     np.testing.assert_allclose(display.result.shares, expected.shares)
     assert display.result.statistic == pytest.approx(expected.statistic)
-    # Infinity and 0 are never asked for.
-    late = interval_censored_y([0, 0, 2], [1, 2, INF])
-    DCalibrationDisplay.from_estimator(model, RATES, late)
+
+
+def test_d_calibration_asks_no_function_at_0_or_infinity():
+    """scikit-survival's functions may begin with the first training time."""
+
+    class Late(Exponential):
+        def predict_survival_function(self, X):
+            functions = super().predict_survival_function(X)
+            return [StepFunction(f.x[1:], f.y[1:], domain=(1, 6)) for f in functions]
+
+    y = interval_censored_y([0, 0, 2], [1, 2, INF])
+    draw = DCalibrationDisplay.from_estimator
+    expected = draw(Exponential(), RATES, y).result.shares.tolist()
+    assert draw(Late(), RATES, y).result.shares.tolist() == expected
 
 
 @pytest.mark.parametrize("bounds", [([1, 2, 7], [2, 3, INF]), ([1, 2, 3], [2, 3, 7])])
