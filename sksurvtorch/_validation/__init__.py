@@ -22,6 +22,13 @@ from sksurvtorch._validation.options import (
     resolve_device,
     transforms,
 )
+from sksurvtorch._validation.outcomes import (
+    check_competing_risks_y,
+    check_interval,
+    check_interval_y,
+    check_survival_y,
+    is_interval_y,
+)
 from sksurvtorch._validation.segmentation import (
     NORMALIZE,
     WEIGHTINGS,
@@ -42,7 +49,6 @@ from sksurvtorch._validation.survival import (
     check_any_event,
     check_codes,
     check_columns,
-    check_competing_risks_y,
     check_constant,
     check_entry,
     check_event,
@@ -51,7 +57,6 @@ from sksurvtorch._validation.survival import (
     check_probability,
     check_risk_columns,
     check_status,
-    check_survival_y,
     check_time,
     check_vector,
     check_weight,
@@ -102,6 +107,8 @@ __all__ = [
     "check_floating",
     "check_grid",
     "check_has_numbers",
+    "check_interval",
+    "check_interval_y",
     "check_num_affinities",
     "check_number",
     "check_option",
@@ -120,6 +127,7 @@ __all__ = [
     "comparable",
     "describe",
     "for_numpy",
+    "is_interval_y",
     "is_readable",
     "resolve_device",
     "signed",

@@ -1,4 +1,4 @@
-"""What the displays draw with: axes, labels, Kaplan-Meier curves."""
+"""What the displays draw with: axes, labels, curves of Kaplan-Meier and Turnbull."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sksurvtorch.displays._estimates import Array, KaplanMeier
+from sksurvtorch.displays._estimates import Array, KaplanMeier, last_time
+from sksurvtorch.metrics import Turnbull
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,6 +20,8 @@ _CORNERS: tuple[Any, ...] = ("lower left", "upper right", "upper left", "lower r
 # The edge of a band is thin: how many hundredths of the width of the axes a curve has to cover to
 # be as much in the way.
 _EDGE = 5
+# Iterations leave intervals with less than can be seen.
+_VISIBLE = 1e-6
 
 
 def make_axes(ax: Axes | None, caller: object, *, width: float = 6.4) -> Axes:
@@ -54,7 +57,16 @@ def label_survival(ax: Axes, time_unit: str | None) -> None:
     ax.set(xlabel=time_label(time_unit), ylabel="Survival probability", ylim=(0, 1.02))
 
 
-def draw_kaplan_meier(
+def draw_curve(
+    ax: Axes, curve: KaplanMeier | Turnbull, **options: Any
+) -> tuple[Line2D, PolyCollection]:
+    """Draw an estimate of survival: a line, and what surrounds it."""
+    if isinstance(curve, Turnbull):
+        return _draw_turnbull(ax, curve, **options)
+    return _draw_kaplan_meier(ax, curve, **options)
+
+
+def _draw_kaplan_meier(
     ax: Axes, curve: KaplanMeier, **options: Any
 ) -> tuple[Line2D, PolyCollection]:
     """Draw a Kaplan-Meier curve, which starts with 1 at time 0, and its band."""
@@ -66,6 +78,28 @@ def draw_kaplan_meier(
         times, lower, upper, step="post", color=line.get_color(), alpha=0.18, linewidth=0
     )
     return line, band
+
+
+def _draw_turnbull(ax: Axes, curve: Turnbull, **options: Any) -> tuple[Line2D, PolyCollection]:
+    """Draw Turnbull's estimate: a line where it is determined, and boxes where it is not.
+
+    Survival falls somehow from the upper left corner of a box to its lower right one. The line ends
+    where nothing is known of later times.
+    """
+    seen = (curve.mass > _VISIBLE) & np.isfinite(curve.right)
+    before = np.append(1.0, curve.survival[:-1])[seen]
+    left, right, after = curve.left[seen], curve.right[seen], curve.survival[seen]
+    broken = np.where(left == right, left, np.nan)  # no line within a box
+    last = after[-1] if len(after) else 1.0
+    x = np.concatenate([[0.0], np.column_stack([left, broken, right]).ravel(), [last_time(curve)]])
+    y = np.concatenate([[1.0], np.column_stack([before, before, after]).ravel(), [last]])
+    (line,) = ax.plot(x, y, **options)
+    wide = left < right
+    x = np.column_stack([left, right, right])[wide].ravel()
+    gap = np.tile([False, False, True], int(wide.sum()))
+    low, high = (np.where(gap, np.nan, np.repeat(edge[wide], 3)) for edge in (after, before))
+    boxes = ax.fill_between(x, low, high, color=line.get_color(), alpha=0.18, linewidth=0)
+    return line, boxes
 
 
 def draw_legend(ax: Axes, *lines: Line2D, **options: Any) -> None:

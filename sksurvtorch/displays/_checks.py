@@ -8,8 +8,14 @@ from typing import Any
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from sksurvtorch._validation import check_entry, check_survival_y, check_vector
-from sksurvtorch.displays._estimates import Array
+from sksurvtorch._validation import (
+    check_entry,
+    check_interval_y,
+    check_survival_y,
+    check_vector,
+    is_interval_y,
+)
+from sksurvtorch.displays._estimates import Array, Outcome
 
 #: Probabilities may be off by what sums of float32 are off.
 ROUNDING = 1e-5
@@ -81,10 +87,7 @@ def check_y(
 ) -> tuple[Array, Array, Array | None]:
     """Return event, time and entry, the last one at least 0, or None if nobody enters late."""
     event, time = check_survival_y(y, owner)
-    if n_samples is not None and len(event) != n_samples:
-        raise ValueError(
-            f"`y` must have one row for each prediction, {n_samples}, got {len(event)}."
-        )
+    _check_length(len(event), n_samples)
     if entry is None:
         return event, time, None
     entry = check_entry(np.asarray(entry), check_vector("time", time)).numpy()
@@ -96,6 +99,26 @@ def check_y(
             "time], from 0 on: leave out those that were never at risk."
         )
     return event, time, np.maximum(entry, 0)
+
+
+def check_outcome(y: Any, entry: Any, n_samples: int | None, owner: str) -> Outcome:
+    """Return event, time and entry, or the bounds of interval-censored times."""
+    if not is_interval_y(y):
+        return check_y(y, entry, n_samples, owner)
+    lower, upper = check_interval_y(y, owner)
+    _check_length(len(lower), n_samples)
+    if entry is not None:
+        raise ValueError(
+            "`entry` must be left out for interval-censored times, got a column. Turnbull's "
+            "estimate is computed without late entry here: leave out the rows that enter late."
+        )
+    return lower, upper
+
+
+def _check_length(n_rows: int, n_samples: int | None) -> None:
+    """Raise unless there is an outcome for each prediction."""
+    if n_samples is not None and n_rows != n_samples:
+        raise ValueError(f"`y` must have one row for each prediction, {n_samples}, got {n_rows}.")
 
 
 def check_finite(name: str, value: Any, n_samples: int) -> Array:

@@ -9,7 +9,7 @@ import numpy as np
 from sksurvtorch._validation import check_number
 from sksurvtorch.displays import _checks as checks
 from sksurvtorch.displays._axes import line_options, make_axes
-from sksurvtorch.displays._estimates import Array, kaplan_meier, survival_at
+from sksurvtorch.displays._estimates import Array, Outcome, estimate, last_time, survival_at
 from sksurvtorch.metrics._groups import quantile_groups
 
 if TYPE_CHECKING:
@@ -20,28 +20,35 @@ if TYPE_CHECKING:
 
 _REFERENCE = "Perfectly calibrated"
 _MARKERS = "os^Dv"
+# What the lines at the points are.
+_LINES = {"Kaplan-Meier": "95 % interval", "Turnbull": "range left open"}
 
 
 class SurvivalCalibrationDisplay:
-    """Predicted survival at one time against the Kaplan-Meier estimate, by groups of samples.
+    """Predicted survival at one time against the observed one, by groups of samples.
 
-    The samples are grouped by their predicted survival. If predictions are well calibrated, the
-    points are on the diagonal, up to chance, which the 95 % intervals show. Points below the
-    diagonal mean that survival is predicted too high, points above it that it is predicted too low.
-    Make one with `from_estimator` or `from_predictions`.
+    The samples are grouped by their predicted survival. The observed survival of a group is its
+    Kaplan-Meier estimate, or that of Turnbull if the times are interval-censored. If predictions
+    are well calibrated, the points are on the diagonal, up to chance, which the 95 % intervals
+    show. Points below the diagonal mean that survival is predicted too high, points above it that
+    it is predicted too low. Make one with `from_estimator` or `from_predictions`.
 
     Parameters
     ----------
     predicted : array of shape (n_groups,)
         Mean predicted survival of each group, ascending.
     observed : array of shape (n_groups,)
-        Kaplan-Meier estimate of each group at the time.
+        Kaplan-Meier estimate of each group at the time. Of Turnbull's estimate it is the middle of
+        the range that the data leave open, which mostly is a single value.
     conf_int : array of shape (2, n_groups)
-        Lower and upper ends of the 95 % confidence intervals of `observed`.
+        Lower and upper ends of the 95 % confidence intervals of `observed`. Of Turnbull's estimate
+        they are the ends of the range that the data leave open.
     time : float
         Time of the predictions.
     group_size : array of int of shape (n_groups,), optional
         Number of samples in each group.
+    method : {"Kaplan-Meier", "Turnbull"}, default="Kaplan-Meier"
+        What `observed` was estimated by, for the label.
     name : str, optional
         Name of the model for the legend.
 
@@ -50,7 +57,7 @@ class SurvivalCalibrationDisplay:
     line_ : matplotlib.lines.Line2D
         Points of the groups and the line through them.
     interval_lines_ : matplotlib.collections.LineCollection
-        Confidence intervals.
+        Confidence intervals, or ranges of Turnbull's estimate.
     ax_ : matplotlib.axes.Axes
         Axes.
     figure_ : matplotlib.figure.Figure
@@ -69,6 +76,9 @@ class SurvivalCalibrationDisplay:
     The intervals are those of the Kaplan-Meier estimate on the log-log scale. For an estimate of 0
     or 1 there is no such interval, and none is drawn. With late entry the estimate is conditional
     on being free of the event at the earliest entry of the group.
+
+    Turnbull's estimate has no confidence interval here: its lines show what the data leave open.
+    Points differ from the diagonal by chance as well.
 
     The estimates assume that, within a group, censoring is independent of the time of the event.
 
@@ -100,6 +110,7 @@ class SurvivalCalibrationDisplay:
         *,
         time: float,
         group_size: Array | None = None,
+        method: str = "Kaplan-Meier",
         name: str | None = None,
     ) -> None:
         self.predicted = predicted
@@ -107,6 +118,7 @@ class SurvivalCalibrationDisplay:
         self.conf_int = conf_int
         self.time = time
         self.group_size = group_size
+        self.method = method
         self.name = name
 
     def plot(
@@ -146,7 +158,7 @@ class SurvivalCalibrationDisplay:
         at = f"{self.time:g}" if time_unit is None else f"{self.time:g} {time_unit}"
         ax.set(
             xlabel=f"Predicted survival at {at}, mean of the group",
-            ylabel=f"Kaplan-Meier survival at {at}, 95 % interval",
+            ylabel=f"{self.method} survival at {at}, {_LINES[self.method]}",
             xlim=(-0.02, 1.02),
             ylim=(-0.02, 1.02),
         )
@@ -196,7 +208,7 @@ class SurvivalCalibrationDisplay:
         X : array-like of shape (n_samples, n_features)
             Samples, best not those of the fit.
         y : structured array of shape (n_samples,)
-            Event indicator and time of the samples.
+            Event indicator and time of the samples, or lower and upper bounds of their times.
         time : float
             Time at which survival is predicted, within the domain of the predicted functions and
             the follow-up of each group.
@@ -255,7 +267,7 @@ class SurvivalCalibrationDisplay:
         Parameters
         ----------
         y : structured array of shape (n_samples,)
-            Event indicator and time of the samples.
+            Event indicator and time of the samples, or lower and upper bounds of their times.
         survival : array-like of shape (n_samples,)
             Predicted survival at the time, the probability that the event is later.
         time : float
@@ -281,32 +293,36 @@ class SurvivalCalibrationDisplay:
             The display, drawn.
         """
         check_number("time", time, float, 0)
-        event, times, entry = checks.check_y(y, entry, None, cls.__name__)
-        survival = checks.check_survival(checks.check_finite("survival", survival, len(event)))
+        outcome = checks.check_outcome(y, entry, None, cls.__name__)
+        survival = checks.check_survival(checks.check_finite("survival", survival, len(outcome[0])))
         codes = quantile_groups(survival, n_groups)
         group_size = np.bincount(codes)
-        observed, conf_int = _estimate(event, times, entry, codes, time)
-        predicted = np.bincount(codes, weights=survival) / group_size
-        display = cls(predicted, observed, conf_int, time=time, group_size=group_size, name=name)
+        observed, conf_int = _estimate(outcome, codes, time)
+        display = cls(
+            np.bincount(codes, weights=survival) / group_size,
+            observed,
+            conf_int,
+            time=time,
+            group_size=group_size,
+            method="Turnbull" if len(outcome) == 2 else "Kaplan-Meier",
+            name=name,
+        )
         return display.plot(ax, ref_line=ref_line, time_unit=time_unit, **kwargs)
 
 
-def _estimate(
-    event: Array, times: Array, entry: Array | None, codes: Array, time: float
-) -> tuple[Array, Array]:
-    """Return the Kaplan-Meier estimate of each group at a time, and the intervals."""
+def _estimate(outcome: Outcome, codes: Array, time: float) -> tuple[Array, Array]:
+    """Return the estimate of each group at a time, and the intervals or ranges."""
     n_groups = int(codes.max()) + 1
     found = []
     for code in range(n_groups):
-        rows = codes == code
-        curve = kaplan_meier(event[rows], times[rows], None if entry is None else entry[rows])
-        estimate = survival_at(curve, time)
-        if estimate is None:
+        curve = estimate(outcome, codes == code)
+        at_time = survival_at(curve, time)
+        if at_time is None:
             raise ValueError(
                 f"`time` must be within the follow-up of each group, got {time:g}. That of group "
                 f"{code + 1} of {n_groups}, by ascending predicted survival, ends with a "
-                f"censoring at {curve[0][-1]:g}. Take an earlier time, or fewer groups."
+                f"censoring at {last_time(curve):g}. Take an earlier time, or fewer groups."
             )
-        found.append(estimate)
+        found.append(at_time)
     observed, conf_int = zip(*found, strict=True)
     return np.array(observed), np.column_stack(conf_int)

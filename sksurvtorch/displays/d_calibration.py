@@ -10,7 +10,11 @@ import numpy as np
 from sksurvtorch.displays import _checks as checks
 from sksurvtorch.displays._axes import LINE_STYLES, make_axes
 from sksurvtorch.displays._estimates import Array
-from sksurvtorch.metrics import DCalibration, d_calibration
+from sksurvtorch.metrics import (
+    DCalibration,
+    d_calibration,
+    d_calibration_interval_censored,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,6 +23,9 @@ if TYPE_CHECKING:
     from matplotlib.patches import StepPatch
 
 _EXPECTED = "Perfectly calibrated"
+# What to do about times after the last one at which all predictions are defined.
+_OF_TIMES = "Censor later ones at {:g}, until when these samples are known to have no event."
+_OF_BOUNDS = "Set later lower bounds to {:g} and later upper ones to infinity: that is true, too."
 
 
 class DCalibrationDisplay:
@@ -58,7 +65,8 @@ class DCalibrationDisplay:
     The event of a censored sample is later, where its predicted survival is lower than at its
     censoring: the sample counts as spread evenly over the range from 0 to that value [1]_. This
     spreading makes bars more equal, so where many samples are censored the bars are nearly equal
-    for poor predictions, too. Late entry is not taken into account.
+    for poor predictions, too. An event between two times counts as spread evenly over the range of
+    the survival predicted there. Late entry is not taken into account.
 
     References
     ----------
@@ -180,8 +188,8 @@ class DCalibrationDisplay:
         X : array-like of shape (n_samples, n_features)
             Samples, best not those of the fit.
         y : structured array of shape (n_samples,)
-            Event indicator and time of the samples, each time within the domain of its predicted
-            function.
+            Event indicator and time of the samples, or lower and upper bounds of their times, each
+            within the domain of its predicted function, 0 and infinity apart.
         n_bins : int, default=10
             Number of bins, of equal width.
         ref_line : bool, default=True
@@ -199,11 +207,15 @@ class DCalibrationDisplay:
             The display, drawn.
         """
         functions = checks.predict_functions(estimator, X)
-        event, time, _ = checks.check_y(y, None, len(functions), cls.__name__)
-        survival = _at_own_times(functions, time)
         name = type(checks.final_step(estimator)).__name__ if name is None else name
-        display = cls(d_calibration(event, survival, n_bins=n_bins), name=name)
-        return display.plot(ax, ref_line=ref_line, **kwargs)
+        outcome = checks.check_outcome(y, None, len(functions), cls.__name__)
+        if len(outcome) == 2:
+            ends = _at_own_bounds(functions, *outcome)
+            result = d_calibration_interval_censored(*ends, n_bins=n_bins)
+        else:
+            event, time, _ = outcome
+            result = d_calibration(event, _at_own_times(functions, time), n_bins=n_bins)
+        return cls(result, name=name).plot(ax, ref_line=ref_line, **kwargs)
 
     @classmethod
     def from_predictions(
@@ -222,9 +234,11 @@ class DCalibrationDisplay:
         Parameters
         ----------
         y : structured array of shape (n_samples,)
-            Event indicator and time of the samples. The times do not matter.
-        survival : array-like of shape (n_samples,)
-            Predicted survival of each sample at its own time, of the event or of the censoring.
+            Event indicator and time of the samples, or lower and upper bounds of their times. The
+            times do not matter.
+        survival : array-like of shape (n_samples,) or (n_samples, 2)
+            Predicted survival of each sample at its own time, of the event or of the censoring. For
+            bounds a column each: at the lower one, and at the upper one, 0 if that is infinite.
         n_bins : int, default=10
             Number of bins, of equal width.
         ref_line : bool, default=True
@@ -241,9 +255,13 @@ class DCalibrationDisplay:
         DCalibrationDisplay
             The display, drawn.
         """
-        event, _, _ = checks.check_y(y, None, None, cls.__name__)
-        display = cls(d_calibration(event, survival, n_bins=n_bins), name=name)
-        return display.plot(ax, ref_line=ref_line, **kwargs)
+        outcome = checks.check_outcome(y, None, None, cls.__name__)
+        if len(outcome) == 2:
+            ends = _columns(survival, len(outcome[0]))
+            result = d_calibration_interval_censored(*ends, n_bins=n_bins)
+        else:
+            result = d_calibration(outcome[0], survival, n_bins=n_bins)
+        return cls(result, name=name).plot(ax, ref_line=ref_line, **kwargs)
 
 
 def _bars_on(ax: Axes) -> Sequence[Any]:
@@ -253,15 +271,36 @@ def _bars_on(ax: Axes) -> Sequence[Any]:
     return [patch for patch in ax.patches if isinstance(patch, StepPatch)]
 
 
-def _at_own_times(functions: Any, time: Array) -> Array:
+def _columns(survival: Any, n_samples: int) -> tuple[Array, Array]:
+    """Return survival at the lower bounds and at the upper ones."""
+    checked = np.asarray(survival, dtype=float)
+    if checked.shape != (n_samples, 2):
+        raise ValueError(
+            f"`survival` must have shape ({n_samples}, 2), for the lower and the upper bound of "
+            f"each sample, got {checked.shape}."
+        )
+    return checked[:, 0], checked[:, 1]
+
+
+def _at_own_bounds(functions: Any, lower: Array, upper: Array) -> tuple[Array, Array]:
+    """Return each function at the bounds of its own sample, 1 at 0 and 0 at infinity."""
+    ends = np.ones(len(lower)), np.zeros(len(lower))
+    for time, end, rows in zip((lower, upper), ends, (lower > 0, upper < np.inf), strict=True):
+        own = [function for function, given in zip(functions, rows, strict=True) if given]
+        if own:
+            end[rows] = _at_own_times(own, time[rows], _OF_BOUNDS)
+    return ends
+
+
+def _at_own_times(functions: Any, time: Array, hint: str = _OF_TIMES) -> Array:
     """Return each function at the time of its own sample."""
     low, high = checks.common_domain(functions)
     bad = (time < low) | (time > high)
     if bad.any():
         raise ValueError(
             f"`y` must have times within [{low:g}, {high:g}], where all predicted survival "
-            f"functions are defined, got {time[bad][0]:g} ({bad.sum()} of {len(time)}). Censor "
-            f"later ones at {high:g}, until when these samples are known to have no event."
+            f"functions are defined, got {time[bad][0]:g} ({bad.sum()} of {len(time)}). "
+            + hint.format(high)
         )
     values = [
         np.atleast_1d(function(own))[0] for function, own in zip(functions, time, strict=True)

@@ -1,4 +1,4 @@
-"""Kaplan-Meier curves of groups of predicted risk."""
+"""Kaplan-Meier or Turnbull curves of groups of predicted risk."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ from sksurvtorch.displays import _checks as checks
 from sksurvtorch.displays import _estimates as estimates
 from sksurvtorch.displays._axes import (
     LINE_STYLES,
-    draw_kaplan_meier,
+    draw_curve,
     draw_legend,
     label_survival,
     line_options,
     make_axes,
 )
-from sksurvtorch.displays._estimates import Array, KaplanMeier
+from sksurvtorch.displays._estimates import Array, KaplanMeier, Outcome
 from sksurvtorch.displays._table import draw_table
+from sksurvtorch.metrics import Turnbull
 from sksurvtorch.metrics._groups import quantile_groups
 
 if TYPE_CHECKING:
@@ -32,16 +33,20 @@ if TYPE_CHECKING:
 class RiskGroupsDisplay:
     """Kaplan-Meier curves of groups of samples, with the numbers at risk below.
 
+    Of interval-censored times the curves are Turnbull's estimates, without numbers at risk: nobody
+    knows who had the event within an interval.
+
     For groups of predicted risk make one with `from_estimator` or `from_predictions`, for any other
     groups with `from_groups`.
 
     Parameters
     ----------
-    kaplan_meier : list of tuples of three arrays
+    kaplan_meier : list of tuples of three arrays, or of Turnbull
         For each group times, survival and confidence interval, as
-        `sksurv.nonparametric.kaplan_meier_estimator` returns them.
-    n_at_risk : list of arrays of int
-        For each group the number at risk at each of its times.
+        `sksurv.nonparametric.kaplan_meier_estimator` returns them, or what
+        `sksurvtorch.metrics.turnbull` returns.
+    n_at_risk : list of arrays of int, or None
+        For each group the number at risk at each of its times; None for Turnbull's estimates.
     labels : list of str
         Names of the groups.
     p_value : float, optional
@@ -50,13 +55,14 @@ class RiskGroupsDisplay:
     Attributes
     ----------
     lines_ : list of matplotlib.lines.Line2D
-        Kaplan-Meier curves.
+        Kaplan-Meier curves, or Turnbull's where they are determined.
     bands_ : list of matplotlib.collections.PolyCollection
-        Their pointwise 95 % confidence bands, on the log-log scale.
+        Their pointwise 95 % confidence bands, on the log-log scale; of Turnbull's estimates the
+        boxes in which they are not determined.
     table_times_ : array of shape (n_times,)
         Times of the table, which are the ticks of the axis.
-    table_ : array of int of shape (n_groups, n_times)
-        Numbers at risk at these times.
+    table_ : array of int of shape (n_groups, n_times), or None
+        Numbers at risk at these times; None for Turnbull's estimates.
     table_texts_ : list of matplotlib.text.Annotation
         Texts of the table.
     ax_ : matplotlib.axes.Axes
@@ -78,8 +84,8 @@ class RiskGroupsDisplay:
 
     The log-rank test assumes that the groups do not depend on the observed times. Groups of the
     predicted risk of training samples do, and then the p-value is too small. There is no p-value
-    for one group, without an event, or with late entry, which scikit-survival's test does not
-    support.
+    for one group, without an event, with interval-censored times, or with late entry, which
+    scikit-survival's test does not support.
 
     Examples
     --------
@@ -99,15 +105,15 @@ class RiskGroupsDisplay:
     lines_: list[Line2D]
     bands_: list[PolyCollection]
     table_times_: Array
-    table_: Array
+    table_: Array | None
     table_texts_: list[Annotation]
     ax_: Axes
     figure_: Figure | SubFigure
 
     def __init__(
         self,
-        kaplan_meier: Sequence[KaplanMeier],
-        n_at_risk: Sequence[Array],
+        kaplan_meier: Sequence[KaplanMeier | Turnbull],
+        n_at_risk: Sequence[Array] | None,
         labels: Sequence[str],
         *,
         p_value: float | None = None,
@@ -152,14 +158,14 @@ class RiskGroupsDisplay:
         self.ax_, self.figure_ = ax, ax.figure
         self._draw_curves(kwargs)
         label_survival(ax, time_unit)
-        end = max(curve[0][-1] for curve in self.kaplan_meier)
+        end = max(estimates.last_time(curve) for curve in self.kaplan_meier)
         ax.set_xlim(0, 1.02 * (end if times is None else max(end, times[-1])))
         if times is None:
             ticks = np.asarray(ax.get_xticks())
             times = ticks[(ticks >= 0) & (ticks <= ax.get_xlim()[1])]
         ax.set_xticks(times)
         self.table_times_, self.table_ = times, self._count(times)
-        if table:
+        if table and self.table_ is not None:
             self.table_texts_ = draw_table(ax, self.lines_, times, self.table_, self._note())
         else:
             self.table_texts_ = []
@@ -181,16 +187,18 @@ class RiskGroupsDisplay:
                 linewidth=1.8,
                 label=self.labels[number],
             )
-            line, band = draw_kaplan_meier(self.ax_, curve, **options)
+            line, band = draw_curve(self.ax_, curve, **options)
             self.lines_.append(line)
             self.bands_.append(band)
 
-    def _count(self, times: Array) -> Array:
-        """Return the numbers at risk at some times."""
+    def _count(self, times: Array) -> Array | None:
+        """Return the numbers at risk at some times, if they are known."""
+        if self.n_at_risk is None:
+            return None
         counts = []
-        for (own, _, _), n_at_risk in zip(self.kaplan_meier, self.n_at_risk, strict=True):
+        for curve, n_at_risk in zip(self.kaplan_meier, self.n_at_risk, strict=True):
             # Between two of its times the number is that of the later one.
-            counts.append(np.append(n_at_risk, 0)[np.searchsorted(own, times, side="left")])
+            counts.append(np.append(n_at_risk, 0)[np.searchsorted(curve[0], times, side="left")])
         return np.stack(counts)
 
     def _note(self) -> str:
@@ -225,7 +233,7 @@ class RiskGroupsDisplay:
         X : array-like of shape (n_samples, n_features)
             Samples, best not those of the fit.
         y : structured array of shape (n_samples,)
-            Event indicator and time of the samples.
+            Event indicator and time of the samples, or lower and upper bounds of their times.
         n_groups : int, default=3
             Number of groups, of about equal size.
         labels : list of str, optional
@@ -281,7 +289,7 @@ class RiskGroupsDisplay:
         Parameters
         ----------
         y : structured array of shape (n_samples,)
-            Event indicator and time of the samples.
+            Event indicator and time of the samples, or lower and upper bounds of their times.
         risk_score : array-like of shape (n_samples,)
             Predicted risk: the higher, the earlier the event.
         n_groups : int, default=3
@@ -307,14 +315,14 @@ class RiskGroupsDisplay:
         RiskGroupsDisplay
             The display, drawn.
         """
-        outcome = checks.check_y(y, entry, None, cls.__name__)
+        outcome = checks.check_outcome(y, entry, None, cls.__name__)
         risk_score = checks.check_finite("risk_score", risk_score, len(outcome[0]))
         codes = quantile_groups(risk_score, n_groups)
         n_found = int(codes.max()) + 1
         names = risk_labels(n_found) if labels is None else [str(label) for label in labels]
         if len(names) != n_found:
             raise ValueError(f"`labels` must name the {n_found} groups, got {len(names)} names.")
-        display = cls._of_codes(*outcome, codes, names)
+        display = cls._of_codes(outcome, codes, names)
         return display.plot(ax, times=times, table=table, time_unit=time_unit, **kwargs)
 
     @classmethod
@@ -335,7 +343,7 @@ class RiskGroupsDisplay:
         Parameters
         ----------
         y : structured array of shape (n_samples,)
-            Event indicator and time of the samples.
+            Event indicator and time of the samples, or lower and upper bounds of their times.
         groups : array-like of shape (n_samples,)
             Label of the group of each sample. The order of the groups is that of the categories of
             pandas if the labels are categorical; else the labels are sorted.
@@ -357,21 +365,22 @@ class RiskGroupsDisplay:
         RiskGroupsDisplay
             The display, drawn.
         """
-        outcome = checks.check_y(y, entry, None, cls.__name__)
-        display = cls._of_codes(*outcome, *checks.check_groups(groups, len(outcome[0])))
+        outcome = checks.check_outcome(y, entry, None, cls.__name__)
+        display = cls._of_codes(outcome, *checks.check_groups(groups, len(outcome[0])))
         return display.plot(ax, times=times, table=table, time_unit=time_unit, **kwargs)
 
     @classmethod
-    def _of_codes(
-        cls, event: Array, time: Array, entry: Array | None, codes: Array, labels: list[str]
-    ) -> Self:
+    def _of_codes(cls, outcome: Outcome, codes: Array, labels: list[str]) -> Self:
         """Estimate what is drawn of groups numbered from 0 on."""
-        curves, n_at_risk = [], []
-        for code in range(len(labels)):
-            rows = codes == code
-            own_entry = None if entry is None else entry[rows]
-            curves.append(estimates.kaplan_meier(event[rows], time[rows], own_entry))
-            n_at_risk.append(estimates.count_at_risk(curves[-1][0], time[rows], own_entry))
+        groups = [codes == code for code in range(len(labels))]
+        curves = [estimates.estimate(outcome, rows) for rows in groups]
+        if len(outcome) == 2:
+            return cls(curves, None, labels)
+        event, time, entry = outcome
+        n_at_risk = [
+            estimates.count_at_risk(curve[0], time[rows], None if entry is None else entry[rows])
+            for curve, rows in zip(curves, groups, strict=True)
+        ]
         p_value = None if entry is not None else estimates.log_rank_p_value(event, time, codes)
         return cls(curves, n_at_risk, labels, p_value=p_value)
 

@@ -1,4 +1,4 @@
-"""Predicted survival over time, beside Kaplan-Meier."""
+"""Predicted survival over time, beside Kaplan-Meier or Turnbull."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ import numpy as np
 from sksurvtorch.displays import _bands as bands
 from sksurvtorch.displays import _checks as checks
 from sksurvtorch.displays._axes import (
-    draw_kaplan_meier,
+    draw_curve,
     draw_legend,
     label_survival,
     make_axes,
 )
-from sksurvtorch.displays._estimates import Array, KaplanMeier, kaplan_meier
+from sksurvtorch.displays._estimates import Array, KaplanMeier, estimate
 from sksurvtorch.displays._mean import QUANTILES, check_quantiles, draw_mean
 from sksurvtorch.displays._samples import choose_for_bands, choose_samples
+from sksurvtorch.metrics import Turnbull
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -36,7 +37,7 @@ class SurvivalFunctionDisplay:
     * Without bounds: do the predictions agree with the data? The display shows the mean prediction
       of all samples, and a band that most of their predictions are in. If `y` is given, the
       Kaplan-Meier curve of the samples is drawn too; the mean of well calibrated predictions
-      follows it.
+      follows it. Of interval-censored times it is Turnbull's estimate.
     * With bounds: how well is the curve of a sample known? The display shows the curve of each
       sample, and the band between its bounds.
 
@@ -51,6 +52,8 @@ class SurvivalFunctionDisplay:
     kaplan_meier : tuple of three arrays, optional
         Times, survival and confidence interval, as `sksurv.nonparametric.kaplan_meier_estimator`
         returns them.
+    turnbull : Turnbull, optional
+        Estimate of interval-censored times, as `sksurvtorch.metrics.turnbull` returns it.
     bounds : pair of arrays of shape (n_samples, n_times), optional
         Lower and upper bounds of survival.
     level : float, optional
@@ -73,6 +76,10 @@ class SurvivalFunctionDisplay:
         Kaplan-Meier curve.
     kaplan_meier_band_ : matplotlib.collections.PolyCollection, or None
         Pointwise 95 % confidence band of the Kaplan-Meier curve, on the log-log scale.
+    turnbull_line_ : matplotlib.lines.Line2D, or None
+        Turnbull's estimate where it is determined.
+    turnbull_boxes_ : matplotlib.collections.PolyCollection, or None
+        Boxes where it is not: survival falls somehow from the upper left corner to the lower right.
     ax_ : matplotlib.axes.Axes
         Axes.
     figure_ : matplotlib.figure.Figure
@@ -92,6 +99,9 @@ class SurvivalFunctionDisplay:
 
     With bounds no mean is drawn, since bounds of the mean cannot be computed from those of the
     samples: the errors of their predictions are correlated.
+
+    Turnbull's estimate has no confidence band: the boxes show where the data leave it open, and not
+    how uncertain it is.
 
     With late entry the Kaplan-Meier estimate is conditional on being free of the event at the
     earliest entry.
@@ -128,6 +138,8 @@ class SurvivalFunctionDisplay:
     sample_bands_: list[PolyCollection]
     kaplan_meier_line_: Line2D | None
     kaplan_meier_band_: PolyCollection | None
+    turnbull_line_: Line2D | None
+    turnbull_boxes_: PolyCollection | None
     ax_: Axes
     figure_: Figure | SubFigure
 
@@ -137,6 +149,7 @@ class SurvivalFunctionDisplay:
         times: Array,
         *,
         kaplan_meier: KaplanMeier | None = None,
+        turnbull: Turnbull | None = None,
         bounds: bands.Bounds | None = None,
         level: float | None = None,
         name: str | None = None,
@@ -144,6 +157,7 @@ class SurvivalFunctionDisplay:
         self.survival = survival
         self.times = times
         self.kaplan_meier = kaplan_meier
+        self.turnbull = turnbull
         self.bounds = bounds
         self.level = level
         self.name = name
@@ -212,20 +226,25 @@ class SurvivalFunctionDisplay:
                 bands.band_labels(name, chosen, self.level, len(self.survival)),
                 kwargs,
             )
-        self._draw_kaplan_meier(ax)
+        self._draw_observed(ax)
         label_survival(ax, time_unit)
         ax.set_xlim(left=0)
         draw_legend(ax, *ax.lines)
         self.ax_, self.figure_ = ax, ax.figure
         return self
 
-    def _draw_kaplan_meier(self, ax: Axes) -> None:
-        """Draw the Kaplan-Meier curve, if there is one."""
+    def _draw_observed(self, ax: Axes) -> None:
+        """Draw the curves that were estimated from the outcome, if there are any."""
+        style = {"color": "black", "linewidth": 1.2, "linestyle": "--"}
         self.kaplan_meier_line_ = self.kaplan_meier_band_ = None
+        self.turnbull_line_ = self.turnbull_boxes_ = None
+        if self.turnbull is not None:
+            self.turnbull_line_, self.turnbull_boxes_ = draw_curve(ax, self.turnbull, **style)
+            self.turnbull_line_.set_label("Turnbull")
+            self.turnbull_boxes_.set_label("Turnbull, not determined")
         if self.kaplan_meier is not None:
-            self.kaplan_meier_line_, self.kaplan_meier_band_ = draw_kaplan_meier(
-                ax, self.kaplan_meier, color="black", linewidth=1.2, linestyle="--"
-            )
+            curve = draw_curve(ax, self.kaplan_meier, **style)
+            self.kaplan_meier_line_, self.kaplan_meier_band_ = curve
             self.kaplan_meier_line_.set_label("Kaplan-Meier")
             self.kaplan_meier_band_.set_label("Kaplan-Meier, 95 % confidence")
 
@@ -257,7 +276,8 @@ class SurvivalFunctionDisplay:
         X : array-like of shape (n_samples, n_features)
             Samples.
         y : structured array of shape (n_samples,), optional
-            Event indicator and time of the samples, for their Kaplan-Meier curve.
+            Event indicator and time of the samples, for their Kaplan-Meier curve, or lower and
+            upper bounds of their times, for Turnbull's estimate.
         times : array-like of shape (n_times,), optional
             Times at which to predict, ascending; straight lines connect the values there. By
             default 501 from the first to the last time at which all predicted functions are
@@ -344,7 +364,8 @@ class SurvivalFunctionDisplay:
         times : array-like of shape (n_times,)
             Times, ascending; straight lines connect the values there.
         y : structured array of shape (n_samples,), optional
-            Event indicator and time of the samples, for their Kaplan-Meier curve.
+            Event indicator and time of the samples, for their Kaplan-Meier curve, or lower and
+            upper bounds of their times, for Turnbull's estimate.
         bounds : pair of array-like of shape (n_samples, n_times), optional
             Lower and upper bounds of survival, as `predict_survival_interval` returns them. If
             given, single samples are drawn with bands in place of the mean.
@@ -380,10 +401,11 @@ class SurvivalFunctionDisplay:
             raise ValueError("`level` must come with `bounds`, got no bounds.")
         if level is not None:
             bands.check_level(level)
-        curve = None
-        if y is not None:
-            curve = kaplan_meier(*checks.check_y(y, entry, len(survival), cls.__name__))
-        elif entry is not None:
+        if y is None and entry is not None:
             raise ValueError("`entry` must come with `y`, got no y.")
-        display = cls(survival, times, kaplan_meier=curve, bounds=bounds, level=level, name=name)
+        observed: dict[str, Any] = {}
+        if y is not None:
+            outcome = checks.check_outcome(y, entry, len(survival), cls.__name__)
+            observed["turnbull" if len(outcome) == 2 else "kaplan_meier"] = estimate(outcome)
+        display = cls(survival, times, **observed, bounds=bounds, level=level, name=name)
         return display.plot(ax, quantiles=quantiles, samples=samples, time_unit=time_unit, **kwargs)

@@ -115,22 +115,14 @@ def concordance_index_censored(
     """
     check_number("tied_tol", tied_tol, float, 0)
     event, time, estimate = check_rows(event_indicator, event_time, estimate)
-    weight = None if sample_weight is None else _check_weight(sample_weight, len(event))
+    weight = None if sample_weight is None else check_weight(sample_weight, len(event))
     # Events come before the censorings at their time, which outlive them.
     order = np.lexsort((~event, time))
     if weight is not None:
         order = order[weight[order] > 0]
-    rows = _Rows.of(event[order], time[order], estimate[order], tied_tol)
+    rows = Rows.of(event[order], time[order], estimate[order], tied_tol)
     _check_comparable(rows)
-    if weight is None:
-        counts = _count(rows)
-    else:
-        with np.errstate(over="ignore", invalid="ignore"):  # the next line raises then
-            counts = _weigh(rows, weight[order], weight[order][rows.event])
-        _check_range(counts, weight)
-    concordant, discordant, tied_risk, _ = counts
-    cindex = (concordant + tied_risk / 2) / (concordant + discordant + tied_risk)
-    return cindex, *counts
+    return index_of(rows, None if weight is None else weight[order])
 
 
 def concordance_index_ipcw(
@@ -210,7 +202,7 @@ def concordance_index_ipcw(
     counts = event if tau is None else event & (time < tau)
     weight = np.square(censoring_weights(survival_train, time, counts))
     order = np.lexsort((~event, time))
-    rows = _Rows.of(event[order], time[order], estimate[order], tied_tol)
+    rows = Rows.of(event[order], time[order], estimate[order], tied_tol)
     _check_comparable(rows)
     concordant, discordant, tied_risk = _pairs_of_events(rows)
     of_event = weight[order[rows.event]]
@@ -271,12 +263,29 @@ def sums_of_pairs(
 ) -> Array:
     """Sum concordant, discordant and tied pairs, each with the weights of its event and its row."""
     order = np.lexsort((~event, time))
-    rows = _Rows.of(event[order], time[order], estimate[order], tied_tol)
+    rows = Rows.of(event[order], time[order], estimate[order], tied_tol)
     return np.array(_weigh(rows, of_row[order], of_event[order][rows.event])[:3])
 
 
-class _Rows(NamedTuple):
-    """Rows sorted by time; what there is of each event is sorted by its estimate."""
+def index_of(rows: Rows, weight: Array | None) -> tuple[float, float, float, float, float]:
+    """Return the index and the numbers of pairs, weighted with positive weights of sorted rows."""
+    if weight is None:
+        counts = _count(rows)
+    else:
+        with np.errstate(over="ignore", invalid="ignore"):  # the next line raises then
+            counts = _weigh(rows, weight, weight[rows.event])
+        _check_range(counts, weight)
+    concordant, discordant, tied_risk, _ = counts
+    cindex = (concordant + tied_risk / 2) / (concordant + discordant + tied_risk)
+    return cindex, *counts
+
+
+class Rows(NamedTuple):
+    """Rows sorted by time; what there is of each event is sorted by its estimate.
+
+    Of interval-censored times the rows are sorted by the lower bound, and those with a finite upper
+    bound are the events.
+    """
 
     rank: Array  # of the estimate of each row, ties in any order
     event: Array  # the rows that are events
@@ -285,9 +294,17 @@ class _Rows(NamedTuple):
     bounds: Array  # (2, n_events): tied with it are the ranks from the first to before the second
 
     @classmethod
-    def of(cls, event: Array, time: Array, estimate: Array, tied_tol: float) -> _Rows:
+    def of(cls, event: Array, time: Array, estimate: Array, tied_tol: float) -> Rows:
         """Work out ranks and bounds of rows sorted by time, events first."""
         later = time[1:] != time[:-1]
+        start = _run_ends(later | (event[1:] != event[:-1]))
+        return cls.ranked(event, estimate, tied_tol, start, _run_ends(later))
+
+    @classmethod
+    def ranked(
+        cls, event: Array, estimate: Array, tied_tol: float, start: Array, stop: Array
+    ) -> Rows:
+        """Work out ranks and bounds, where start and stop are known of each row."""
         by_value = np.argsort(estimate)
         rank = np.empty_like(by_value)
         rank[by_value] = np.arange(len(rank))
@@ -298,8 +315,8 @@ class _Rows(NamedTuple):
         return cls(
             rank=rank.astype(kind),
             event=row,
-            start=_run_ends(later | (event[1:] != event[:-1]))[row].astype(kind),
-            stop=_run_ends(later)[row],
+            start=start[row].astype(kind),
+            stop=stop[row],
             bounds=_tied_ranks(estimate[by_value], tied_tol)[:, at_events].astype(kind),
         )
 
@@ -365,7 +382,7 @@ def _prefix_sums(value: Array, dtype: Any) -> Array:
     return sums
 
 
-def _pairs_of_events(rows: _Rows) -> tuple[Array, Array, Array]:
+def _pairs_of_events(rows: Rows) -> tuple[Array, Array, Array]:
     """Count the concordant, discordant and tied pairs of each event with the rows after it."""
     at = np.broadcast_to(rows.start, rows.bounds.shape)
     below = np.zeros_like(rows.bounds)
@@ -379,13 +396,13 @@ def _pairs_of_events(rows: _Rows) -> tuple[Array, Array, Array]:
     return low, len(rows.rank) - rows.start - high, high - low
 
 
-def _count(rows: _Rows) -> Counts:
+def _count(rows: Rows) -> Counts:
     """Count the pairs."""
     one, two, three = (int(pairs.sum()) for pairs in _pairs_of_events(rows))
     return one, two, three, int((rows.stop - rows.start).sum())
 
 
-def _weigh(rows: _Rows, weight: Array, of_event: Array) -> Counts:
+def _weigh(rows: Rows, weight: Array, of_event: Array) -> Counts:
     """Sum the weights of the pairs, those of an event and of a row that outlives it, multiplied.
 
     No sum is a difference of others, which would leave rounding.
@@ -430,12 +447,12 @@ def check_rows(event: Any, time: Any, estimate: Any) -> tuple[Array, Array, Arra
             f"`event_indicator` must be bool, got {event.dtype}. "
             "Pass True for an observed event and False for a censored row."
         )
-    event = _check_vector("event_indicator", event, None, "b")
-    time = _check_vector("event_time", time, len(event))
-    return event, time, _check_vector("estimate", estimate, len(event))
+    event = check_vector("event_indicator", event, None, "b")
+    time = check_vector("event_time", time, len(event))
+    return event, time, check_vector("estimate", estimate, len(event))
 
 
-def _check_vector(name: str, value: Any, n_samples: int | None, kinds: str = "iuf") -> Array:
+def check_vector(name: str, value: Any, n_samples: int | None, kinds: str = "iuf") -> Array:
     """Return `value` as a finite array of shape (n_samples,) of one of the kinds."""
     array = np.asarray(for_numpy(name, value))
     if array.dtype.kind not in kinds:
@@ -454,9 +471,9 @@ def _check_vector(name: str, value: Any, n_samples: int | None, kinds: str = "iu
     return array
 
 
-def _check_weight(weight: Any, n_samples: int) -> Array:
+def check_weight(weight: Any, n_samples: int) -> Array:
     """Return `weight` as a float64 array without negative values."""
-    array = _check_vector("sample_weight", weight, n_samples, "biuf").astype(np.float64)
+    array = check_vector("sample_weight", weight, n_samples, "biuf").astype(np.float64)
     bad = array < 0
     if bad.any():
         raise ValueError(
@@ -466,7 +483,7 @@ def _check_weight(weight: Any, n_samples: int) -> Array:
     return array
 
 
-def _check_comparable(rows: _Rows) -> None:
+def _check_comparable(rows: Rows) -> None:
     """Raise unless some row is comparable with an event."""
     if not (rows.start < len(rows.rank)).any():
         raise NoComparablePairException(

@@ -1,4 +1,4 @@
-"""Scorers of competing risks, for searches and cross-validation."""
+"""Scorers for searches and cross-validation, of competing risks and of the likelihood."""
 
 from __future__ import annotations
 
@@ -151,3 +151,55 @@ def _incidence(estimator: Any, X: Any, cause: int, times: NDArray[Any]) -> NDArr
         )
     incidence: NDArray[Any] = model.predict_cumulative_incidence(X, cause=cause, times=times)
     return incidence
+
+
+def log_likelihood_scorer(estimator: Any, X: Any, y: Any) -> float:
+    """Score a fitted model by the log likelihood of held-out rows, for searches.
+
+    Pass it as `scoring` to scikit-learn's searches and cross-validation. It calls the method
+    `log_likelihood` of the model at the end of a pipeline or a search: the mean log likelihood of a
+    row, an event with its density per unit of time.
+
+    Parameters
+    ----------
+    estimator : fitted estimator
+        Model with `log_likelihood`, such as `sksurvtorch.WeibullAFTRegressor`, or a pipeline or a
+        search that ends in one.
+    X : array-like of shape (n_samples, n_features)
+        Samples.
+    y : structured array of shape (n_samples,)
+        Event indicator and time of the samples, or lower and upper bounds of their times.
+
+    Returns
+    -------
+    float
+        Mean log likelihood of a row: the higher, the better.
+
+    Raises
+    ------
+    TypeError
+        If the model has no such method.
+
+    Notes
+    -----
+    It is a proper score: the true distribution has the greatest mean. Differences between models
+    do not depend on the unit of time, the score itself does.
+
+    Examples
+    --------
+    >>> from sksurvtorch.metrics import log_likelihood_scorer
+    >>> class Constant:
+    ...     def log_likelihood(self, X, y):
+    ...         return -1.5
+    >>> log_likelihood_scorer(Constant(), [[0.0]], [(1.0, 2.0)])
+    -1.5
+    """
+    name = "log_likelihood"
+    model, X = last_step(estimator, X, name)
+    if not hasattr(model, name):
+        raise TypeError(
+            f"`estimator` must have the method `{name}`, got {type(model).__name__}. Use an "
+            "accelerated failure time model such as WeibullAFTRegressor, or a pipeline or a search "
+            "that ends in one."
+        )
+    return float(model.log_likelihood(X, y))

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from sksurvtorch.nets.columns import (
         competing_risks_target,
         competing_risks_y,
+        interval_censored_target,
+        interval_censored_y,
         stratum_codes,
         survival_target,
     )
@@ -28,6 +30,8 @@ __all__ = [
     "TrainingCheckpoint",
     "competing_risks_target",
     "competing_risks_y",
+    "interval_censored_target",
+    "interval_censored_y",
     "stratum_codes",
     "survival_target",
 ]
@@ -41,6 +45,8 @@ _MODULES = {
     "TrainingCheckpoint": "checkpoint",
     "competing_risks_target": "columns",
     "competing_risks_y": "columns",
+    "interval_censored_target": "columns",
+    "interval_censored_y": "columns",
     "stratum_codes": "columns",
     "survival_target": "columns",
 }

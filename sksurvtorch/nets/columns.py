@@ -9,6 +9,8 @@ import numpy as np
 
 from sksurvtorch._validation import (
     check_competing_risks_y,
+    check_interval,
+    check_interval_y,
     check_status,
     check_survival_y,
     check_time,
@@ -136,11 +138,87 @@ def competing_risks_y(status: Any, time: Any) -> np.ndarray:
     return y
 
 
+def interval_censored_target(
+    y: Any, *, entry: Any = None, weight: Any = None, index: Any = None
+) -> SliceDict:
+    """Make a target that skorch can slice and batch out of interval-censored times.
+
+    Parameters
+    ----------
+    y : structured array of shape (n_samples,)
+        Lower and upper bound of each time, as `interval_censored_y` makes it.
+    entry, weight, index : array-like of shape (n_samples,), optional
+        As for `survival_target`.
+
+    Returns
+    -------
+    skorch.helper.SliceDict
+        With the keys lower and upper, and the others where given. It can be passed as `y` to `fit`
+        of a net whose criterion is an accelerated failure time loss.
+
+    Raises
+    ------
+    ValueError
+        If `y` is not such an array, or lengths differ.
+
+    Examples
+    --------
+    >>> from sksurvtorch.nets import interval_censored_target, interval_censored_y
+    >>> interval_censored_target(interval_censored_y([1, 2], [3, 2]))["upper"]
+    array([3., 2.])
+    """
+    lower, upper = check_interval_y(y, "target")
+    columns = {"entry": entry, "weight": weight, "index": index}
+    return _target({"lower": lower, "upper": upper}, None, columns)
+
+
+def interval_censored_y(lower: Any, upper: Any) -> np.ndarray:
+    """Make the structured array of interval-censored times out of two columns.
+
+    The event of a row lies in (lower, upper]. Two equal bounds are an event at exactly that time,
+    an infinite upper bound a row that is right-censored at the lower one, and a lower bound of 0 a
+    row that is left-censored at the upper one.
+
+    Parameters
+    ----------
+    lower : array-like of shape (n_samples,)
+        Last time at which the event had not happened yet, finite and at least 0.
+    upper : array-like of shape (n_samples,)
+        First time at which it was known to have happened, at least `lower`; infinite if that was
+        never known.
+
+    Returns
+    -------
+    structured array of shape (n_samples,)
+        With the fields lower and upper, of float64.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If a column has the wrong kind, shape or content, or a row with the bounds 0 and infinity
+        says nothing.
+
+    Examples
+    --------
+    An event between two visits, one at a known time, and a row that is right-censored:
+
+    >>> from sksurvtorch.nets import interval_censored_y
+    >>> interval_censored_y([1, 2, 3], [2, 2, float("inf")])
+    array([(1.,  2.), (2.,  2.), (3., inf)],
+          dtype=[('lower', '<f8'), ('upper', '<f8')])
+    """
+    columns = (np.asarray(for_numpy(n, v)) for n, v in (("lower", lower), ("upper", upper)))
+    low, high = check_interval(*columns)
+    y = np.empty(len(low), dtype=[("lower", np.float64), ("upper", np.float64)])
+    y["lower"], y["upper"] = low.numpy(), high.numpy()
+    return y
+
+
 def _target(target: dict[str, Any], stratum: Any, columns: dict[str, Any]) -> SliceDict:
     """Return a target with other columns where they are given."""
     from skorch.helper import SliceDict
 
-    n_samples = len(target["time"])
+    n_samples = len(next(iter(target.values())))
     if stratum is not None:
         labels, codes = stratum_codes(stratum, n_samples)
         integers = labels.dtype.kind in "iu"
