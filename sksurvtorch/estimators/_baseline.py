@@ -135,9 +135,7 @@ class Baseline:
         passed = self._passed(stratum, after)
         for piece in self._fill(stratum, times, values):
             own = None if passed is None else passed[piece]
-            _cumulative_hazard(log_hazard_ratio[piece], values[piece], own)
-            if survival:
-                _survival(values[piece])
+            _evaluate(log_hazard_ratio[piece], values[piece], own, survival=survival)
         return values
 
     def quantile(
@@ -232,8 +230,7 @@ class Baseline:
         for piece, table, row in self._tables(stratum, times, cut):
             survival = np.take(table, row, axis=0)
             own = None if passed is None else passed[piece]
-            _cumulative_hazard(log_hazard_ratio[piece], survival, own)
-            _survival(survival)
+            _evaluate(log_hazard_ratio[piece], survival, own, survival=True)
             yield piece, survival
 
     def _passed(self, stratum: np.ndarray, after: np.ndarray | None) -> np.ndarray | None:
@@ -256,6 +253,8 @@ class Baseline:
 
     def _keys(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the distinct times, and numbers of the steps that ascend over all strata."""
+        if self.n_strata == 1:
+            return self.times, np.arange(len(self.times))
         distinct = np.unique(self.times)
         width = len(distinct) + 1  # of the keys of a stratum
         of_steps = np.repeat(np.arange(self.n_strata), np.diff(self.offsets)) * width
@@ -266,8 +265,11 @@ class Baseline:
     ) -> np.ndarray:
         """Return the log cumulative hazard of strata at times, given the keys."""
         distinct, of_steps = keys
-        asked = stratum * (len(distinct) + 1) + np.searchsorted(distinct, time, side="right")
-        place = np.searchsorted(of_steps, asked, side="right") - 1
+        place = np.searchsorted(distinct, time, side="right")
+        if self.n_strata > 1:
+            asked = stratum * (len(distinct) + 1) + place
+            place = np.searchsorted(of_steps, asked, side="right")
+        place -= 1
         begun = place >= self.offsets[stratum]
         value = np.full(place.shape, -np.inf)
         value[begun] = self.log_cumulative_hazard[place[begun]]
@@ -317,17 +319,35 @@ def find_strata(stratum: Any, labels: np.ndarray | None, n_samples: int) -> np.n
     return np.asarray(np.searchsorted(labels, stratum))
 
 
-def _cumulative_hazard(
-    log_hazard_ratio: np.ndarray, values: np.ndarray, passed: np.ndarray | None
+def _evaluate(
+    log_hazard_ratio: np.ndarray, values: np.ndarray, passed: np.ndarray | None, *, survival: bool
 ) -> None:
-    """Make cumulative hazards of logarithms of the baseline's, less what samples have passed."""
+    """Make survival or cumulative hazards of the logarithms of the baseline's.
+
+    Parameters
+    ----------
+    log_hazard_ratio : array of shape (n_samples,)
+        Log hazard ratios.
+    values : array of shape (n_samples, n_times)
+        Log cumulative baseline hazards, which become the values.
+    passed : array of shape (n_samples,), or None
+        Log cumulative baseline hazards that the samples have passed event-free.
+    survival : bool
+        Whether to make survival.
+    """
     past = None if passed is None else _take_infinite_apart(log_hazard_ratio, values, passed)
     values += log_hazard_ratio[:, None]
     with np.errstate(over="ignore"):  # an infinite hazard is a survival of 0
         np.exp(values, out=values)
-    if past is not None:
-        values -= past[:, None]
-        np.maximum(values, 0, out=values)
+    if not survival:
+        if past is not None:
+            np.maximum(np.subtract(values, past[:, None], out=values), 0, out=values)
+        return
+    if past is None:
+        np.negative(values, out=values)
+    else:
+        np.minimum(np.subtract(past[:, None], values, out=values), 0, out=values)
+    np.exp(values, out=values)
 
 
 def _take_infinite_apart(
@@ -343,8 +363,3 @@ def _take_infinite_apart(
             values[infinite] = now + np.log1p(-np.exp(np.minimum(before - now, 0)))
         past[infinite] = 0.0
     return past
-
-
-def _survival(hazard: np.ndarray) -> None:
-    """Make survival of cumulative hazards."""
-    np.exp(np.negative(hazard, out=hazard), out=hazard)

@@ -341,9 +341,9 @@ def _check_sums(total: Tensor) -> None:
     if bad.any():
         raise ValueError(
             "Incidences of subdistribution hazards must add up to less than 1 over the causes for "
-            f"predictions given that there was no event, got {largest[bad][0]:.3g} "
+            f"predictions given that there was no event, got {largest[bad][0]:.8g} "
             f"({int(bad.sum())} of {len(bad)} samples). The models of the causes do not agree "
-            "there: fit cause-specific hazards."
+            "there: ask for earlier times, or fit cause-specific hazards."
         )
 
 
