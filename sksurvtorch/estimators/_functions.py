@@ -44,7 +44,7 @@ def check_times(times: Any, last: float, n_samples: int | None = None) -> np.nda
         rows = "" if n_samples is None else f", or ({n_samples}, n_times) for a row of each sample"
         hint = ""
         if n_samples is None and grid.ndim == 2:
-            hint = " Bands and intervals are at the same times for all samples."
+            hint = " All samples have the same times in bands, intervals and paths."
         raise ValueError(
             f"`times` must be numbers of shape (n_times,){rows}, got {grid.dtype} of shape "
             f"{grid.shape}.{hint}"
