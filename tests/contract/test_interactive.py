@@ -16,8 +16,8 @@ from sksurvtorch import CompetingRisksNNRegressor, CoxNNRegressor, WeibullAFTReg
 from sksurvtorch.nets import competing_risks_y
 
 METHODS = """fit partial_fit predict predict_survival_function predict_cumulative_hazard_function
-    predict_members predict_survival_path score get_params set_params get_metadata_routing set_fit_request
-    set_partial_fit_request set_score_request"""
+    predict_members predict_survival_path score get_params set_params get_metadata_routing
+    set_fit_request set_partial_fit_request set_score_request"""
 FITTED = """net_ unique_times_ device_ n_iter_ n_features_in_ feature_names_in_ n_estimators_
     member_weights_ oob_prediction_ oob_score_"""
 OF_TIME = """predict_quantile predict_median predict_expectation predict_survival_interval
