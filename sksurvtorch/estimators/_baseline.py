@@ -203,10 +203,8 @@ class Baseline:
         times: np.ndarray,
         after: np.ndarray,
     ) -> np.ndarray:
-        """Return the integral of survival of each sample after a time of its own, up to the last.
-
-        It is `restricted_mean` less that time, which would cancel where little is left.
-        """
+        """Return the integral of survival of each sample from a time of its own to the last one."""
+        # Not the restricted mean less that time, which would cancel where little is left.
         later = np.append(times, times[-1])[np.searchsorted(times, after, side="right")]
         mean: np.ndarray = later.astype(float) - after  # nothing happens before the next time
         length = np.diff(times)
