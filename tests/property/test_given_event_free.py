@@ -9,6 +9,7 @@ from torch import nn
 
 from sksurvtorch import CoxNNRegressor
 from sksurvtorch.estimators import _functions
+from sksurvtorch.functional import incidence as incidence_module
 from tests.contract.risk_models import Outputs, either_hazard, risks, small
 from tests.property.small_fits import fit_small
 
@@ -343,6 +344,22 @@ def test_time_lost_is_the_integral_of_the_incidence(columns):
         left = model.predict_survival_function(X, times=middle, **options) @ width
         np.testing.assert_allclose(lost.sum(1) + left, until, rtol=1e-12)
         assert (lost[after >= until] == 0).all()
+
+
+def test_pieces_of_rows_do_not_change_incidences(monkeypatch):
+    model, X, given, after = causes(columns=("stratum",))
+    rows = np.random.default_rng(2).uniform(0, model.unique_times_[-1], (30, 5))
+
+    def predictions():
+        options = {"conditional_after": after, **given}
+        incidence = model.predict_cumulative_incidence(X, times=rows, **options)
+        lost = model.predict_restricted_mean_time_lost(X, **options)
+        return np.concatenate([incidence, lost[:, :, None]], axis=2)
+
+    whole = predictions()
+    monkeypatch.setattr(_functions, "_PIECE", 7 * 3 * len(model.unique_times_))
+    monkeypatch.setattr(incidence_module, "_AT_ONCE", 7 * len(model.unique_times_))
+    np.testing.assert_allclose(predictions(), whole, rtol=1e-13)
 
 
 def test_incidences_of_subdistribution_hazards_given_event_free():

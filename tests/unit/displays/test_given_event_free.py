@@ -9,7 +9,7 @@ from sksurv.nonparametric import kaplan_meier_estimator
 
 from sksurvtorch import CoxNNRegressor
 from sksurvtorch.displays import CumulativeIncidenceDisplay, SurvivalFunctionDisplay
-from tests.unit.displays.patients import ENTRY, EVENT, TIME, TRAIN, X, Y
+from tests.unit.displays.patients import EVENT, TIME, TRAIN, X, Y
 from tests.unit.refusals import refuses
 
 draw = SurvivalFunctionDisplay.from_estimator
@@ -48,10 +48,14 @@ def test_the_kaplan_meier_curve_is_that_of_those_at_risk_from_there_on(linear):
     expected = kaplan_meier_estimator(EVENT[LATE], TIME[LATE], np.full(LATE.sum(), 365.0))
     np.testing.assert_array_equal(display.kaplan_meier[0], expected[0])
     np.testing.assert_allclose(display.kaplan_meier[1], expected[1], rtol=1e-12)
-    entry = np.where(ENTRY > 0, ENTRY + 300, 0)[LATE]
-    entry = np.minimum(entry, TIME[LATE] - 1)
-    display = draw(linear, X[LATE], Y[LATE], conditional_after=365, entry=entry)
-    expected = kaplan_meier_estimator(EVENT[LATE], TIME[LATE], np.maximum(entry, 365))
+    # Those with times of their own are at risk from these, or from a later entry on.
+    number, time = np.arange(LATE.sum()), TIME[LATE]
+    after = np.where(number % 2 == 0, 0.8 * time, 20)
+    entry = np.where(number % 3 == 0, 0.9 * time, 0)
+    display = draw(linear, X[LATE], Y[LATE], conditional_after=after, entry=entry)
+    assert (after < entry).any()
+    assert (after > entry).any()
+    expected = kaplan_meier_estimator(EVENT[LATE], TIME[LATE], np.maximum(entry, after))
     np.testing.assert_allclose(display.kaplan_meier[1], expected[1], rtol=1e-12)
 
 
