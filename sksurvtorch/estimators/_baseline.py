@@ -211,7 +211,7 @@ class Baseline:
         for piece, survival in self._survival_of_pieces(
             log_hazard_ratio, stratum, times[:-1], after
         ):
-            survival *= times[:-1] > after[piece, None]
+            np.copyto(survival, 0.0, where=times[:-1] <= after[piece, None])
             mean[piece] += survival @ length
         return mean
 

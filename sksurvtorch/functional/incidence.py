@@ -327,8 +327,9 @@ def _of_subdistribution(
     if passed is None:
         return incidence
     past = (eta + rising[:, passed].T).exp_().neg_().expm1_().neg_().unsqueeze(2)
-    _check_sums(torch.cat([past, torch.maximum(incidence, past)], 2).sum(1))
-    return (incidence - past).clamp_(min=0) / (1 - past.sum(1, keepdim=True))
+    left = 1 - past.sum(1, keepdim=True)
+    _check_sums(torch.cat([past.sum(1), incidence.sum(1)], 1))
+    return incidence.sub_(past).clamp_(min=0).div_(left)
 
 
 def _check_sums(total: Tensor) -> None:
