@@ -9,7 +9,7 @@ from torch import nn
 
 from sksurvtorch import CoxNNRegressor
 from sksurvtorch.estimators import _functions
-from sksurvtorch.functional import incidence as incidence_module
+from sksurvtorch.functional import _incidence_curves
 from tests.contract.risk_models import Outputs, either_hazard, risks, small
 from tests.property.small_fits import fit_small
 
@@ -358,7 +358,7 @@ def test_pieces_of_rows_do_not_change_incidences(monkeypatch):
 
     whole = predictions()
     monkeypatch.setattr(_functions, "_PIECE", 7 * 3 * len(model.unique_times_))
-    monkeypatch.setattr(incidence_module, "_AT_ONCE", 7 * len(model.unique_times_))
+    monkeypatch.setattr(_incidence_curves, "_AT_ONCE", 7 * len(model.unique_times_))
     np.testing.assert_allclose(predictions(), whole, rtol=1e-13)
 
 
