@@ -145,25 +145,16 @@ for name, model in candidates.items():
 # ``predict`` gives the log hazard ratio of a row: of a patient while the covariates are these.
 # A curve of one row is that of a patient whose covariates never change. For one whose covariates
 # do, survival follows from a path that has to be known: the hazard of each row counts while the
-# row lasts, and survival is the exponential of minus the sum.
+# row lasts, and survival is the exponential of minus the sum. ``predict_survival_path`` does so.
 
 network = CoxNNRegressor(n_estimators=1, random_state=0).fit(X, y, entry=start)
 
 
-def hazard_of_rows(model, periods, times):
-    """Return the increase of the cumulative hazard up to each time, 0 where a row does not last.
-
-    The times ascend from 0, and hold all starts and stops.
-    """
-    cumulative = model.predict_cumulative_hazard_function(periods[covariates], times=times)
-    increase = np.diff(cumulative, axis=1, prepend=0)
-    first, last = (periods[[name]].to_numpy() for name in ("start", "stop"))
-    return np.where((first < times) & (times <= last), increase, 0)
-
-
 def survival_of_path(model, periods, times):
     """Return survival of one patient whose covariates are those of the periods."""
-    return np.exp(-hazard_of_rows(model, periods, times).sum(axis=0).cumsum())
+    options = {"entry": periods["start"], "exit": periods["stop"], "times": times}
+    subject = np.ones(len(periods))
+    return model.predict_survival_path(periods[covariates], subject=subject, **options)[1][0]
 
 
 days = np.arange(0.0, 731.0)
@@ -193,10 +184,10 @@ for name, curve in predicted.items():
 
 # %%
 # The sum over periods can be checked where it was learned: over all rows of the data the
-# cumulative hazards add up to the number of deaths.
+# cumulative hazards from start to stop add up to the number of deaths.
 
-times = np.unique(np.append(start, y["time"]))
-expected = hazard_of_rows(network, rows, times).sum()
+stop = y["time"][:, None]
+expected = network.predict_cumulative_hazard_function(X, times=stop, conditional_after=start).sum()
 print(f"\n{expected:.3f} deaths expected, {y['event'].sum()} observed")
 
 # %%

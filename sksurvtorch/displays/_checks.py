@@ -44,11 +44,11 @@ def final_step(estimator: Any) -> Any:
             return estimator
 
 
-def predict_functions(estimator: Any, X: Any) -> Sequence[Any]:
+def predict_functions(estimator: Any, X: Any, **given: Any) -> Sequence[Any]:
     """Return the predicted survival functions."""
     functions: Sequence[Any] = model_with(
         estimator, "predict_survival_function"
-    ).predict_survival_function(X)
+    ).predict_survival_function(X, **given)
     return functions
 
 

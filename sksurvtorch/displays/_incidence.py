@@ -10,6 +10,7 @@ from scipy.special import ndtri
 from sksurvtorch._validation import check_competing_risks_y, check_number
 from sksurvtorch.displays import _checks as checks
 from sksurvtorch.displays._estimates import Array, count_at_risk
+from sksurvtorch.displays._given import first_time, options_given
 from sksurvtorch.metrics._last_step import last_step
 
 #: Times, incidence there, and its interval of shape (2, n_times).
@@ -28,14 +29,18 @@ def model_of_causes(estimator: Any, X: Any) -> tuple[Any, Any]:
     return checks.model_with(model, method), X
 
 
-def predict_incidence(model: Any, X: Any, times: Any, stratum: Any) -> tuple[Array, Array]:
+def predict_incidence(
+    model: Any, X: Any, times: Any, stratum: Any, conditional_after: Any = None
+) -> tuple[Array, Array]:
     """Return the incidences of all causes, (n_samples, n_causes, n_times), and their times."""
     options = {} if stratum is None else {"stratum": stratum}
+    options |= options_given(model, "predict_cumulative_incidence", conditional_after)
     if times is not None:
         times = checks.check_times(times)
         return model.predict_cumulative_incidence(X, times=times, **options), times
     functions = model.predict_cumulative_incidence(X, **options)
-    times = np.linspace(*checks.common_domain(functions.ravel()), _N_TIMES)
+    low, high = checks.common_domain(functions.ravel())
+    times = np.linspace(first_time(conditional_after, low, high), high, _N_TIMES)
     values = np.stack([function(times) for function in functions.ravel()])
     return values.reshape(*functions.shape, _N_TIMES), times
 

@@ -144,6 +144,7 @@ class CumulativeIncidenceDisplay:
         X: Any,
         *,
         times: Any = None,
+        conditional_after: Any = None,
         stratum: Any = None,
         cause_names: Sequence[str] | None = None,
         no_event_name: str = "No event",
@@ -162,6 +163,9 @@ class CumulativeIncidenceDisplay:
             One sample, such as ``X[:1]``, or several, of which the mean is drawn.
         times : array-like of shape (n_times,), optional
             Times at which to predict, ascending; by default 501 up to the last time of the fit.
+        conditional_after : float or array-like of shape (n_samples,), optional
+            Time at which a sample is known to be event-free. The incidences are given that, and
+            are drawn from there on.
         stratum : array-like of shape (n_samples,), optional
             Stratum of each sample; needed if the model was fitted with strata.
         cause_names : list of str, optional
@@ -181,7 +185,7 @@ class CumulativeIncidenceDisplay:
             The display, drawn.
         """
         model, X = incidences.model_of_causes(estimator, X)
-        incidence, times = incidences.predict_incidence(model, X, times, stratum)
+        incidence, times = incidences.predict_incidence(model, X, times, stratum, conditional_after)
         if hasattr(model, "predict_survival_function"):
             # What is left of 1 is a prediction of the model only if it has one of no event.
             options = {} if stratum is None else {"stratum": stratum}

@@ -14,7 +14,8 @@ from sksurvtorch.displays._axes import (
     label_survival,
     make_axes,
 )
-from sksurvtorch.displays._estimates import Array, KaplanMeier, estimate
+from sksurvtorch.displays._estimates import Array, KaplanMeier, kaplan_meier
+from sksurvtorch.displays._given import entry_given, first_time, options_given
 from sksurvtorch.displays._mean import QUANTILES, check_quantiles, draw_mean
 from sksurvtorch.displays._samples import choose_for_bands, choose_samples
 from sksurvtorch.metrics import Turnbull
@@ -256,6 +257,7 @@ class SurvivalFunctionDisplay:
         y: Any = None,
         *,
         times: Any = None,
+        conditional_after: Any = None,
         level: float | None = None,
         entry: Any = None,
         quantiles: tuple[float, float] | None = QUANTILES,
@@ -282,6 +284,10 @@ class SurvivalFunctionDisplay:
             Times at which to predict, ascending; straight lines connect the values there. By
             default 501 from the first to the last time at which all predicted functions are
             defined, up to the last training time if they are defined at any time.
+        conditional_after : float or array-like of shape (n_samples,), optional
+            Time at which a sample is known to be event-free. The curves are given that, and are
+            drawn from there on; so is the Kaplan-Meier curve, of samples that are at risk from
+            there on. The model has to take it.
         level : float, optional
             Level of the bounds, above 0 and below 1, such as 0.9. If given, single samples are
             drawn with bands in place of the mean.
@@ -310,18 +316,25 @@ class SurvivalFunctionDisplay:
         Raises
         ------
         TypeError
-            If the model has no `predict_survival_function`, or with `level` no
-            `predict_survival_interval`.
+            If the model has no `predict_survival_function`, with `level` no
+            `predict_survival_interval`, or if it does not take `conditional_after`.
         ValueError
             If an argument has the wrong content, or if with `level` the model is no ensemble of
             five networks or more.
         """
-        functions = checks.predict_functions(estimator, X)
+        model = checks.model_with(estimator, "predict_survival_function")
+        given = options_given(model, "predict_survival_function", conditional_after)
+        if given and level is not None:
+            raise ValueError(
+                f"`level` must be None beside `conditional_after`, got {level!r}. There are bands "
+                "of curves from time 0 alone."
+            )
+        functions = checks.predict_functions(estimator, X, **given)
         if times is None:
             low, high = checks.common_domain(functions)
             if high == np.inf:
                 high = max(function.x[-1] for function in functions)
-            times = np.linspace(low, high, _N_TIMES)
+            times = np.linspace(first_time(conditional_after, low, high), high, _N_TIMES)
         times = checks.check_times(times)
         return cls.from_predictions(
             checks.evaluate(functions, times, "times"),
@@ -329,7 +342,7 @@ class SurvivalFunctionDisplay:
             y,
             bounds=None if level is None else bands.predict_bounds(estimator, X, level, times),
             level=level,
-            entry=entry,
+            entry=entry_given(y, entry, conditional_after, cls.__name__),
             quantiles=quantiles,
             samples=samples,
             time_unit=time_unit,

@@ -22,8 +22,10 @@ from sksurvtorch._processes import Group
 from sksurvtorch.estimators import _inputs as inputs
 from sksurvtorch.estimators._ensemble import LeftOut, joined, outputs_of_members
 from sksurvtorch.estimators._fit import fit_whole
+from sksurvtorch.estimators._functions import check_conditional_after, check_times
 from sksurvtorch.estimators._momentum import Identities
 from sksurvtorch.estimators._parameters import PrefixedParameters
+from sksurvtorch.estimators._path import SurvivalPaths
 from sksurvtorch.estimators._settings import n_members
 from sksurvtorch.losses import MomentumNetwork
 from sksurvtorch.metrics import concordance_index_censored
@@ -36,7 +38,9 @@ if TYPE_CHECKING:
     from sksurvtorch.nets import SurvivalNet
 
 
-class SurvivalNetEstimator(SurvivalAnalysisMixin, RegressorMixin, PrefixedParameters, ABC):
+class SurvivalNetEstimator(
+    SurvivalPaths, SurvivalAnalysisMixin, RegressorMixin, PrefixedParameters, ABC
+):
     """Estimator that trains a network with a survival loss.
 
     The training is done by `net_`, a skorch net made in `fit`. It keeps no training data, but for
@@ -54,6 +58,7 @@ class SurvivalNetEstimator(SurvivalAnalysisMixin, RegressorMixin, PrefixedParame
 
     net_: SurvivalNet
     n_estimators_: int
+    unique_times_: np.ndarray
     device_: torch.device
     #: Start of all random numbers of the fit.
     _seed: int
@@ -238,6 +243,11 @@ class SurvivalNetEstimator(SurvivalAnalysisMixin, RegressorMixin, PrefixedParame
         """Return the rows with the numbers by which the bank knows them again."""
         return self._identities.add_to(dataset, None)
 
+    @property
+    def _last_time(self) -> float:
+        """Last time at which curves are known; infinite where a distribution goes on."""
+        return math.inf
+
     def _fit_baseline(self, dataset: SurvivalDataset, output: Tensor) -> None:
         """Estimate what the network does not give, from its output for the training rows."""
 
@@ -319,6 +329,18 @@ class SurvivalNetEstimator(SurvivalAnalysisMixin, RegressorMixin, PrefixedParame
         """Return the output of the network for the rows held."""
         pieces = (x.unsqueeze(1) if x.ndim == 1 else x for x in self.net_.forward_iter(rows))
         return joined(pieces, rows.n_held, dim=0)
+
+    def _check_times(self, times: Any, n_samples: int) -> np.ndarray:
+        """Return the times of curves, which each sample may have its own of."""
+        if times is None:
+            return self.unique_times_
+        return check_times(times, self._last_time, n_samples)
+
+    def _check_after(self, conditional_after: Any, n_samples: int) -> np.ndarray | None:
+        """Return the time of each sample at which it is event-free, or None if left out."""
+        if conditional_after is None:
+            return None
+        return check_conditional_after(conditional_after, n_samples, self._last_time)
 
     def _restore(self, state: Fitted, net: SurvivalNet | None = None) -> None:
         """Take what a fit has learned, and its net unless that is still to be made."""

@@ -91,16 +91,7 @@ class Baseline:
 
     def at(self, stratum: np.ndarray, time: np.ndarray) -> np.ndarray:
         """Return the log cumulative hazard of a stratum at a time, one of each for each value."""
-        distinct = np.unique(self.times)
-        width = len(distinct) + 1  # of the keys of a stratum
-        of_steps = np.repeat(np.arange(self.n_strata), np.diff(self.offsets)) * width
-        of_steps += np.searchsorted(distinct, self.times, side="right")
-        asked = stratum * width + np.searchsorted(distinct, time, side="right")
-        place = np.searchsorted(of_steps, asked, side="right") - 1
-        begun = place >= self.offsets[stratum]
-        value = np.full(len(time), -np.inf)
-        value[begun] = self.log_cumulative_hazard[place[begun]]
-        return value
+        return self._find(stratum, time, self._keys())
 
     def thinned(self, most: int) -> Self:
         """Return at most so many steps of each stratum, close to each other at both ends."""
@@ -118,53 +109,169 @@ class Baseline:
         times: np.ndarray,
         *,
         survival: bool,
+        after: np.ndarray | None = None,
     ) -> np.ndarray:
-        """Return survival or the cumulative hazard of each sample at each time."""
-        fill = _survival if survival else _cumulative_hazard
-        values = np.empty((len(stratum), len(times)))
-        for piece, table, row in self._tables(stratum, times, pieces(*values.shape)):
-            fill(log_hazard_ratio[piece], table, row, out=values[piece])
+        """Return survival or the cumulative hazard of each sample at each time.
+
+        Parameters
+        ----------
+        log_hazard_ratio : array of shape (n_samples,)
+            Log hazard ratios.
+        stratum : int array of shape (n_samples,)
+            Numbers of the strata.
+        times : array of shape (n_times,), or (n_samples, n_times)
+            Times, for all samples or those of each, in any order.
+        survival : bool
+            Whether to return survival.
+        after : array of shape (n_samples,), optional
+            Times at which the samples are known to be event-free: hazards count from there.
+
+        Returns
+        -------
+        array of shape (n_samples, n_times)
+            Values of the curves.
+        """
+        values = np.empty((len(stratum), times.shape[-1]))
+        passed = self._passed(stratum, after)
+        for piece in self._fill(stratum, times, values):
+            own = None if passed is None else passed[piece]
+            _evaluate(log_hazard_ratio[piece], values[piece], own, survival=survival)
         return values
 
     def quantile(
-        self, log_hazard_ratio: np.ndarray, stratum: np.ndarray, probability: np.ndarray
+        self,
+        log_hazard_ratio: np.ndarray,
+        stratum: np.ndarray,
+        probability: np.ndarray,
+        after: np.ndarray | None = None,
     ) -> np.ndarray:
         """Return when the event of each sample has happened with each probability, or infinity."""
         with np.errstate(divide="ignore"):
             hazard = -np.log1p(-probability)
-        quantile = self.reached(log_hazard_ratio, stratum, hazard)
-        quantile[:, probability == 0] = 0.0
+        quantile = self.reached(log_hazard_ratio, stratum, hazard, after)
+        quantile[:, probability == 0] = 0.0 if after is None else after[:, None]
         return quantile
 
     def reached(
-        self, log_hazard_ratio: np.ndarray, stratum: np.ndarray, hazard: np.ndarray
+        self,
+        log_hazard_ratio: np.ndarray,
+        stratum: np.ndarray,
+        hazard: np.ndarray,
+        after: np.ndarray | None = None,
     ) -> np.ndarray:
         """Return when each sample has come to each cumulative hazard, or infinity."""
         with np.errstate(divide="ignore"):
             needed = np.log(hazard) - log_hazard_ratio[:, None]
+        passed = self._passed(stratum, after)
+        if passed is not None:
+            needed = np.logaddexp(needed, passed[:, None])
         quantile = np.empty(needed.shape)
         order = np.argsort(stratum, kind="stable")
         asked, start = np.unique(stratum[order], return_index=True)
         for code, rows in zip(asked, np.split(order, start[1:]), strict=True):
             steps = self._steps(code)
             times = np.append(self.times[steps].astype(float), np.inf)
-            reached = np.searchsorted(self.log_cumulative_hazard[steps], needed[rows])
+            logs = self.log_cumulative_hazard[steps]
+            reached = np.searchsorted(logs, needed[rows])
+            if passed is not None:  # rounding may have lost a small hazard beside a large one
+                later = np.searchsorted(logs, passed[rows, None], side="right")
+                reached = np.maximum(reached, later)
             quantile[rows] = times[reached]
         return quantile
 
     def restricted_mean(
-        self, log_hazard_ratio: np.ndarray, stratum: np.ndarray, times: np.ndarray
+        self,
+        log_hazard_ratio: np.ndarray,
+        stratum: np.ndarray,
+        times: np.ndarray,
+        after: np.ndarray | None = None,
     ) -> np.ndarray:
         """Return the integral of survival of each sample, from 0 to the last of these times."""
         length = np.diff(times, prepend=0)
         # Survival is 1 up to the first time.
         mean = np.full(len(stratum), float(length[0]))
-        cut = pieces(len(stratum), len(times))
-        for piece, table, row in self._tables(stratum, times[:-1], cut):
-            survival = np.empty((len(row), len(times) - 1))
-            _survival(log_hazard_ratio[piece], table, row, out=survival)
+        for piece, survival in self._survival_of_pieces(
+            log_hazard_ratio, stratum, times[:-1], after
+        ):
             mean[piece] += survival @ length[1:]
         return mean
+
+    def mean_residual_life(
+        self,
+        log_hazard_ratio: np.ndarray,
+        stratum: np.ndarray,
+        times: np.ndarray,
+        after: np.ndarray,
+    ) -> np.ndarray:
+        """Return the integral of survival of each sample from a time of its own to the last one."""
+        # Not the restricted mean less that time, which would cancel where little is left.
+        later = np.append(times, times[-1])[np.searchsorted(times, after, side="right")]
+        mean: np.ndarray = later.astype(float) - after  # nothing happens before the next time
+        length = np.diff(times)
+        for piece, survival in self._survival_of_pieces(
+            log_hazard_ratio, stratum, times[:-1], after
+        ):
+            np.copyto(survival, 0.0, where=times[:-1] <= after[piece, None])
+            mean[piece] += survival @ length
+        return mean
+
+    def _survival_of_pieces(
+        self,
+        log_hazard_ratio: np.ndarray,
+        stratum: np.ndarray,
+        times: np.ndarray,
+        after: np.ndarray | None,
+    ) -> Iterator[tuple[slice, np.ndarray]]:
+        """Iterate over pieces of samples and their survival."""
+        passed = self._passed(stratum, after)
+        cut = pieces(len(stratum), len(times) + 1)
+        for piece, table, row in self._tables(stratum, times, cut):
+            survival = np.take(table, row, axis=0)
+            own = None if passed is None else passed[piece]
+            _evaluate(log_hazard_ratio[piece], survival, own, survival=True)
+            yield piece, survival
+
+    def _passed(self, stratum: np.ndarray, after: np.ndarray | None) -> np.ndarray | None:
+        """Return the log cumulative hazard that each sample has passed event-free."""
+        return None if after is None else self.at(stratum, after)
+
+    def _fill(self, stratum: np.ndarray, times: np.ndarray, values: np.ndarray) -> Iterator[slice]:
+        """Fill in the log cumulative baseline hazard of samples, piece by piece."""
+        cut = pieces(*values.shape)
+        if times.ndim == 2:
+            keys = self._keys()
+            for piece in cut:
+                values[piece] = self._find(stratum[piece, None], times[piece], keys)
+                yield piece
+            return
+        for piece, table, row in self._tables(stratum, times, cut):
+            # Without a buffer; none is outside.
+            np.take(table, row, axis=0, out=values[piece], mode="clip")
+            yield piece
+
+    def _keys(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return the distinct times, and numbers of the steps that ascend over all strata."""
+        if self.n_strata == 1:
+            return self.times, np.arange(len(self.times))
+        distinct = np.unique(self.times)
+        width = len(distinct) + 1  # of the keys of a stratum
+        of_steps = np.repeat(np.arange(self.n_strata), np.diff(self.offsets)) * width
+        return distinct, of_steps + np.searchsorted(distinct, self.times, side="right")
+
+    def _find(
+        self, stratum: np.ndarray, time: np.ndarray, keys: tuple[np.ndarray, np.ndarray]
+    ) -> np.ndarray:
+        """Return the log cumulative hazard of strata at times, given the keys."""
+        distinct, of_steps = keys
+        place = np.searchsorted(distinct, time, side="right")
+        if self.n_strata > 1:
+            asked = stratum * (len(distinct) + 1) + place
+            place = np.searchsorted(of_steps, asked, side="right")
+        place -= 1
+        begun = place >= self.offsets[stratum]
+        value = np.full(place.shape, -np.inf)
+        value[begun] = self.log_cumulative_hazard[place[begun]]
+        return value
 
     def _steps(self, stratum: int) -> slice:
         """Return where the steps of a stratum stand."""
@@ -210,19 +317,47 @@ def find_strata(stratum: Any, labels: np.ndarray | None, n_samples: int) -> np.n
     return np.asarray(np.searchsorted(labels, stratum))
 
 
-def _cumulative_hazard(
-    log_hazard_ratio: np.ndarray, table: np.ndarray, row: np.ndarray, out: np.ndarray
+def _evaluate(
+    log_hazard_ratio: np.ndarray, values: np.ndarray, passed: np.ndarray | None, *, survival: bool
 ) -> None:
-    """Fill in the cumulative hazard of samples, given the row of each in the table."""
-    np.take(table, row, axis=0, out=out, mode="clip")  # without a buffer; none is outside
-    out += log_hazard_ratio[:, None]
+    """Make survival or cumulative hazards of the logarithms of the baseline's.
+
+    Parameters
+    ----------
+    log_hazard_ratio : array of shape (n_samples,)
+        Log hazard ratios.
+    values : array of shape (n_samples, n_times)
+        Log cumulative baseline hazards, which become the values.
+    passed : array of shape (n_samples,), or None
+        Log cumulative baseline hazards that the samples have passed event-free.
+    survival : bool
+        Whether to make survival.
+    """
+    past = None if passed is None else _take_infinite_apart(log_hazard_ratio, values, passed)
+    values += log_hazard_ratio[:, None]
     with np.errstate(over="ignore"):  # an infinite hazard is a survival of 0
-        np.exp(out, out=out)
+        np.exp(values, out=values)
+    if not survival:
+        if past is not None:
+            np.maximum(np.subtract(values, past[:, None], out=values), 0, out=values)
+        return
+    if past is None:
+        np.negative(values, out=values)
+    else:
+        np.minimum(np.subtract(past[:, None], values, out=values), 0, out=values)
+    np.exp(values, out=values)
 
 
-def _survival(
-    log_hazard_ratio: np.ndarray, table: np.ndarray, row: np.ndarray, out: np.ndarray
-) -> None:
-    """Fill in survival of samples, given the row of each in the table."""
-    _cumulative_hazard(log_hazard_ratio, table, row, out)
-    np.exp(np.negative(out, out=out), out=out)
+def _take_infinite_apart(
+    log_hazard_ratio: np.ndarray, values: np.ndarray, passed: np.ndarray
+) -> np.ndarray:
+    """Return the cumulative hazards that have passed; of logarithms subtract infinite ones."""
+    with np.errstate(over="ignore"):
+        past: np.ndarray = np.exp(log_hazard_ratio + passed)
+    infinite = np.isinf(past)
+    if infinite.any():
+        before, now = passed[infinite, None], values[infinite]
+        with np.errstate(divide="ignore"):
+            values[infinite] = now + np.log1p(-np.exp(np.minimum(before - now, 0)))
+        past[infinite] = 0.0
+    return past

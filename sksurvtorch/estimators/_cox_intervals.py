@@ -10,21 +10,18 @@ from torch import Tensor
 from sksurvtorch import _validation as validation
 from sksurvtorch.estimators._bands import STEPS, Jackknife, Pair, SteppedBand, as_curves
 from sksurvtorch.estimators._baseline import Baseline, find_strata
+from sksurvtorch.estimators._cox_predictions import CoxPredictions
 from sksurvtorch.estimators._functions import check_times
 from sksurvtorch.estimators._intervals import IntervalEstimator
 from sksurvtorch.functional import breslow_baseline
 from sksurvtorch.nets.dataset import SurvivalDataset
 
 
-class CoxIntervals(IntervalEstimator):
+class CoxIntervals(CoxPredictions, IntervalEstimator):
     """Cox model whose ensembles say how sure they are.
 
     Each member has a baseline hazard of its own, Breslow's of the rows that it has seen.
     """
-
-    _baseline: Baseline
-    strata_: np.ndarray | None
-    unique_times_: np.ndarray
 
     def predict_survival_interval(
         self, X: Any, level: float = 0.9, *, times: Any = None, stratum: Any = None

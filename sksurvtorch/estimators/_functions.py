@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from sksurv.functions import StepFunction
 
+from sksurvtorch._validation import for_numpy
+
 # Values that are worked out at once: they stay in the processor's cache.
 _PIECE = 2**16
 
@@ -19,25 +21,80 @@ def pieces(n_samples: int, n_times: int) -> Iterator[slice]:
         yield slice(start, start + step)
 
 
-def check_times(times: Any, last: float) -> np.ndarray:
-    """Return the times at which a function is wanted, in any order."""
+def check_times(times: Any, last: float, n_samples: int | None = None) -> np.ndarray:
+    """Return the times at which a function is wanted, in any order.
+
+    Parameters
+    ----------
+    times : array-like of shape (n_times,), or (n_samples, n_times)
+        Times, for all samples or those of each.
+    last : float
+        Last time at which the function is known; infinite if it goes on.
+    n_samples : int, optional
+        Number of samples; None where they have to share their times, as in bands.
+
+    Returns
+    -------
+    array of the shape of `times`
+        The times.
+    """
     grid = np.asarray(times)
-    if grid.ndim != 1 or grid.dtype.kind not in "iuf":
+    fits = grid.ndim == 1 or (grid.ndim == 2 and len(grid) == n_samples)
+    if not fits or grid.dtype.kind not in "iuf":
+        rows = "" if n_samples is None else f", or ({n_samples}, n_times) for a row of each sample"
+        hint = ""
+        if n_samples is None and grid.ndim == 2:
+            hint = " All samples have the same times in bands, intervals and paths."
         raise ValueError(
-            f"`times` must be numbers of shape (n_times,), got {grid.dtype} of shape {grid.shape}."
+            f"`times` must be numbers of shape (n_times,){rows}, got {grid.dtype} of shape "
+            f"{grid.shape}.{hint}"
         )
-    bad = ~((grid >= 0) & (grid <= last) & np.isfinite(grid))
+    hint = "A Cox model says nothing about later times; leave them out."
+    _check_within("times", grid, last, hint)
+    return grid
+
+
+def check_conditional_after(value: Any, n_samples: int, last: float) -> np.ndarray:
+    """Return the time at which each sample is known to be event-free.
+
+    Parameters
+    ----------
+    value : float or array-like of shape (n_samples,)
+        One time for all samples, or that of each.
+    n_samples : int
+        Number of samples.
+    last : float
+        Last time at which the model says something; infinite if it goes on.
+
+    Returns
+    -------
+    float64 array of shape (n_samples,)
+        The times.
+    """
+    after = np.asarray(for_numpy("conditional_after", value))
+    if after.shape not in ((), (n_samples,)) or after.dtype.kind not in "iuf":
+        raise ValueError(
+            f"`conditional_after` must be a number, or numbers of shape ({n_samples},), got "
+            f"{after.dtype} of shape {after.shape}. It is the time at which a sample is known to "
+            "be event-free."
+        )
+    hint = "A Cox model says nothing about later times."
+    _check_within("conditional_after", after, last, hint)
+    return np.broadcast_to(after, n_samples).astype(float)
+
+
+def _check_within(name: str, times: np.ndarray, last: float, hint: str) -> None:
+    """Raise unless all times are from 0 to `last`; the hint is for those that are later."""
+    bad = ~((times >= 0) & (times <= last) & np.isfinite(times))
     if bad.any():
-        rule = "at least 0 and finite"
-        hint = "Time starts at 0."
+        rule, first = "at least 0 and finite", times[bad][0]
         if last < np.inf:
             rule = f"within [0, {last!s}], the follow-up of the fit"
-            if grid[bad][0] > last:
-                hint = "A Cox model says nothing about later times; leave them out."
+        if not first > last or last == np.inf:
+            hint = "Time starts at 0."
         raise ValueError(
-            f"`times` must be {rule}, got {grid[bad][0]!s} ({bad.sum()} of {len(grid)}). {hint}"
+            f"`{name}` must be {rule}, got {first!s} ({bad.sum()} of {times.size}). {hint}"
         )
-    return grid
 
 
 def step_functions(times: np.ndarray, values: np.ndarray, start: float) -> np.ndarray:

@@ -115,7 +115,12 @@ class CausesBaseline:
         )
 
     def time_lost(
-        self, log_hazard_ratio: Tensor, stratum: np.ndarray, until: float, hazard: str
+        self,
+        log_hazard_ratio: Tensor,
+        stratum: np.ndarray,
+        until: float,
+        hazard: str,
+        after: np.ndarray | None = None,
     ) -> np.ndarray:
         """Return the integrals of the incidences from 0 to `until`, (n_samples, n_causes)."""
         times = np.unique(self.times).astype(float)
@@ -124,7 +129,8 @@ class CausesBaseline:
         baseline = self.as_tensors(hazard)
         lost = np.zeros((len(stratum), self.n_causes))
         for piece in pieces(len(stratum), self.n_causes * len(times)):
-            curves = curves_of(baseline, log_hazard_ratio[piece], stratum[piece], times)
+            since = None if after is None else after[piece]
+            curves = curves_of(baseline, log_hazard_ratio[piece], stratum[piece], times, since)
             lost[piece] = curves.incidence.numpy() @ width
         return lost
 
@@ -134,6 +140,7 @@ def curves_of(
     log_hazard_ratio: Tensor,
     stratum: np.ndarray,
     times: np.ndarray,
+    after: np.ndarray | None = None,
 ) -> CumulativeIncidence:
     """Return the incidences of samples at each time, and with cause-specific hazards survival.
 
@@ -145,8 +152,10 @@ def curves_of(
         Output of the network.
     stratum : int array of shape (n_samples,)
         Numbers of the strata.
-    times : array of shape (n_times,)
-        Times, in any order.
+    times : array of shape (n_times,), or (n_samples, n_times)
+        Times, for all samples or those of each, in any order.
+    after : array of shape (n_samples,), optional
+        Times at which the samples are known to be event-free.
 
     Returns
     -------
@@ -156,4 +165,5 @@ def curves_of(
     # torch wants the byte order of the machine.
     grid = torch.from_numpy(times.astype(times.dtype.newbyteorder("="), order="C"))
     own = torch.from_numpy(stratum)
-    return cumulative_incidence(log_hazard_ratio, baseline, grid, stratum=own)
+    since = None if after is None else torch.from_numpy(after)
+    return cumulative_incidence(log_hazard_ratio, baseline, grid, stratum=own, after=since)

@@ -10,7 +10,7 @@ from sklearn.utils.validation import check_is_fitted
 from sksurvtorch import _validation as validation
 from sksurvtorch.estimators._base import SurvivalNetEstimator
 from sksurvtorch.estimators._baseline import find_strata
-from sksurvtorch.estimators._functions import check_times, step_functions
+from sksurvtorch.estimators._functions import step_functions
 from sksurvtorch.estimators._incidence import CausesBaseline, curves_of
 
 
@@ -19,7 +19,6 @@ class IncidencePredictions(SurvivalNetEstimator):
 
     n_causes_: int
     strata_: np.ndarray | None
-    unique_times_: np.ndarray
     _baseline: CausesBaseline
 
     def predict_log_hazard_ratio(self, X: Any) -> np.ndarray:
@@ -45,6 +44,7 @@ class IncidencePredictions(SurvivalNetEstimator):
         *,
         cause: int | None = None,
         times: Any = None,
+        conditional_after: Any = None,
         stratum: Any = None,
     ) -> np.ndarray:
         """Predict the probability that an event of each cause has happened, over time.
@@ -57,8 +57,13 @@ class IncidencePredictions(SurvivalNetEstimator):
             Return the values at `unique_times_` rather than functions.
         cause : int, optional
             Cause of the event, from 1 on; all causes if left out.
-        times : array-like of shape (n_times,), optional
-            Return the values at these times, each from 0 to the last time of the fit.
+        times : array-like of shape (n_times,) or (n_samples, n_times), optional
+            Return the values at these times, each from 0 to the last time of the fit. A row for
+            each sample has times of its own.
+        conditional_after : float or array-like of shape (n_samples,), optional
+            Time at which a sample is known to be event-free, from 0 to the last time of the
+            fit. The probability is given that: (F(t) - F(s)) / S(s) with s that time, and 0
+            before. Times still count from 0, not from there.
         stratum : array-like of shape (n_samples,), optional
             Stratum of each sample; needed if the model was fitted with strata.
 
@@ -68,11 +73,17 @@ class IncidencePredictions(SurvivalNetEstimator):
 float
             Cumulative incidence functions: 0 before the first event. Without the axis of the
             causes if a `cause` is given.
+
+        Raises
+        ------
+        ValueError
+            With `conditional_after`, if the models of subdistribution hazards do not agree: if the
+            incidences of the causes given that add up to more than 1.
         """
         check_is_fitted(self, "net_")
         if cause is not None:
             self._check_cause(cause)
-        incidence, grid = self._curves(X, times, stratum)
+        incidence, grid = self._curves(X, times, conditional_after, stratum)
         if cause is not None:
             incidence = np.ascontiguousarray(incidence[:, cause - 1])
         if return_array or times is not None:
@@ -80,7 +91,13 @@ float
         return step_functions(grid, incidence, start=0.0)
 
     def predict_survival_function(
-        self, X: Any, return_array: bool = False, *, times: Any = None, stratum: Any = None
+        self,
+        X: Any,
+        return_array: bool = False,
+        *,
+        times: Any = None,
+        conditional_after: Any = None,
+        stratum: Any = None,
     ) -> np.ndarray:
         """Predict the probability that there is no event of any cause, over time.
 
@@ -90,8 +107,12 @@ float
             Samples.
         return_array : bool, default=False
             Return the values at `unique_times_` rather than functions.
-        times : array-like of shape (n_times,), optional
-            Return the values at these times, each from 0 to the last time of the fit.
+        times : array-like of shape (n_times,) or (n_samples, n_times), optional
+            Return the values at these times, each from 0 to the last time of the fit. A row for
+            each sample has times of its own.
+        conditional_after : float or array-like of shape (n_samples,), optional
+            Time at which a sample is known to be event-free, from 0 to the last time of the
+            fit. The probability is given that: it is S(t) / S(conditional_after), and 1 before.
         stratum : array-like of shape (n_samples,), optional
             Stratum of each sample; needed if the model was fitted with strata.
 
@@ -105,7 +126,7 @@ float
         ValueError
             If the model was fitted with ``hazard="subdistribution"``.
         """
-        hazards, grid = self._hazards(X, None, times, stratum)
+        hazards, grid = self._hazards(X, None, times, conditional_after, stratum)
         survival: np.ndarray = np.exp(np.negative(hazards, out=hazards), out=hazards)
         if return_array or times is not None:
             return survival
@@ -118,6 +139,7 @@ float
         *,
         cause: int | None = None,
         times: Any = None,
+        conditional_after: Any = None,
         stratum: Any = None,
     ) -> np.ndarray:
         """Predict the cumulative hazard of one cause, or of all together, over time.
@@ -131,8 +153,12 @@ float
         cause : int, optional
             Cause of the event, from 1 on; an event of any cause if left out, whose hazard is the
             sum over the causes.
-        times : array-like of shape (n_times,), optional
-            Return the values at these times, each from 0 to the last time of the fit.
+        times : array-like of shape (n_times,) or (n_samples, n_times), optional
+            Return the values at these times, each from 0 to the last time of the fit. A row for
+            each sample has times of its own.
+        conditional_after : float or array-like of shape (n_samples,), optional
+            Time at which a sample is known to be event-free, from 0 to the last time of the
+            fit. The hazard is counted from there: it is H(t) - H(conditional_after), and 0 before.
         stratum : array-like of shape (n_samples,), optional
             Stratum of each sample; needed if the model was fitted with strata.
 
@@ -145,15 +171,22 @@ float
         Raises
         ------
         ValueError
-            If `cause` is left out of a model with ``hazard="subdistribution"``.
+            If `cause` is left out of a model with ``hazard="subdistribution"``, or
+            `conditional_after` is given to it.
         """
-        hazards, grid = self._hazards(X, cause, times, stratum)
+        hazards, grid = self._hazards(X, cause, times, conditional_after, stratum)
         if return_array or times is not None:
             return hazards
         return step_functions(grid, hazards, start=0.0)
 
     def predict_restricted_mean_time_lost(
-        self, X: Any, *, cause: int | None = None, until: float | None = None, stratum: Any = None
+        self,
+        X: Any,
+        *,
+        cause: int | None = None,
+        until: float | None = None,
+        conditional_after: Any = None,
+        stratum: Any = None,
     ) -> np.ndarray:
         """Predict the mean time lost to each cause, up to some time.
 
@@ -168,6 +201,9 @@ float
             Cause of the event, from 1 on; all causes if left out.
         until : float, optional
             End of the time, above 0 and at most the last time of the fit, which it is by default.
+        conditional_after : float or array-like of shape (n_samples,), optional
+            Time at which a sample is known to be event-free, from 0 to the last time of the
+            fit. The time lost is that of those who are.
         stratum : array-like of shape (n_samples,), optional
             Stratum of each sample; needed if the model was fitted with strata.
 
@@ -176,6 +212,11 @@ float
         array of shape (n_samples, n_causes), or (n_samples,) for one cause
             Time lost, in the unit of the training times. With cause-specific hazards the sum over
             the causes and the mean time without an event add up to `until`.
+
+        Raises
+        ------
+        ValueError
+            With `conditional_after`, as `predict_cumulative_incidence` does.
         """
         check_is_fitted(self, "net_")
         last = float(self.unique_times_[-1])
@@ -190,7 +231,9 @@ float
             self._check_cause(cause)
         output = self._output(X)
         rows = find_strata(stratum, self.strata_, len(output))
-        lost: np.ndarray = self._baseline.time_lost(output, rows, until, self._as_fitted.hazard)
+        after = self._check_after(conditional_after, len(output))
+        hazard = self._as_fitted.hazard
+        lost: np.ndarray = self._baseline.time_lost(output, rows, until, hazard, after)
         return lost if cause is None else np.ascontiguousarray(lost[:, cause - 1])
 
     @property
@@ -221,17 +264,20 @@ float
                 "given."
             )
 
-    def _curves(self, X: Any, times: Any, stratum: Any) -> tuple[np.ndarray, np.ndarray]:
+    def _curves(
+        self, X: Any, times: Any, conditional_after: Any, stratum: Any
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Return the incidences of all causes, and the times at which they are."""
         output = self._output(X)
         rows = find_strata(stratum, self.strata_, len(output))
-        grid = self.unique_times_ if times is None else check_times(times, self.unique_times_[-1])
+        grid = self._check_times(times, len(output))
+        after = self._check_after(conditional_after, len(output))
         baseline = self._baseline.as_tensors(self._as_fitted.hazard)
-        curves = curves_of(baseline, output, rows, grid)
+        curves = curves_of(baseline, output, rows, grid, after)
         return curves.incidence.numpy(), grid
 
     def _hazards(
-        self, X: Any, cause: int | None, times: Any, stratum: Any
+        self, X: Any, cause: int | None, times: Any, conditional_after: Any, stratum: Any
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return the cumulative hazard of a cause, or of all, and the times at which it is."""
         check_is_fitted(self, "net_")
@@ -242,13 +288,20 @@ float
                 "incidences can add up to more than 1; give a `cause`, or fit cause-specific "
                 "hazards."
             )
+        if conditional_after is not None and self._as_fitted.hazard == "subdistribution":
+            raise ValueError(
+                "`conditional_after` must be None for subdistribution hazards, got a value. Those "
+                "who have had another event stay at risk of this one: their hazard is not that of "
+                "samples without any. Ask for incidences, or fit cause-specific hazards."
+            )
         if cause is not None:
             self._check_cause(cause)
         output = self._output(X).numpy()
         rows = find_strata(stratum, self.strata_, len(output))
-        grid = self.unique_times_ if times is None else check_times(times, self.unique_times_[-1])
-        total = np.zeros((len(output), len(grid)))
+        grid = self._check_times(times, len(output))
+        after = self._check_after(conditional_after, len(output))
+        total = np.zeros((len(output), grid.shape[-1]))
         for k in range(1, self.n_causes_ + 1) if cause is None else [cause]:
             baseline = self._baseline.of_cause(k)
-            total += baseline.over_time(output[:, k - 1], rows, grid, survival=False)
+            total += baseline.over_time(output[:, k - 1], rows, grid, survival=False, after=after)
         return total, grid

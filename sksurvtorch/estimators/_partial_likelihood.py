@@ -35,6 +35,11 @@ class PartialLikelihoodEstimator(SurvivalNetEstimator):
                 "spans earlier batches."
             )
 
+    @property
+    def _last_time(self) -> Any:
+        """Last time of the fit, beyond which there is no baseline hazard."""
+        return self.unique_times_[-1]
+
     def _encode_strata(self, given: dict[str, Any], n_samples: int) -> dict[str, Any]:
         """Return what `fit` was given, with codes of the strata, whose labels are kept."""
         self._labels = None

@@ -8,10 +8,8 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
-from sksurvtorch import _validation as validation
-from sksurvtorch.estimators._baseline import Baseline, find_strata
+from sksurvtorch.estimators._baseline import Baseline
 from sksurvtorch.estimators._cox_intervals import CoxIntervals
-from sksurvtorch.estimators._functions import check_times, step_functions
 from sksurvtorch.estimators._inputs import warn_of_nearly_tied_times
 from sksurvtorch.estimators._partial_likelihood import PartialLikelihoodEstimator
 from sksurvtorch.estimators._settings import is_linear
@@ -319,120 +317,6 @@ class CoxNNRegressor(PartialLikelihoodEstimator, CoxIntervals):
         """
         return self._risk_score(self._output(X))
 
-    def predict_cumulative_hazard_function(
-        self, X: Any, return_array: bool = False, *, times: Any = None, stratum: Any = None
-    ) -> np.ndarray:
-        """Predict the cumulative hazard over time.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Samples.
-        return_array : bool, default=False
-            Return the values at `unique_times_` rather than functions.
-        times : array-like of shape (n_times,), optional
-            Return the values at these times, each from 0 to the last time of the fit.
-        stratum : array-like of shape (n_samples,), optional
-            Stratum of each sample; needed if the model was fitted with strata.
-
-        Returns
-        -------
-        array of shape (n_samples,) of StepFunction, or (n_samples, n_times) of float
-            Cumulative hazard functions: 0 before the first event.
-        """
-        return self._functions(X, stratum, return_array, times, survival=False)
-
-    def predict_survival_function(
-        self, X: Any, return_array: bool = False, *, times: Any = None, stratum: Any = None
-    ) -> np.ndarray:
-        """Predict survival over time, the probability that the event is later.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Samples.
-        return_array : bool, default=False
-            Return the values at `unique_times_` rather than functions.
-        times : array-like of shape (n_times,), optional
-            Return the values at these times, each from 0 to the last time of the fit.
-        stratum : array-like of shape (n_samples,), optional
-            Stratum of each sample; needed if the model was fitted with strata.
-
-        Returns
-        -------
-        array of shape (n_samples,) of StepFunction, or (n_samples, n_times) of float
-            Survival functions: 1 before the first event.
-        """
-        return self._functions(X, stratum, return_array, times, survival=True)
-
-    def predict_quantile(self, X: Any, probability: Any, *, stratum: Any = None) -> np.ndarray:
-        """Predict the time by which the event has happened with a given probability.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Samples.
-        probability : float or array-like of shape (n_quantiles,)
-            Probability of the event: 0.25 asks for the time at which survival has fallen to 0.75.
-        stratum : array-like of shape (n_samples,), optional
-            Stratum of each sample; needed if the model was fitted with strata.
-
-        Returns
-        -------
-        array of shape (n_samples,), or (n_samples, n_quantiles) for several probabilities
-            The first time at which survival is at most 1 - probability, in the unit of the
-            training times; infinite where it stays above within the follow-up.
-        """
-        log_hazard_ratio = self.predict(X)
-        asked = validation.check_probability(np.atleast_1d(probability)).numpy()
-        rows = find_strata(stratum, self.strata_, len(log_hazard_ratio))
-        quantile = self._baseline.quantile(log_hazard_ratio, rows, asked)
-        return quantile[:, 0] if np.ndim(probability) == 0 else quantile
-
-    def predict_median(self, X: Any, *, stratum: Any = None) -> np.ndarray:
-        """Predict the median time of the event.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Samples.
-        stratum : array-like of shape (n_samples,), optional
-            Stratum of each sample; needed if the model was fitted with strata.
-
-        Returns
-        -------
-        array of shape (n_samples,)
-            The first time at which survival is at most one half, in the unit of the training
-            times; infinite where it stays above within the follow-up.
-        """
-        return self.predict_quantile(X, 0.5, stratum=stratum)
-
-    def predict_expectation(self, X: Any, *, stratum: Any = None) -> np.ndarray:
-        """Predict the mean time of the event, restricted to the follow-up.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Samples.
-        stratum : array-like of shape (n_samples,), optional
-            Stratum of each sample; needed if the model was fitted with strata.
-
-        Returns
-        -------
-        array of shape (n_samples,)
-            Integral of survival from 0 to the last training time, in the unit of the training
-            times.
-        """
-        log_hazard_ratio = self.predict(X)
-        rows = find_strata(stratum, self.strata_, len(log_hazard_ratio))
-        return self._baseline.restricted_mean(log_hazard_ratio, rows, self.unique_times_)
-
-    @property
-    def log_baseline_cumulative_hazard_(self) -> np.ndarray:
-        """Log baseline cumulative hazard, (n_strata, n_unique_times), made when it is read."""
-        check_is_fitted(self, "_baseline")
-        return self._baseline.table(np.arange(self._baseline.n_strata), self.unique_times_)
-
     @property
     def coef_(self) -> np.ndarray:
         """Log hazard ratio per unit of each feature; linear model only."""
@@ -470,24 +354,3 @@ class CoxNNRegressor(PartialLikelihoodEstimator, CoxIntervals):
         assert dataset.y is not None
         n_strata = 1 if self.strata_ is None else len(self.strata_)
         self._baseline = Baseline.of(dataset.y.breslow_baseline(output), n_strata)
-
-    @property
-    def _baseline_steps(self) -> dict[str, np.ndarray]:
-        """The baseline hazard as arrays, as a file holds it."""
-        return dict(vars(self._baseline))
-
-    @_baseline_steps.setter
-    def _baseline_steps(self, steps: dict[str, np.ndarray]) -> None:
-        self._baseline = Baseline(**steps)
-
-    def _functions(
-        self, X: Any, stratum: Any, return_array: bool, times: Any, *, survival: bool
-    ) -> np.ndarray:
-        """Return survival or cumulative hazard at `times` or `unique_times_`, or as functions."""
-        log_hazard_ratio = self.predict(X)
-        rows = find_strata(stratum, self.strata_, len(log_hazard_ratio))
-        grid = self.unique_times_ if times is None else check_times(times, self.unique_times_[-1])
-        values = self._baseline.over_time(log_hazard_ratio, rows, grid, survival=survival)
-        if return_array or times is not None:
-            return values
-        return step_functions(grid, values, start=float(survival))

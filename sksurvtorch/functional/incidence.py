@@ -11,6 +11,7 @@ from sksurvtorch._validation import (
     HAZARDS,
     check_codes,
     check_device,
+    check_grid,
     check_option,
     check_risk_columns,
     check_time,
@@ -20,14 +21,12 @@ from sksurvtorch._validation import (
 from sksurvtorch.functional._arithmetic import Log, widest
 from sksurvtorch.functional._autograd import refuse_transforms
 from sksurvtorch.functional._competing_risk_sets import CompetingRiskSets
+from sksurvtorch.functional._incidence_curves import Steps, of_subdistribution
 from sksurvtorch.functional._order import nonzero, ranks
 from sksurvtorch.functional._sums import RunningSums
 from sksurvtorch.functional.breslow import log_hazard_steps
 from sksurvtorch.functional.competing_risks import check_largest_status, check_outputs, check_rows
 from sksurvtorch.functional.cox import check_alone
-
-# Samples times steps that are worked on at once, so that they stay in the cache.
-_AT_ONCE = 2**17
 
 
 class CompetingRisksBaseline(NamedTuple):
@@ -169,6 +168,7 @@ def cumulative_incidence(
     times: Tensor,
     *,
     stratum: Tensor | None = None,
+    after: Tensor | None = None,
 ) -> CumulativeIncidence:
     r"""Cumulative incidence of each cause, and survival.
 
@@ -182,17 +182,24 @@ def cumulative_incidence(
 
     which add up to 1. With subdistribution hazards :math:`F_k(t) = 1 - \exp(-H_k(t))`.
 
+    For a sample without an event by the time s = `after` they are :math:`S(t) / S(s)` and
+    :math:`(F_k(t) - F_k(s)) / S(s)` from then on. With subdistribution hazards
+    :math:`S(s) = 1 - \sum_k F_k(s)` there.
+
     Parameters
     ----------
     log_hazard_ratio : tensor of shape (n_samples, n_causes), or (n_samples,) for one cause
         Output of the network.
     baseline : CompetingRisksBaseline
         Baseline hazards of the training data.
-    times : tensor of shape (n_times,)
-        Times at which the curves are evaluated, in any order.
+    times : tensor of shape (n_times,), or (n_samples, n_times)
+        Times at which the curves are evaluated, in any order, for all samples or those of each.
     stratum : int tensor of shape (n_samples,), optional
         Stratum of each sample, if the baseline has strata. One in which the baseline has no event
         has incidences of 0.
+    after : tensor of shape (n_samples,), optional
+        Time at which each sample is known to be free of any event. Before it incidences are 0, and
+        survival is 1.
 
     Returns
     -------
@@ -202,7 +209,8 @@ def cumulative_incidence(
     Raises
     ------
     ValueError, TypeError
-        If an argument has the wrong kind, shape or content.
+        If an argument has the wrong kind, shape or content; or if with `after` incidences of
+        subdistribution hazards would add up to more than 1.
 
     Notes
     -----
@@ -241,23 +249,29 @@ def cumulative_incidence(
         )
     device = log_hazard_ratio.device
     check_device("baseline", baseline.times, device, "log_hazard_ratio")
-    times = check_time(times, len(check_vector("times", times)), name="times")
+    n_samples = len(log_hazard_ratio)
+    times = _check_times(times, n_samples)
     check_device("times", times, device, "log_hazard_ratio")
-    steps, grid = comparable(baseline.times, times)
+    if after is not None:
+        after = check_time(after, n_samples, name="after")
+        check_device("after", after, device, "log_hazard_ratio")
     dtype = widest(device)
     eta = log_hazard_ratio.detach().reshape(-1, n_causes).to(dtype)
-    incidence = torch.empty(len(eta), n_causes, len(grid), dtype=dtype, device=device)
+    n_times = times.shape[-1]
+    incidence = torch.empty(n_samples, n_causes, n_times, dtype=dtype, device=device)
     is_specific = baseline.hazard == "cause-specific"
     survival = None
     if is_specific:
-        survival = torch.empty(len(eta), len(grid), dtype=dtype, device=device)
-    for rows, part in _by_stratum(baseline, stratum, len(eta)):
-        at = torch.searchsorted(steps[part], grid, right=True)
+        survival = torch.empty(n_samples, n_times, dtype=dtype, device=device)
+    for rows, part in _by_stratum(baseline, stratum, n_samples):
+        at = _n_passed(baseline.times[part], times if times.ndim == 1 else times[rows])
+        passed = None if after is None else _n_passed(baseline.times[part], after[rows])
         if survival is None:
             logs = baseline.log_cumulative_hazard[:, part]
-            incidence[rows] = _of_subdistribution(eta[rows], logs, at)
+            incidence[rows] = of_subdistribution(eta[rows], logs, at, passed)
         else:
-            _Steps.of(baseline.log_hazard[:, part], at).fill(eta, rows, incidence, survival)
+            of_stratum = Steps.of(baseline.log_hazard[:, part], at, passed)
+            of_stratum.fill(eta, rows, incidence, survival)
     return CumulativeIncidence(incidence, survival)
 
 
@@ -282,72 +296,16 @@ def _by_stratum(
     return found
 
 
-def _of_subdistribution(eta: Tensor, log_cumulative_hazard: Tensor, at: Tensor) -> Tensor:
-    """Return the incidences where `at` steps have passed."""
-    before = log_cumulative_hazard.new_full((len(log_cumulative_hazard), 1), Log.zero)
-    # Rounding could let a sum over more steps be lower.
-    rising = torch.cat([before, log_cumulative_hazard], 1).cummax(1).values
-    log_hazard = rising.index_select(1, at)
-    return (eta.unsqueeze(2) + log_hazard).exp_().neg_().expm1_().neg_()
+def _check_times(times: Tensor, n_samples: int) -> Tensor:
+    """Return finite times of shape (n_times,) or (n_samples, n_times)."""
+    if getattr(times, "ndim", 1) != 2:
+        return check_time(times, len(check_vector("times", times)), name="times")
+    times = check_grid(times, n_samples)
+    check_time(times.reshape(-1), times.numel(), name="times")
+    return times.expand(n_samples, -1)
 
 
-class _Steps(NamedTuple):
-    """Steps of the cumulative hazards of one stratum, and the times to evaluate curves at."""
-
-    of_causes: list[_StepsOfCause]
-    at: Tensor  # (n_times,) how many steps have passed
-    n_steps: int
-    log_shared: Tensor  # (n_causes, n_shared) logarithms of steps that several causes have at once
-
-    @classmethod
-    def of(cls, log_hazard: Tensor, at: Tensor) -> _Steps:
-        """Return the steps, given logarithms of shape (n_causes, n_steps)."""
-        n_steps = int(at.max()) if len(at) else 0
-        logs = log_hazard[:, :n_steps]  # later ones are not asked for
-        has = logs > Log.zero
-        is_shared = has.sum(0) > 1
-        pairs = zip(logs, has, strict=True)
-        each = [_StepsOfCause.of(own, there, is_shared, at) for own, there in pairs]
-        return cls(each, at, n_steps, logs[:, is_shared])
-
-    def fill(self, eta: Tensor, rows: Tensor, incidence: Tensor, survival: Tensor) -> None:
-        """Fill in the curves of some rows, a few at once."""
-        for some in rows.split(max(1, _AT_ONCE // max(1, self.n_steps))):
-            own = eta.index_select(0, some).T  # sums over the first axis take less time
-            hazard = own.new_zeros(self.n_steps + 1, own.shape[1])
-            for of_row, steps in zip(own, self.of_causes, strict=True):
-                part = (steps.log_hazard.unsqueeze(1) + of_row).exp_()
-                hazard.index_add_(0, steps.place + 1, part)
-            left = hazard.cumsum(0).neg_().exp_()
-            survival[some] = left.index_select(0, self.at).T
-            mass = hazard[1:].neg_().expm1_().neg_().mul_(left[:-1])
-            share = (self.log_shared.unsqueeze(2) + own.unsqueeze(1)).softmax(0)
-            for k, steps in enumerate(self.of_causes):
-                incidence[some, k] = steps.incidence(mass, share[k]).T
-
-
-class _StepsOfCause(NamedTuple):
-    """Steps of the cumulative hazard of one cause."""
-
-    place: Tensor  # (n_own,) among the steps of all causes
-    log_hazard: Tensor  # (n_own,)
-    at: Tensor  # (n_times,) how many of them have passed
-    shared: Tensor  # (n_own_shared,) which of them other causes have, too
-    of_shared: Tensor  # (n_own_shared,) their places among all shared steps
-
-    @classmethod
-    def of(cls, log_hazard: Tensor, has: Tensor, is_shared: Tensor, at: Tensor) -> _StepsOfCause:
-        """Return the steps of a cause, given where it has some, and which steps are shared."""
-        place = nonzero(has)
-        passed = torch.cat([has.new_zeros(1), has]).cumsum(0).index_select(0, at)
-        shared, of_shared = nonzero(is_shared[place]), nonzero(has[is_shared])
-        return cls(place, log_hazard[place], passed, shared, of_shared)
-
-    def incidence(self, mass: Tensor, share: Tensor) -> Tensor:
-        """Return the incidence, given the mass of all steps, and the share of the shared ones."""
-        own = mass.new_zeros(len(self.place) + 1, mass.shape[1])
-        torch.index_select(mass, 0, self.place, out=own[1:])
-        if len(self.shared):
-            own[1 + self.shared] *= share.index_select(0, self.of_shared)
-        # Rounding alone could take the sum above 1.
-        return own.cumsum(0).clamp_(max=1.0).index_select(0, self.at)
+def _n_passed(steps: Tensor, times: Tensor) -> Tensor:
+    """Return how many steps have passed at each time."""
+    steps, times = comparable(steps, times)
+    return torch.searchsorted(steps, times.contiguous(), right=True)

@@ -16,15 +16,16 @@ from sksurvtorch import CompetingRisksNNRegressor, CoxNNRegressor, WeibullAFTReg
 from sksurvtorch.nets import competing_risks_y
 
 METHODS = """fit partial_fit predict predict_survival_function predict_cumulative_hazard_function
-    predict_members score get_params set_params get_metadata_routing set_fit_request
-    set_partial_fit_request set_score_request"""
+    predict_members predict_survival_path score get_params set_params get_metadata_routing
+    set_fit_request set_partial_fit_request set_score_request"""
 FITTED = """net_ unique_times_ device_ n_iter_ n_features_in_ feature_names_in_ n_estimators_
     member_weights_ oob_prediction_ oob_score_"""
 OF_TIME = """predict_quantile predict_median predict_expectation predict_survival_interval
     predict_cumulative_hazard_interval predict_quantile_interval predict_median_interval
     predict_risk_interval predict_time_interval"""
 OWN = {
-    CoxNNRegressor: f"{OF_TIME} strata_ log_baseline_cumulative_hazard_",
+    CoxNNRegressor: f"""{OF_TIME} predict_mean_residual_life strata_
+    log_baseline_cumulative_hazard_""",
     WeibullAFTRegressor: f"{OF_TIME} predict_params log_time_center_ log_time_spread_ shape_",
     CompetingRisksNNRegressor: """predict_log_hazard_ratio predict_cumulative_incidence
     predict_cumulative_incidence_interval predict_risk_interval predict_restricted_mean_time_lost

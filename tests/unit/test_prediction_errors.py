@@ -163,7 +163,7 @@ def test_times_outside_of_the_model(kind, method, times):
 @pytest.mark.parametrize("times", [5.0, [[1.0]], ["one"]], ids=str)
 def test_times_that_are_no_vector_of_numbers(kind, times):
     model = kind(n_estimators=1, max_epochs=1).fit(X, Y)
-    with pytest.raises(ValueError, match=r"^`times` must be numbers of shape \(n_times,\), got"):
+    with pytest.raises(ValueError, match=r"^`times` must be numbers of shape \(n_times,\)"):
         model.predict_survival_function(X, times=times)
 
 

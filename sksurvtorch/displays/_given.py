@@ -1,0 +1,55 @@
+"""Predictions given that a sample is event-free at a time, and the outcome of such samples."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import numpy as np
+
+from sksurvtorch._validation import check_survival_y
+from sksurvtorch.displays._checks import final_step
+from sksurvtorch.displays._estimates import Array
+
+
+def options_given(estimator: Any, method: str, conditional_after: Any) -> dict[str, Any]:
+    """Return what a method is called with, or raise if it cannot predict given event-free."""
+    if conditional_after is None:
+        return {}
+    model = final_step(estimator)
+    if "conditional_after" not in inspect.signature(getattr(model, method)).parameters:
+        raise TypeError(
+            f"`conditional_after` must be None for a model whose `{method}` does not take it, got "
+            f"{conditional_after!r:.40} and {type(model).__name__}. Give predictions of your own "
+            "to `from_predictions`."
+        )
+    return {"conditional_after": conditional_after}
+
+
+def first_time(conditional_after: Any, low: float, high: float) -> float:
+    """Return where curves begin: at the earliest time at which a sample is known event-free."""
+    if conditional_after is None:
+        return low
+    first = max(low, float(np.min(conditional_after)))
+    if not first < high:
+        raise ValueError(
+            f"`conditional_after` must be before the last time of the curves, {high:g}, got "
+            f"{first:g}. Nothing is left to draw."
+        )
+    return first
+
+
+def entry_given(y: Any, entry: Any, conditional_after: Any, owner: str) -> Any:
+    """Return the entry of rows that count from the time at which they are known event-free."""
+    if conditional_after is None or y is None:
+        return entry
+    time = check_survival_y(y, owner)[1]
+    after: Array = np.broadcast_to(np.asarray(conditional_after, dtype=float), time.shape)
+    bad = ~(time > after)
+    if bad.any():
+        raise ValueError(
+            "`y` must have times after `conditional_after`, when all samples are known to be "
+            f"event-free, got {time[bad][0]!s} ({bad.sum()} of {len(time)} rows). Leave these "
+            "rows out."
+        )
+    return after if entry is None else np.maximum(np.asarray(entry, dtype=float), after)
