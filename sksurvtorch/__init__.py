@@ -3,6 +3,8 @@
 from sksurvtorch.estimators import (
     CompetingRisksNNRegressor,
     CoxNNRegressor,
+    LogLogisticAFTRegressor,
+    LogNormalAFTRegressor,
     WeibullAFTRegressor,
 )
 from sksurvtorch.losses import AFTLoss, CompetingRisksLoss, CoxPHLoss, WeibullAFTLoss
@@ -14,6 +16,8 @@ __all__ = [
     "CompetingRisksNNRegressor",
     "CoxNNRegressor",
     "CoxPHLoss",
+    "LogLogisticAFTRegressor",
+    "LogNormalAFTRegressor",
     "WeibullAFTLoss",
     "WeibullAFTRegressor",
     "load",

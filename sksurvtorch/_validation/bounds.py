@@ -14,7 +14,6 @@ from sksurvtorch._validation.survival import (
     check_time,
     check_vector,
     comparable,
-    density_at_zero,
     unpack_target,
 )
 from sksurvtorch._validation.tensors import array, check_device
@@ -36,29 +35,31 @@ def check_outcome(event: Any, time: Any, lower: Any, upper: Any) -> bool:
 
 
 def check_bounds(
-    lower: Any, upper: Any, n_samples: int, *, model: str = "Weibull"
+    lower: Any, upper: Any, n_samples: int, *, names: tuple[str, str] = ("lower", "upper")
 ) -> tuple[Tensor, Tensor]:
     """Return both bounds in one dtype, with 0 <= lower <= upper, each row saying something."""
-    low = check_vector("lower", lower, n_samples)
-    high = check_vector("upper", upper, n_samples)
-    check_device("upper", high, low.device, "lower")
+    low = check_vector(names[0], lower, n_samples)
+    high = check_vector(names[1], upper, n_samples)
+    check_device(names[1], high, low.device, names[0])
     wide = comparable(low, high)
     if low.device.type == "cpu" and _are_bounds(*map(array, wide)):  # nearly always
         return wide
-    low = check_time(low, n_samples, name="lower")
-    _refuse("lower", "be at least 0", low < 0, low, "Time starts at 0.")
-    hint = "Pass inf for a right-censored row."
-    _refuse("upper", "be a number or inf", torch.isnan(high), high, hint)
-    hint = density_at_zero(model)
-    _refuse("upper", "be positive", high <= 0, high, hint)
+    hint = "A left-censored row has a lower bound of 0."
+    _refuse(names[0], "be finite", ~torch.isfinite(low), low, hint)
+    _refuse(names[0], "be at least 0", low < 0, low, "Time starts at 0.")
+    hint = "A right-censored row has an infinite upper bound."
+    _refuse(names[1], "not be missing", torch.isnan(high), high, hint)
     low, high = wide
-    hint = "The event lies in (lower, upper], or at this time if both are equal."
-    _refuse("upper", "be at least the lower bound of its row", high < low, high, hint)
+    hint = "The event lies in (lower, upper], or at both if they are equal."
+    _refuse(names[1], f"be at least {names[0]} in each row", high < low, high, hint)
+    hint = "No event can lie at or before time 0."
+    _refuse(names[1], "be positive", high <= 0, high, hint)
     empty = (low == 0) & (high == torch.inf)
     if empty.device.type == "cpu" and not transforms() & {"Vmap", "Trace"} and bool(empty.any()):
         raise ValueError(
-            "`lower` and `upper` must say something about each row, got 0 and inf in "
-            f"{int(empty.sum())} of {len(empty)} rows. Leave these rows out."
+            f"`{names[0]}` and `{names[1]}` must bound the time of the event in each row, got 0 "
+            f"and infinity ({int(empty.sum())} of {len(empty)} rows). Such rows say nothing: leave "
+            "them out."
         )
     return low, high
 

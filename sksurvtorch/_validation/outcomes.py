@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sksurvtorch._validation.bounds import check_bounds
 from sksurvtorch._validation.options import describe
 from sksurvtorch._validation.survival import _refuse, check_time, check_vector
 from sksurvtorch._validation.tensors import check_has_numbers
@@ -93,27 +94,7 @@ def check_interval(
     """Return bounds as float64 tensors, 0 <= lower <= upper, that say something about each row."""
     low = _check_bound(names[0], lower, None)
     high = _check_bound(names[1], upper, len(low))
-    _refuse(
-        names[0],
-        "be finite",
-        ~torch.isfinite(low),
-        low,
-        "A left-censored row has a lower bound of 0.",
-    )
-    _refuse(names[0], "be at least 0", low < 0, low, "Time starts at 0.")
-    missing = "A right-censored row has an infinite upper bound."
-    _refuse(names[1], "not be missing", torch.isnan(high), high, missing)
-    order = "The event lies in (lower, upper], or at both if they are equal."
-    _refuse(names[1], f"be at least {names[0]} in each row", high < low, high, order)
-    _refuse(names[1], "be positive", high <= 0, high, "No event can lie at or before time 0.")
-    silent = (low == 0) & torch.isinf(high)
-    if bool(silent.any()):
-        raise ValueError(
-            f"`{names[0]}` and `{names[1]}` must bound the time of the event in each row, got 0 "
-            f"and infinity ({int(silent.sum())} of {len(low)} rows). Such rows say nothing: leave "
-            "them out."
-        )
-    return low, high
+    return check_bounds(low, high, len(low), names=names)
 
 
 def _check_bound(name: str, value: Any, n_samples: int | None) -> Tensor:

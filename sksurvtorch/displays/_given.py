@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from sksurvtorch._validation import check_survival_y
+from sksurvtorch._validation import check_survival_y, is_interval_y
 from sksurvtorch.displays._checks import final_step
 from sksurvtorch.displays._estimates import Array
 
@@ -43,6 +43,11 @@ def entry_given(y: Any, entry: Any, conditional_after: Any, owner: str) -> Any:
     """Return the entry of rows that count from the time at which they are known event-free."""
     if conditional_after is None or y is None:
         return entry
+    if is_interval_y(y):
+        raise ValueError(
+            "`y` must have event and time with `conditional_after`, got intervals. Turnbull's "
+            "estimate has no late entry; draw the curves without `y`."
+        )
     time = check_survival_y(y, owner)[1]
     after: Array = np.broadcast_to(np.asarray(conditional_after, dtype=float), time.shape)
     bad = ~(time > after)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.lines import Line2D
 
 _LOSSES = {
+    "AFTLoss": ("Negative log likelihood", "sample"),
     "CompetingRisksLoss": ("Negative log partial likelihood", "event"),
     "CoxPHLoss": ("Negative log partial likelihood", "event"),
     "WeibullAFTLoss": ("Negative log likelihood", "sample"),
@@ -64,9 +65,9 @@ class LossCurveDisplay:
 
     Notes
     -----
-    The loss of `CoxNNRegressor` is the negative log partial likelihood per event. That of
-    `WeibullAFTRegressor` is the negative log likelihood per sample, of times whose logarithms are
-    standardised. With sample weights both are per unit of weight.
+    The loss of `CoxNNRegressor` is the negative log partial likelihood per event. That of an
+    accelerated failure time model is the negative log likelihood per sample, of times whose
+    logarithms are standardised. With sample weights both are per unit of weight.
 
     The training loss of an epoch is the mean over its batches, weighted by their numbers of rows.
     The loss of a batch is computed before the optimizer's step, and with dropout if there is any.

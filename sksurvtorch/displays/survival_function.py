@@ -14,7 +14,7 @@ from sksurvtorch.displays._axes import (
     label_survival,
     make_axes,
 )
-from sksurvtorch.displays._estimates import Array, KaplanMeier, kaplan_meier
+from sksurvtorch.displays._estimates import Array, KaplanMeier, estimate
 from sksurvtorch.displays._given import entry_given, first_time, options_given
 from sksurvtorch.displays._mean import QUANTILES, check_quantiles, draw_mean
 from sksurvtorch.displays._samples import choose_for_bands, choose_samples

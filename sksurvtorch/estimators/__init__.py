@@ -1,7 +1,15 @@
-"""Estimators for scikit-learn: the only place that knows scikit-survival."""
+"""scikit-learn estimators that train networks with survival losses."""
 
 from sksurvtorch.estimators.competing_risks import CompetingRisksNNRegressor
 from sksurvtorch.estimators.cox import CoxNNRegressor
+from sksurvtorch.estimators.log_logistic import LogLogisticAFTRegressor
+from sksurvtorch.estimators.log_normal import LogNormalAFTRegressor
 from sksurvtorch.estimators.weibull import WeibullAFTRegressor
 
-__all__ = ["CompetingRisksNNRegressor", "CoxNNRegressor", "WeibullAFTRegressor"]
+__all__ = [
+    "CompetingRisksNNRegressor",
+    "CoxNNRegressor",
+    "LogLogisticAFTRegressor",
+    "LogNormalAFTRegressor",
+    "WeibullAFTRegressor",
+]

@@ -210,14 +210,14 @@ class SteppedBand:
 
 @dataclass(frozen=True, eq=False)
 class LinearBand:
-    """Band around curves whose log cumulative hazard is linear in v, the scaled log time.
+    """Band around curves that are linear in v, the scaled log time.
 
     The variance at v is ``at_0 + 2 * mixed * v + slope * v**2``, one of each for each sample.
 
     Attributes
     ----------
     level, rise : arrays of shape (n_samples,)
-        Log cumulative hazard at v = 0, and its slope, which is above 0.
+        Curve at v = 0, and its slope, which is above 0.
     at_0, mixed, slope : arrays of shape (n_samples,)
         Variance at v = 0, covariance of level and slope, and variance of the slope.
     quantile : float
@@ -246,7 +246,7 @@ class LinearBand:
         return cls(level, rise, (a * a).sum(0) + extra, (a * b).sum(0), (b * b).sum(0), quantile)
 
     def over_time(self, v: np.ndarray) -> Pair:
-        """Return bounds of the log cumulative hazard at some v, two (n_samples, n_times)."""
+        """Return bounds of the curves at some v, two arrays (n_samples, n_times)."""
         low, high = (np.empty((len(self.level), len(v))) for _ in range(2))
         begun = v > -np.inf
         low[:, ~begun] = high[:, ~begun] = -np.inf

@@ -175,7 +175,7 @@ class SurvivalNetEstimator(
         columns = self._check_y(y, in_fit=False)
         if sample_weight is not None:
             sample_weight = validation.for_numpy("sample_weight", sample_weight)
-            rows = columns["time"].numpy()
+            rows = np.arange(len(y))
             sample_weight = _check_sample_weight(sample_weight, rows, ensure_non_negative=True)
         return self._concordance(columns, self.predict(X), sample_weight)
 

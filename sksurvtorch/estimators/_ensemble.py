@@ -23,7 +23,7 @@ from sksurvtorch.estimators._settings import (
 from sksurvtorch.nets.dataset import SurvivalDataset
 from sksurvtorch.nets.loader import WINDOW_BYTES
 from sksurvtorch.nets.rows import Rows
-from sksurvtorch.nets.target import Columns, events
+from sksurvtorch.nets.target import Columns, events, last_times
 
 if TYPE_CHECKING:
     from sksurvtorch.estimators._base import SurvivalNetEstimator
@@ -120,7 +120,7 @@ def draw_members(train: SurvivalDataset, n_estimators: int, seed: int) -> Tensor
     assert train.y is not None
     cause = train.cause
     # In the order of time, so that it makes no difference how the rows lie.
-    order = np.lexsort((cause, train.y["time"].cpu().numpy()))
+    order = np.lexsort((cause, last_times(train.y).cpu().numpy()))
     causes = [order[cause[order] == k] for k in np.unique(cause[cause > 0])]
     censored = order[cause[order] == 0]
     n_events = len(order) - len(censored)

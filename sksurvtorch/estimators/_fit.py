@@ -37,7 +37,7 @@ from sksurvtorch.exceptions import NoEventError, NonFiniteLossError
 from sksurvtorch.nets.dataset import SurvivalDataset
 from sksurvtorch.nets.rows import Rows, pool
 from sksurvtorch.nets.rows.base import numbers
-from sksurvtorch.nets.target import Columns, events
+from sksurvtorch.nets.target import Columns, distinct_times, events
 
 if TYPE_CHECKING:
     from sksurvtorch.estimators._base import SurvivalNetEstimator
@@ -55,7 +55,7 @@ def fit_whole(
     dataset = estimator._make_dataset(rows, columns)
     description = describe(estimator, rows, columns, settings)
     interrupted, seen = _train(estimator, dataset, settings, description)
-    estimator.unique_times_ = np.unique(columns["time"].numpy())
+    estimator.unique_times_ = distinct_times(columns)
     for name in ("oob_prediction_", "oob_score_", "_interval_basis"):  # of an earlier fit
         estimator.__dict__.pop(name, None)
     left = None

@@ -148,8 +148,9 @@ class IntervalEstimator(SurvivalNetEstimator):
         self._check_has_intervals()
         if "score" not in self._interval_basis:
             raise ValueError(
-                "`entry` must be left out of `fit` for the interval of a time, got late entry. "
-                "Those who enter late have survived so far, and are no sample of new people."
+                "`y` must have events at known times, and `entry` be left out, in `fit` for the "
+                "interval of a time, got intervals or late entry. Those who enter late have "
+                "survived so far, and are no sample of new people."
             )
         return bounds({name: self._interval_basis[name] for name in NAMES}, level)
 

@@ -177,7 +177,7 @@ def _rows_of_bounds(
     model: AFTDistribution, n_samples: int, lower: Any, upper: Any, entry: Any
 ) -> Rows:
     """Return checked columns of intervals."""
-    lower, upper = check_bounds(lower, upper, n_samples, model=model.title)
+    lower, upper = check_bounds(lower, upper, n_samples)
     if entry is not None:
         entry = check_entry_of_bounds(entry, lower, upper)
     return Rows(lower == upper, lower, upper, entry)

@@ -48,7 +48,13 @@ def aft_log_hazard(log_params: Tensor, times: Tensor, *, distribution: str = "we
     return torch.where(log_times == -torch.inf, at_zero, log_hazard).to(log_params.dtype)
 
 
-def aft_log_survival(log_params: Tensor, times: Tensor, *, distribution: str = "weibull") -> Tensor:
+def aft_log_survival(
+    log_params: Tensor,
+    times: Tensor,
+    *,
+    after: Tensor | None = None,
+    distribution: str = "weibull",
+) -> Tensor:
     """Logarithm of the survival.
 
     Parameters
@@ -57,6 +63,10 @@ def aft_log_survival(log_params: Tensor, times: Tensor, *, distribution: str = "
         Log scale, and log shape (0 if left out).
     times : tensor of shape (n_times,) or (n_samples, n_times)
         Times in the unit of the scale, at least 0.
+    after : tensor of shape (n_samples,), optional
+        Times at which the rows are known to be event-free, in the unit of the scale: then it is
+        that of S(t) / S(after), and 0 before.
+        There is no gradient then.
     distribution : {"weibull", "lognormal", "loglogistic"}, default="weibull"
         Distribution of the time.
 
@@ -66,11 +76,15 @@ def aft_log_survival(log_params: Tensor, times: Tensor, *, distribution: str = "
         In the dtype of `log_params`; 0 at time 0.
     """
     log_params = checked_params(log_params)
-    return _log_survival(log_params, times, distribution).to(log_params.dtype)
+    return _log_survival(log_params, times, after, distribution).to(log_params.dtype)
 
 
 def aft_cumulative_hazard(
-    log_params: Tensor, times: Tensor, *, distribution: str = "weibull"
+    log_params: Tensor,
+    times: Tensor,
+    *,
+    after: Tensor | None = None,
+    distribution: str = "weibull",
 ) -> Tensor:
     """Cumulative hazard, which is minus the logarithm of the survival.
 
@@ -80,6 +94,10 @@ def aft_cumulative_hazard(
         Log scale, and log shape (0 if left out).
     times : tensor of shape (n_times,) or (n_samples, n_times)
         Times in the unit of the scale, at least 0.
+    after : tensor of shape (n_samples,), optional
+        Times at which the rows are known to be event-free, in the unit of the scale: what has
+        accumulated since then, and 0 before.
+        There is no gradient then.
     distribution : {"weibull", "lognormal", "loglogistic"}, default="weibull"
         Distribution of the time.
 
@@ -88,10 +106,16 @@ def aft_cumulative_hazard(
     tensor of shape (n_samples, n_times)
         In the dtype of `log_params`.
     """
-    return -aft_log_survival(log_params, times, distribution=distribution)
+    return -aft_log_survival(log_params, times, after=after, distribution=distribution)
 
 
-def aft_survival(log_params: Tensor, times: Tensor, *, distribution: str = "weibull") -> Tensor:
+def aft_survival(
+    log_params: Tensor,
+    times: Tensor,
+    *,
+    after: Tensor | None = None,
+    distribution: str = "weibull",
+) -> Tensor:
     """Survival, the probability that the event is later than t.
 
     Parameters
@@ -100,6 +124,10 @@ def aft_survival(log_params: Tensor, times: Tensor, *, distribution: str = "weib
         Log scale, and log shape (0 if left out).
     times : tensor of shape (n_times,) or (n_samples, n_times)
         Times in the unit of the scale, at least 0.
+    after : tensor of shape (n_samples,), optional
+        Times at which the rows are known to be event-free, in the unit of the scale: then it is
+        S(t) / S(after), and 1 before.
+        There is no gradient then.
     distribution : {"weibull", "lognormal", "loglogistic"}, default="weibull"
         Distribution of the time.
 
@@ -117,7 +145,7 @@ def aft_survival(log_params: Tensor, times: Tensor, *, distribution: str = "weib
     tensor([[1.0000, 0.5000, 0.2500]])
     """
     log_params = checked_params(log_params)
-    return _log_survival(log_params, times, distribution).exp().to(log_params.dtype)
+    return _log_survival(log_params, times, after, distribution).exp().to(log_params.dtype)
 
 
 def aft_quantile(
@@ -303,11 +331,32 @@ def _time_at(log_scale: Tensor, log_shape: Tensor, z: Tensor) -> Tensor:
     return (log_scale[:, None] + torch.where(z == 0, 0.0, log_ratio)).exp()
 
 
-def _log_survival(log_params: Tensor, times: Tensor, distribution: str) -> Tensor:
-    """Return log S in the dtype it is computed in."""
+def _log_survival(
+    log_params: Tensor, times: Tensor, after: Tensor | None, distribution: str
+) -> Tensor:
+    """Return log S in the dtype it is computed in, given no event before."""
     model = distribution_of(distribution)
-    grid = on_grid(log_params, times, model.computed_in(log_params))
-    return model.log_survival(distance(*grid, model.bounded))
+    if after is None:
+        grid = on_grid(log_params, times, model.computed_in(log_params))
+        return model.log_survival(distance(*grid, model.bounded))
+    log_scale, log_shape, after, low = _given_after(model, log_params, after)
+    log_scale, log_shape, log_times = on_grid(log_params, times, after.dtype)
+    high = distance(log_scale, log_shape, log_times, model.bounded)
+    late, beyond = after[:, None] > 0, log_times.exp() > after[:, None]
+    shared = late & beyond
+    # The time by that after which it counts, with its digits where the two are close.
+    times = torch.as_tensor(times, dtype=after.dtype, device=after.device).expand_as(high)
+    ratio = torch.where(shared, (times - after[:, None]) / after[:, None], 1.0)
+    log_width = log_shape + ratio.log1p().log()
+    interval = low[:, None].expand_as(high), high, log_width
+    excess, *_ = model.excess(
+        *(
+            torch.where(shared, x, at).flatten()
+            for x, at in zip(interval, (-1.0, 0.0, 0.0), strict=True)
+        )
+    )
+    given = torch.where(beyond, -excess.reshape(high.shape), 0.0)
+    return torch.where(late, given, model.log_survival(high))
 
 
 def _given_after(

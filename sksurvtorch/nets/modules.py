@@ -289,7 +289,7 @@ class SeveralInputs(nn.Module):
 
 
 class SharedShape(nn.Module):
-    """Weibull parameters from a network for the log scale and one log shape for all samples.
+    """Log scale of each sample by a network, and one log shape for all samples.
 
     Parameters
     ----------

@@ -19,7 +19,7 @@ from sksurvtorch.nets.target import Target
 
 def outcome(y: Any) -> Any:
     """Return a target as scikit-survival has it, or what else there is as an array."""
-    has_outcome = isinstance(y, Target) and ("event" in y or "status" in y)
+    has_outcome = isinstance(y, Target) and any(name in y for name in ("event", "status", "upper"))
     return y.outcome() if has_outcome else to_numpy(y)
 
 

@@ -25,6 +25,11 @@ Criterion = Callable[..., Tensor]
 #: As a net of skorch has it; None leaves tensors where they are.
 Device = torch.device | str | None
 
+# Fields of y, in this order, by the columns that there are.
+_OUTCOME = {"event": bool, "status": np.int64, "time": float, "lower": float, "upper": float}
+# Columns that are times of the outcome, and not of the entry.
+_TIMES = ("time", "lower", "upper")
+
 
 class Target(Mapping[str, Tensor], ABC):
     """Columns of some rows by name, event, time and so on, and the loss of outputs for them."""
@@ -114,9 +119,10 @@ class Target(Mapping[str, Tensor], ABC):
 
     def outcome(self) -> np.ndarray:
         """Return y, as a user passes it, of the rows that this process holds."""
-        name, kind = ("event", bool) if "event" in self else ("status", np.int64)
-        y = np.empty(len(self["time"]), dtype=[(name, kind), ("time", float)])
-        y[name], y["time"] = self[name].cpu().numpy(), self["time"].cpu().numpy()
+        kinds = {name: _OUTCOME[name] for name in _OUTCOME if name in self}
+        y = np.empty(len(next(iter(self.values()))), dtype=list(kinds.items()))
+        for name in kinds:
+            y[name] = self[name].cpu().numpy()
         return y
 
     @property
@@ -135,8 +141,25 @@ class Target(Mapping[str, Tensor], ABC):
 
 
 def events(columns: Mapping[str, Tensor]) -> Tensor:
-    """Return which rows have an event, of any cause."""
+    """Return which rows have an event, of any cause, at a time that has an upper bound."""
+    if "upper" in columns:
+        return columns["upper"].isfinite()
     return columns["event"] if "event" in columns else columns["status"] > 0
+
+
+def last_times(columns: Mapping[str, Tensor]) -> Tensor:
+    """Return the last time at which something is known of each row, of its event or without it."""
+    if "upper" in columns:
+        return torch.where(columns["upper"].isfinite(), columns["upper"], columns["lower"])
+    return columns["time"]
+
+
+def distinct_times(columns: Mapping[str, Tensor]) -> np.ndarray:
+    """Return the times of all rows, ascending; of intervals both bounds, if they are bounds."""
+    if "upper" in columns:
+        bounds = np.unique(torch.cat([columns["lower"], columns["upper"]]).numpy())
+        return bounds[(bounds > 0) & (bounds < np.inf)]
+    return np.unique(columns["time"].numpy())
 
 
 class PlainTarget(Target):
@@ -217,9 +240,12 @@ class ScaledTarget(PlainTarget):
         return ScaledTarget(super().take(rows).columns, self.center, self.spread)
 
     def outcome(self) -> np.ndarray:
-        """Return event and time, in the unit of the user to rounding."""
+        """Return y, with times in the unit of the user to rounding."""
         y = super().outcome()
-        y["time"] = np.exp(self.center + self.spread * np.log(y["time"]))
+        for name in _TIMES:
+            if name in self:
+                with np.errstate(divide="ignore"):  # a lower bound of 0
+                    y[name] = np.exp(self.center + self.spread * np.log(y[name]))
         return y
 
 

@@ -15,6 +15,8 @@ from sksurvtorch._files import PathLike, as_path
 from sksurvtorch.estimators import (
     CompetingRisksNNRegressor,
     CoxNNRegressor,
+    LogLogisticAFTRegressor,
+    LogNormalAFTRegressor,
     WeibullAFTRegressor,
 )
 from sksurvtorch.estimators._parameters import PREFIXES
@@ -26,9 +28,22 @@ from sksurvtorch.persistence._encoding import Unknown, Unsaveable, decode, encod
 from sksurvtorch.persistence._learned import check_learned, is_finite, is_whole
 from sksurvtorch.persistence._versions import upgrade
 
-Estimator = CompetingRisksNNRegressor | CoxNNRegressor | WeibullAFTRegressor
+Estimator = (
+    CompetingRisksNNRegressor
+    | CoxNNRegressor
+    | LogLogisticAFTRegressor
+    | LogNormalAFTRegressor
+    | WeibullAFTRegressor
+)
 KINDS: dict[str, type[Estimator]] = {
-    kind.__name__: kind for kind in (CompetingRisksNNRegressor, CoxNNRegressor, WeibullAFTRegressor)
+    kind.__name__: kind
+    for kind in (
+        CompetingRisksNNRegressor,
+        CoxNNRegressor,
+        LogLogisticAFTRegressor,
+        LogNormalAFTRegressor,
+        WeibullAFTRegressor,
+    )
 }
 
 # Weights stand apart from what else is a tensor.

@@ -15,7 +15,8 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
 from sksurvtorch._files import PathLike, is_there, replaced
-from sksurvtorch.estimators import CoxNNRegressor, WeibullAFTRegressor
+from sksurvtorch.estimators import CompetingRisksNNRegressor
+from sksurvtorch.estimators._aft import AFTRegressor
 from sksurvtorch.persistence.model import KINDS, Estimator
 
 _NEEDS = ("onnx", "onnxscript")
@@ -29,13 +30,13 @@ def export_onnx(estimator: Estimator, path: PathLike) -> None:
     Its input ``X`` has the shape (n_samples, n_features), or that of the samples of the fit, and
     the dtype of the network; several inputs are flattened and side by side, in the order of
     `input_shape_`. Its outputs have the shape (n_samples,): of a Cox model
-    ``log_hazard_ratio``, which is what `predict` gives; of a Weibull model ``log_scale`` and
-    ``log_shape``, in the unit of the training times. Of competing risks ``log_hazard_ratio`` has
-    the shape (n_samples, n_causes).
+    ``log_hazard_ratio``, which is what `predict` gives; of an accelerated failure time model
+    ``log_scale`` and ``log_shape``, in the unit of the training times. Of competing risks
+    ``log_hazard_ratio`` has the shape (n_samples, n_causes).
 
     Parameters
     ----------
-    estimator : CompetingRisksNNRegressor, CoxNNRegressor or WeibullAFTRegressor
+    estimator : estimator of this package
         Fitted estimator.
     path : str or path-like
         File to write, such as ``"model.onnx"``. One that exists is replaced.
@@ -55,9 +56,9 @@ def export_onnx(estimator: Estimator, path: PathLike) -> None:
     Notes
     -----
     Survival follows from the outputs: :math:`\exp(-H_0(t) \exp(\eta))` with the log hazard ratio
-    :math:`\eta` and :math:`H_0` the exponential of `log_baseline_cumulative_hazard_`, or
-    :math:`\exp(-(t / \text{scale})^\text{shape})`. The baseline hazard is not in the file, and what
-    comes before the estimator in a pipeline is not either.
+    :math:`\eta` and :math:`H_0` the exponential of `log_baseline_cumulative_hazard_`, or, of a
+    Weibull model, :math:`\exp(-(t / \text{scale})^\text{shape})`. The baseline hazard is not in the
+    file, and what comes before the estimator in a pipeline is not either.
     """
     if not isinstance(estimator, tuple(KINDS.values())):
         raise TypeError(
@@ -90,7 +91,7 @@ def export_onnx(estimator: Estimator, path: PathLike) -> None:
 
 
 def _recorded(
-    outputs: _LogHazardRatios | _WeibullOutputs, example: Tensor
+    outputs: _LogHazardRatios | _ScaleAndShape, example: Tensor
 ) -> torch.onnx.ONNXProgram:
     """Return a network as torch exports it."""
     try:
@@ -124,12 +125,13 @@ def _check_size(network: nn.Module) -> None:
         )
 
 
-def _outputs(estimator: Estimator) -> _LogHazardRatios | _WeibullOutputs:
+def _outputs(estimator: Estimator) -> _LogHazardRatios | _ScaleAndShape:
     """Return the network that predicts, on the CPU, with outputs in the units of the data."""
     network = deepcopy(estimator._trained).cpu().eval()
-    if isinstance(estimator, WeibullAFTRegressor):
-        return _WeibullOutputs(network, estimator.log_time_center_, estimator.log_time_spread_)
-    shape = (-1,) if isinstance(estimator, CoxNNRegressor) else (-1, estimator.n_causes_)
+    if isinstance(estimator, AFTRegressor):
+        return _ScaleAndShape(network, estimator.log_time_center_, estimator.log_time_spread_)
+    several = isinstance(estimator, CompetingRisksNNRegressor)
+    shape = (-1, estimator.n_causes_) if several else (-1,)
     return _LogHazardRatios(network, shape)
 
 
@@ -148,7 +150,7 @@ class _LogHazardRatios(nn.Module):
         return output.reshape(self.shape)
 
 
-class _WeibullOutputs(nn.Module):
+class _ScaleAndShape(nn.Module):
     """Log scale and log shape, each of shape (n_samples,), from those of standardised times."""
 
     names = ("log_scale", "log_shape")

@@ -12,7 +12,13 @@ from sklearn.preprocessing import StandardScaler
 from sksurv.datasets import load_whas500
 
 import sksurvtorch
-from sksurvtorch import CompetingRisksNNRegressor, CoxNNRegressor, WeibullAFTRegressor
+from sksurvtorch import (
+    CompetingRisksNNRegressor,
+    CoxNNRegressor,
+    LogLogisticAFTRegressor,
+    LogNormalAFTRegressor,
+    WeibullAFTRegressor,
+)
 from sksurvtorch.nets import competing_risks_y
 
 METHODS = """fit partial_fit predict predict_survival_function predict_cumulative_hazard_function
@@ -26,11 +32,15 @@ OF_TIME = """predict_quantile predict_median predict_expectation predict_surviva
 OWN = {
     CoxNNRegressor: f"""{OF_TIME} predict_mean_residual_life strata_
     log_baseline_cumulative_hazard_""",
-    WeibullAFTRegressor: f"{OF_TIME} predict_params log_time_center_ log_time_spread_ shape_",
+    WeibullAFTRegressor: f"""{OF_TIME} predict_mean_residual_life predict_params log_likelihood
+    log_time_center_ log_time_spread_ shape_""",
     CompetingRisksNNRegressor: """predict_log_hazard_ratio predict_cumulative_incidence
     predict_cumulative_incidence_interval predict_risk_interval predict_restricted_mean_time_lost
     n_causes_ strata_ log_baseline_cumulative_hazard_""",
 }
+
+
+OWN |= {kind: OWN[WeibullAFTRegressor] for kind in (LogNormalAFTRegressor, LogLogisticAFTRegressor)}
 
 
 @pytest.fixture(scope="module", params=OWN)

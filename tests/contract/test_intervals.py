@@ -144,8 +144,9 @@ def test_times_are_calibrated_on_rows_left_out(case):
         refuses(
             lambda: model.predict_time_interval(case.X, **case.asked),
             ValueError,
-            "`entry` must be left out of `fit` for the interval of a time, got late entry. Those "
-            "who enter late have survived so far, and are no sample of new people.",
+            "`y` must have events at known times, and `entry` be left out, in `fit` for the "
+            "interval of a time, got intervals or late entry. Those who enter late have survived "
+            "so far, and are no sample of new people.",
         )
         return
     scores, masses = [], []

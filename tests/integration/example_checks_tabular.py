@@ -158,7 +158,42 @@ def check_competing_risks(printed: str, folder: Path) -> None:
     check_picture(folder, "plot_competing_risks")
 
 
+def check_distributions(printed: str, folder: Path) -> None:
+    """A hazard that falls later on is more likely, by both scores; all are calibrated."""
+    rows = {
+        name: numbers(printed, name) for name in ("Weibull", "Log-normal", "Log-logistic", "Cox")
+    }
+    for name in ("Log-normal", "Log-logistic"):
+        density, halves, difference, error, p_value = rows[name]
+        assert density > rows["Weibull"][0]
+        assert halves > rows["Weibull"][1]
+        assert difference > 1.5 * error > 0
+        assert p_value > 0.05
+    assert abs(rows["Cox"][1]) < 3
+    check_picture(folder, "plot_distributions")
+
+
+def check_interval_censoring(printed: str, folder: Path) -> None:
+    """Intervals are nearly as good as the times; the middle of them and the visit are not."""
+    heading = "mean error of survival"
+    rows = {
+        name: numbers(printed, name, after=heading)
+        for name in ("True times", "Intervals", "Middle", "Visit")
+    }
+    worst = {name: max(row[:-1]) for name, row in rows.items()}
+    assert worst["Intervals"] < 1.7 * worst["True times"]
+    assert worst["Intervals"] < 0.04
+    assert worst["Middle"] > 2 * worst["Intervals"]
+    assert worst["Visit"] > 6 * worst["Intervals"]
+    shapes = {name: row[-1] for name, row in rows.items()}
+    assert abs(shapes["Intervals"] - 2) < 0.1
+    assert shapes["Visit"] > 2.3
+    check_picture(folder, "plot_interval_censoring")
+
+
 CHECKS: dict[str, Callable[[str, Path], None]] = {
+    "plot_distributions": check_distributions,
+    "plot_interval_censoring": check_interval_censoring,
     "plot_competing_risks": check_competing_risks,
     "plot_tuning": check_tuning,
     "plot_weibull_calibration": check_weibull_calibration,

@@ -43,7 +43,7 @@ NUMBER = re.compile(r"-?\d+\.?\d*(?:e[+-]?\d+)?")
 ACTS = {
     *("print", "fit", "partial_fit", "set_params", "save", "export_onnx", "dump", "append"),
     *("manual_seed", "zero_grad", "backward", "step", "eval", "from_estimator", "set", "close"),
-    *("write_table", "savefig", "legend", "__init__", "set_fit_request", "optimize"),
+    *("write_table", "savefig", "legend", "plot", "__init__", "set_fit_request", "optimize"),
     *(
         "setLevel",
         "addHandler",
@@ -56,7 +56,8 @@ ACTS = {
 }
 # Pages with a pipeline that encodes categories.
 ENCODED = {
-    f"docs/{page}.md" for page in ("getting_started", "how_do_i", "guide/data", "guide/tuning")
+    f"docs/{page}.md"
+    for page in ("getting_started", "how_do_i", "guide/data", "guide/distributions", "guide/tuning")
 }
 MOVING = "docs/moving.md"
 DACAPO = "dacapo.experiments.tasks.losses"

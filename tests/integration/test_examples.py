@@ -31,6 +31,7 @@ ARGUMENTS = {
 # stands in their place. The numbers that depend on it are not compared below.
 SHORTER = {
     "quickstart": {"max_epochs=40": "max_epochs=5", "n_estimators=100,": "n_estimators=20,"},
+    "plot_distributions": {"StratifiedKFold(5,": "StratifiedKFold(3,"},
     "plot_time_varying": {"in range(4)]": "in range(1)]"},
     "search_joblib": {"n_estimators=1,": "n_estimators=1, max_epochs=5,"},
     "search_dask": {"n_estimators=1,": "n_estimators=1, max_epochs=5,"},

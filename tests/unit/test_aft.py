@@ -148,8 +148,7 @@ CASES = {
     "upper_0": (
         lambda: nll(ZEROS, lower=at(0, 1, 1), upper=at(0, 1, 1)),
         ValueError,
-        "`upper` must be positive, got 0.0 (1 of 3 rows). The Weibull"
-        + TIME_0.format("zero or infinite"),
+        "`upper` must be positive, got 0.0 (1 of 3 rows). No event can lie at or before time 0.",
     ),
     "lower_negative": (
         lambda: nll(ZEROS, lower=at(-1, 1, -2), upper=at(1, 1, 1)),
@@ -159,30 +158,32 @@ CASES = {
     "lower_infinite": (
         lambda: nll(ZEROS, lower=at(0, 1, INF), upper=at(1, 1, INF)),
         ValueError,
-        "`lower` must be finite, got inf (1 of 3 rows). Impute or remove these rows.",
+        "`lower` must be finite, got inf (1 of 3 rows). A left-censored row has a lower bound of "
+        "0.",
     ),
     "lower_nan": (
         lambda: nll(ZEROS, lower=at(0, math.nan, 1), upper=at(1, 1, INF)),
         ValueError,
-        "`lower` must be finite, got nan (1 of 3 rows). Impute or remove these rows.",
+        "`lower` must be finite, got nan (1 of 3 rows). A left-censored row has a lower bound of "
+        "0.",
     ),
     "upper_nan": (
         lambda: nll(ZEROS, lower=at(0, 1, 1), upper=at(1, math.nan, INF)),
         ValueError,
-        "`upper` must be a number or inf, got nan (1 of 3 rows). Pass inf for a right-censored "
-        "row.",
+        "`upper` must not be missing, got nan (1 of 3 rows). A right-censored row has an infinite "
+        "upper bound.",
     ),
     "upper_below_lower": (
         lambda: nll(ZEROS, lower=at(0, 2, 3), upper=at(1, 1, 1)),
         ValueError,
-        "`upper` must be at least the lower bound of its row, got 1.0 (2 of 3 rows). The event "
-        "lies in (lower, upper], or at this time if both are equal.",
+        "`upper` must be at least lower in each row, got 1.0 (2 of 3 rows). The event lies in "
+        "(lower, upper], or at both if they are equal.",
     ),
     "nothing_said": (
         lambda: nll(ZEROS, lower=at(0, 0, 3), upper=at(INF, INF, 3)),
         ValueError,
-        "`lower` and `upper` must say something about each row, got 0 and inf in 2 of 3 rows. "
-        "Leave these rows out.",
+        "`lower` and `upper` must bound the time of the event in each row, got 0 and infinity (2 "
+        "of 3 rows). Such rows say nothing: leave them out.",
     ),
     "length_of_upper": (
         lambda: nll(ZEROS, lower=LOWER, upper=ONE),

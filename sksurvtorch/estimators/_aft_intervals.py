@@ -1,34 +1,34 @@
-"""Bands and intervals of a Weibull model."""
+"""Bands and intervals of accelerated failure time models."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from sksurvtorch import _validation as validation
+from sksurvtorch.estimators._aft_predictions import AFTPredictions
 from sksurvtorch.estimators._bands import (
     Jackknife,
     LinearBand,
     Pair,
-    as_curves,
     log_time_range,
 )
 from sksurvtorch.estimators._functions import check_times
-from sksurvtorch.estimators._intervals import IntervalEstimator
+from sksurvtorch.functional._distributions import DISTRIBUTIONS
 from sksurvtorch.nets.dataset import SurvivalDataset
+from sksurvtorch.nets.target import last_times
 
 
-class WeibullIntervals(IntervalEstimator):
-    """Weibull model whose ensembles say how sure they are.
+class AFTIntervals(AFTPredictions):
+    """Accelerated failure time model whose ensembles say how sure they are.
 
-    The log cumulative hazard is linear in the log time, of a model and of each of its members.
+    The quantile of a time on the standard scale, z = shape (log t - log scale), is linear in the
+    log time, of a model and of each of its members. So a band is one of z; that of a Weibull model
+    is the logarithm of the cumulative hazard.
     """
-
-    unique_times_: np.ndarray
-    log_time_center_: float
-    log_time_spread_: float
 
     def predict_survival_interval(self, X: Any, level: float = 0.9, *, times: Any = None) -> Pair:
         """Predict a band for the survival of each sample over time.
@@ -60,7 +60,8 @@ class WeibullIntervals(IntervalEstimator):
 
         Notes
         -----
-        On the scale log(-log S) the band is the curve plus and minus a quantile of Student's t
+        On the scale of z = shape (log t - log scale), which is log(-log S) in a Weibull model, the
+        band is the curve plus and minus a quantile of Student's t
         times a standard error. Its variance is that of a delete-a-group jackknife of the members'
         curves [1]_, plus the variance between members of different penalties, plus a term for
         predictions that differ too much or too little between people, as those out of bag show by
@@ -205,31 +206,29 @@ class WeibullIntervals(IntervalEstimator):
            2023, doi:10.1093/jrsssb/qkac004.
         """
         log_scale, log_shape = self._log_params(X).numpy().T
-        lower, upper = (
-            np.zeros(len(log_scale))
-            if hazard == 0
-            # Where the cumulative hazard is (t / scale)^shape.
-            else np.exp(log_scale + np.log(hazard) * np.exp(-log_shape))
+        bounds = (
+            log_scale + self._standard(np.array([-hazard])) * np.exp(-log_shape)
             for hazard in self._hazard_bounds(level)
         )
+        lower, upper = (np.exp(bound) for bound in bounds)
         return lower, upper
 
     def _learn_members(
         self, dataset: SurvivalDataset, outputs: Tensor, left_out: Tensor
-    ) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    ) -> tuple[dict[str, np.ndarray], np.ndarray | None]:
         """Return the mean log scale, and the sum of hazards at each own time."""
         assert dataset.y is not None
-        log_time = dataset.y["time"].double().log().numpy()
+        known = "time" in dataset.y  # of intervals there is no own time
+        log_time = last_times(dataset.y).double().log().numpy()
         log_scale, hazard = np.zeros(len(log_time)), np.zeros(len(log_time))
         for share, output, own in zip(self.member_weights_, outputs, left_out, strict=True):
             if share > 0:  # an infinite hazard would count otherwise
                 output, out = output.double(), own.numpy()
                 log_scale += share * output[:, 0].numpy()
                 level, rise = _line(output[own])
-                with np.errstate(over="ignore"):
-                    hazard[out] += share * np.exp(level + rise * log_time[out])
+                hazard[out] -= share * self._log_survival_at(level + rise * log_time[out])
         center = np.average(log_scale, weights=dataset.weight)
-        return {"center": np.array([center])}, hazard
+        return {"center": np.array([center])}, hazard if known else None
 
     def _off_center(self, output: Tensor) -> np.ndarray:
         """Return how much earlier, on the scale of log time, than at the mean log scale."""
@@ -244,7 +243,8 @@ class WeibullIntervals(IntervalEstimator):
         with np.errstate(divide="ignore"):
             log_time = np.log(grid.astype(float))
         v = (log_time - self.log_time_center_) / self.log_time_spread_
-        return as_curves(*band.over_time(v), survival=survival)
+        early, late = (self._log_survival_at(z) for z in band.over_time(v))
+        return (np.exp(late), np.exp(early)) if survival else (-early, -late)
 
     def _quantiles(self, X: Any, probability: Any, level: float) -> Pair:
         """Return bounds of quantiles of the time."""
@@ -252,7 +252,7 @@ class WeibullIntervals(IntervalEstimator):
         asked = validation.check_probability(np.atleast_1d(probability)).numpy()
         center, spread = self.log_time_center_, self.log_time_spread_
         with np.errstate(divide="ignore"):
-            needed = np.log(-np.log1p(-asked))
+            needed = self._standard(np.log1p(-asked))
         reached = band.reached(needed, *log_time_range(center, spread))
         lower, upper = (np.exp(center + spread * v) for v in reached)
         return (lower[:, 0], upper[:, 0]) if np.ndim(probability) == 0 else (lower, upper)
@@ -267,8 +267,22 @@ class WeibullIntervals(IntervalEstimator):
         jackknife = Jackknife.of(self.member_weights_)
         return LinearBand.of(jackknife, own, rise, _line(outputs), extra, quantile)
 
+    def _log_survival_at(self, z: np.ndarray) -> np.ndarray:
+        """Return the logarithm of survival at some standard quantiles."""
+        log_survival: np.ndarray = (
+            DISTRIBUTIONS[self._distribution].log_survival(torch.from_numpy(z)).numpy()
+        )
+        return log_survival
+
+    def _standard(self, log_survival: np.ndarray) -> np.ndarray:
+        """Return the standard quantiles with some logarithms of survival."""
+        z: np.ndarray = (
+            DISTRIBUTIONS[self._distribution].inverse(torch.from_numpy(log_survival)).numpy()
+        )
+        return z
+
 
 def _line(output: Tensor) -> tuple[np.ndarray, np.ndarray]:
-    """Return level and slope of the log cumulative hazard over the scaled log time."""
+    """Return level and slope of the standard quantile over the scaled log time."""
     rise = output[..., 1].exp()
     return (-rise * output[..., 0]).numpy(), rise.numpy()

@@ -1,0 +1,348 @@
+"""Accelerated failure time models: the way of a fit, whatever the distribution of the time."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Self
+
+import numpy as np
+import torch
+from sklearn.utils.validation import check_is_fitted
+from torch import Tensor, nn
+
+from sksurvtorch import _validation as validation
+from sksurvtorch.estimators._aft_intervals import AFTIntervals
+from sksurvtorch.estimators._settings import is_linear
+from sksurvtorch.functional import aft_neg_log_likelihood
+from sksurvtorch.losses import AFTLoss
+from sksurvtorch.metrics import concordance_index_interval_censored
+from sksurvtorch.nets import SharedShape
+from sksurvtorch.nets.dataset import SurvivalDataset
+from sksurvtorch.nets.rows import Rows
+from sksurvtorch.nets.target import Columns, ScaledTarget, last_times
+
+SHAPES = ("shared", "per_sample")
+# Largest distance of a log time from their mean, in the scale that the network is trained on.
+_FARTHEST = 50.0
+# Loss beyond which the training sees its logarithm.
+_TAME = 1e6
+# Columns that are times of the outcome.
+_TIMES = ("time", "lower", "upper")
+
+
+class AFTRegressor(AFTIntervals):
+    """Accelerated failure time model whose log time has a location that is a neural network."""
+
+    def __init__(
+        self,
+        *,
+        hidden_layer_sizes: Any = (64, 64),
+        activation: str = "relu",
+        dropout: float = 0.0,
+        norm: str | None = None,
+        module: Any = None,
+        shape: str = "shared",
+        n_estimators: int | str = "auto",
+        optimizer: Any = "adam",
+        lr: Any = "auto",
+        lr_schedule: str = "cosine",
+        alpha: Any = "auto",
+        max_epochs: int | str = "auto",
+        batch_size: int | None = 256,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.2,
+        n_iter_no_change: int = 10,
+        tol: float = 0.0,
+        momentum: bool = False,
+        momentum_steps: int = 10,
+        momentum_rate: float = 0.999,
+        momentum_warmup: bool = True,
+        device: Any = "cpu",
+        dtype: str = "auto",
+        compile: bool = False,
+        accelerator: Any = None,
+        callbacks: Any = None,
+        verbose: int = 0,
+        warm_start: bool = False,
+        random_state: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            hidden_layer_sizes=hidden_layer_sizes,
+            activation=activation,
+            dropout=dropout,
+            norm=norm,
+            module=module,
+            n_estimators=n_estimators,
+            optimizer=optimizer,
+            lr=lr,
+            lr_schedule=lr_schedule,
+            alpha=alpha,
+            max_epochs=max_epochs,
+            batch_size=batch_size,
+            early_stopping=early_stopping,
+            validation_fraction=validation_fraction,
+            n_iter_no_change=n_iter_no_change,
+            tol=tol,
+            momentum=momentum,
+            momentum_steps=momentum_steps,
+            momentum_rate=momentum_rate,
+            momentum_warmup=momentum_warmup,
+            device=device,
+            dtype=dtype,
+            compile=compile,
+            accelerator=accelerator,
+            callbacks=callbacks,
+            verbose=verbose,
+            warm_start=warm_start,
+            random_state=random_state,
+            **kwargs,
+        )
+        self.shape = shape
+
+    _positive_time = True
+    _has_level = True
+    _bias = True
+    _learned = ("unique_times_", "log_time_center_", "log_time_spread_")
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None, *, entry: Any = None) -> Self:
+        """Fit the network.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Samples; with a `module` of your own they may have any number of axes.
+        y : structured array of shape (n_samples,)
+            Event indicator and positive time, as `sksurv.util.Surv` makes it; or, for events that
+            are known to lie in an interval, lower and upper bounds of the time, as
+            `sksurvtorch.nets.interval_censored_y` makes it.
+        sample_weight : array-like of shape (n_samples,), optional
+            Weights of the samples; a sample of weight 0 counts as absent.
+        entry : array-like of shape (n_samples,), optional
+            Time of delayed entry (left truncation), in the unit of the time; 0 for none.
+
+        Returns
+        -------
+        self
+            The fitted estimator.
+        """
+        return self._fit(X, y, sample_weight=sample_weight, entry=entry)
+
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, *, entry: Any = None) -> Self:
+        """Train for one more epoch.
+
+        Parameters
+        ----------
+        X, y, sample_weight, entry : array-likes
+            As in `fit`.
+
+        Returns
+        -------
+        self
+            The fitted estimator.
+        """
+        return self._fit(X, y, partial=True, sample_weight=sample_weight, entry=entry)
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Predict a risk score: the higher, the earlier the event.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Samples.
+
+        Returns
+        -------
+        array of shape (n_samples,)
+            Minus the logarithm of the median time, counted from `log_time_center_`: the unit of
+            the times does not matter.
+        """
+        return self._risk_score(self._output(X))
+
+    def log_likelihood(
+        self, X: Any, y: Any, sample_weight: Any = None, *, entry: Any = None
+    ) -> float:
+        """Mean log likelihood of the outcomes of samples: the higher, the better.
+
+        It may be compared between distributions, on data that had no part in the fit; see
+        `sksurvtorch.metrics.log_likelihood_scorer`.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Samples.
+        y, sample_weight, entry : array-likes
+            As in `fit`.
+
+        Returns
+        -------
+        float
+            Sum of the log likelihoods, each times its weight, divided by the sum of the weights. An
+            event adds its density per unit of time, so the unit makes a difference.
+        """
+        log_params = self._log_params(X)
+        columns: dict[str, Any] = self._check_y(y, in_fit=True)
+        if len(y) != len(log_params):
+            raise ValueError(
+                f"`y` must have one row for each of X, {len(log_params)}, got {len(y)}."
+            )
+        given = {"entry": entry, "weight": sample_weight}
+        for name, value in given.items():
+            if value is not None:
+                columns[name] = torch.from_numpy(
+                    np.array(validation.for_numpy(name, value), dtype=float)
+                )
+        loss = aft_neg_log_likelihood(log_params, **columns, distribution=self._distribution)
+        return -float(loss)
+
+    @property
+    def coef_(self) -> np.ndarray:
+        """Log scale per unit of each feature; linear model of shape "shared" only."""
+        return self._coefficients()[0]
+
+    @property
+    def intercept_(self) -> float:
+        """Log scale where all features are 0; linear model of shape "shared" only."""
+        return float(self._coefficients()[1])
+
+    @property
+    def shape_(self) -> float:
+        """The shape that all samples share; `shape` "shared" only."""
+        if self._as_fitted.shape != "shared":
+            raise AttributeError("Only a model of shape 'shared' has `shape_`.")
+        check_is_fitted(self, "net_")
+        log_shape = float(self._trained.log_shape.detach())
+        return math.exp(log_shape) / self.log_time_spread_
+
+    def _coefficients(self) -> tuple[np.ndarray, float]:
+        fitted = self._as_fitted
+        if not (is_linear(fitted) and fitted.shape == "shared"):
+            raise AttributeError(
+                "Only the linear model, hidden_layer_sizes=(), of shape 'shared' has `coef_` and "
+                "`intercept_`."
+            )
+        check_is_fitted(self, "net_")
+        slope, intercept = (c.double().cpu() for c in self._trained.coefficients())
+        spread = self.log_time_spread_
+        return (spread * slope[0]).numpy(), self.log_time_center_ + spread * float(intercept[0])
+
+    def _check_own_parameters(self) -> None:
+        validation.check_option("shape", self.shape, SHAPES)
+
+    def _criterion(self) -> nn.Module:
+        return _TrainedLoss(distribution=self._distribution)
+
+    def _risk_score(self, output: Tensor) -> np.ndarray:
+        """Return minus the log median time, counted from the centre."""
+        log_scale, log_shape = self._in_units_of_time(output).T
+        log_median = log_scale + (-log_shape).exp() * float(self._standard(np.log([0.5]))[0])
+        risk_score: np.ndarray = (self.log_time_center_ - log_median).numpy()
+        return risk_score
+
+    @property
+    def _n_outputs(self) -> int:
+        return 1 if self.shape == "shared" else 2
+
+    def _wrap_network(self, module: nn.Module) -> nn.Module:
+        """Return the network with the shape that all samples share."""
+        return SharedShape(module) if self.shape == "shared" else module
+
+    def _check_y(self, y: Any, *, in_fit: bool) -> Columns:
+        """Return the columns that y holds: event and time, or bounds of the time."""
+        if not validation.is_interval_y(y):
+            return super()._check_y(y, in_fit=in_fit)
+        lower, upper = validation.check_interval_y(y, type(self).__name__)
+        return {"lower": torch.from_numpy(lower), "upper": torch.from_numpy(upper)}
+
+    def _concordance(
+        self, columns: Columns, risk_score: np.ndarray, weight: np.ndarray | None
+    ) -> float:
+        """Return the concordance index of risk scores, given the columns of y."""
+        if "upper" not in columns:
+            return super()._concordance(columns, risk_score, weight)
+        lower, upper = columns["lower"].numpy(), columns["upper"].numpy()
+        found = concordance_index_interval_censored(lower, upper, risk_score, sample_weight=weight)
+        return float(found[0])
+
+    def _learn_from_columns(self, columns: Columns) -> None:
+        """Learn the centre and spread of the log times.
+
+        The network then sees times near 1, whatever their unit; the likelihood changes by a
+        constant.
+        """
+        log_time = _middle(columns).double().log()
+        weight = columns.get("weight", torch.ones_like(log_time))
+        share = weight / weight.sum()
+        self.log_time_center_ = float(share @ log_time)
+        spread = float(share @ (log_time - self.log_time_center_).square()) ** 0.5
+        # One time far from all others would otherwise be too far for a float, too.
+        bounds = torch.cat([columns[name].double() for name in _TIMES if name in columns])
+        bounds = bounds[(bounds > 0) & bounds.isfinite()].log()
+        farthest = float((bounds - self.log_time_center_).abs().max())
+        spread = max(spread, farthest / _FARTHEST)
+        self.log_time_spread_ = spread if spread > 0 else 1.0
+
+    def _make_dataset(self, rows: Rows, columns: Columns) -> SurvivalDataset:
+        """Return the rows with their times in the unit of the network."""
+        columns = _without_intervals(columns)
+        scaled = {name: self._scaled(columns[name]) for name in _TIMES if name in columns}
+        if "upper" in columns:
+            # Rounding may not make an interval a point.
+            lower, upper = scaled["lower"], scaled["upper"]
+            after = torch.nextafter(lower, lower.new_full((), torch.inf))
+            is_interval = columns["lower"] < columns["upper"]
+            scaled["upper"] = torch.where(is_interval, torch.maximum(upper, after), lower)
+        columns |= scaled
+        if "entry" in columns:
+            entry = columns["entry"].double()
+            positive = entry > 0
+            late = self._scaled(torch.where(positive, entry, 1.0))
+            # Rounding may not make an entry that is just before the time equal to it.
+            last = last_times(columns)
+            before = torch.nextafter(last, last.new_zeros(()))
+            columns["entry"] = torch.where(positive, torch.minimum(late, before), 0.0)
+        unit = self.log_time_center_, self.log_time_spread_
+        return SurvivalDataset(rows, ScaledTarget(columns, *unit))
+
+    def _scaled(self, time: Tensor) -> Tensor:
+        """Return times with log times of mean 0 and standard deviation 1."""
+        return ((time.double().log() - self.log_time_center_) / self.log_time_spread_).exp()
+
+
+def _middle(columns: Columns) -> Tensor:
+    """Return a time of each row: of an interval the geometric mean of its ends, or the one."""
+    if "upper" not in columns:
+        return columns["time"]
+    lower, upper = columns["lower"], columns["upper"]
+    both = (lower.log() + upper.log()).div(2).exp()
+    return torch.where(lower == 0, upper, torch.where(upper.isinf(), lower, both))
+
+
+def _without_intervals(columns: Columns) -> Columns:
+    """Return event and time in place of bounds, if all of these are equal or open to the right."""
+    columns = dict(columns)
+    if "upper" not in columns:
+        return columns
+    event, right = columns["lower"] == columns["upper"], columns["upper"].isinf()
+    if not (event | right).all():
+        return columns
+    del columns["upper"]
+    return {"event": event, "time": columns.pop("lower"), **columns}
+
+
+class _TrainedLoss(AFTLoss):
+    """Loss that grows as its logarithm beyond a million, while a network is trained.
+
+    A trial step may end where the loss is near the end of the floats; the squares that a line
+    search or Adam takes there would overflow.
+    """
+
+    #: A sum of mean losses below it has none that is bent: it is the sum over all rows.
+    additive_below = _TAME / 2
+
+    def forward(self, *args: Any, **kwargs: Any) -> Tensor:
+        """Return the loss of a batch."""
+        loss = super().forward(*args, **kwargs)
+        if not self.training:
+            return loss
+        return torch.where(loss < _TAME, loss, _TAME * (1 + (loss.clamp(min=_TAME) / _TAME).log()))

@@ -1,0 +1,45 @@
+"""Log-logistic accelerated failure time with a network for the scale, and perhaps the shape."""
+
+from __future__ import annotations
+
+from sksurvtorch.estimators._aft import AFTRegressor
+from sksurvtorch.estimators._docstrings import parameters_of
+from sksurvtorch.estimators.weibull import WeibullAFTRegressor
+
+
+@parameters_of(WeibullAFTRegressor)
+class LogLogisticAFTRegressor(AFTRegressor):
+    r"""Log-logistic accelerated failure time model whose scale is a neural network.
+
+    A sample has the survival S(t) = 1 / (1 + (t / scale)^shape), and the scale is its median. With
+    a shape above 1 the hazard rises from 0, and falls later on, as 1 / t in the end; with another
+    it falls all the time. With one shape for all, the odds of the event by some time are
+    proportional. The network gives the logarithm of the scale, and trains with the likelihood of
+    times that may be censored in any way.
+
+    See Also
+    --------
+    WeibullAFTRegressor : The hazard rises or falls all the time.
+    LogNormalAFTRegressor : The logarithm of the time is normal.
+    sksurvtorch.functional.aft_neg_log_likelihood : The loss.
+
+    Notes
+    -----
+    All else is as in `WeibullAFTRegressor`. R's ``survreg(dist="loglogistic")`` has the logarithm
+    of the scale as its linear predictor, and 1 / shape as its scale.
+
+    Examples
+    --------
+    Median survival in days at the lowest and at the highest Karnofsky score:
+
+    >>> from sksurv.datasets import load_veterans_lung_cancer
+    >>> from sksurvtorch import LogLogisticAFTRegressor
+    >>> X, y = load_veterans_lung_cancer()
+    >>> X = X[["Age_in_years", "Karnofsky_score"]]
+    >>> model = LogLogisticAFTRegressor(random_state=0).fit(X, y)
+    >>> low, high = model.predict_median(X.iloc[[X["Karnofsky_score"].argmin(), 69]])
+    >>> bool(low < 30 < 100 < high)
+    True
+    """
+
+    _distribution = "loglogistic"
