@@ -24,7 +24,7 @@ from sksurvtorch import (
     LogNormalAFTRegressor,
     WeibullAFTRegressor,
 )
-from sksurvtorch.nets import interval_censored_target, interval_censored_y, survival_target
+from sksurvtorch.nets import interval_censored_y, survival_target
 
 KINDS = {
     "weibull": WeibullAFTRegressor,
@@ -65,8 +65,9 @@ def epoch(kind: type, X: np.ndarray, y: np.ndarray, n_estimators: int) -> float:
 def call(distribution: str, y: np.ndarray, repeats: int = 100) -> float:
     """Return the seconds of a loss of all rows, with its gradient."""
     loss = AFTLoss(distribution=distribution)
-    make = interval_censored_target if "lower" in y.dtype.names else survival_target
-    target = {name: torch.from_numpy(np.array(column)) for name, column in make(y).items()}
+    target = {
+        name: torch.from_numpy(np.array(column)) for name, column in survival_target(y).items()
+    }
     log_params = torch.zeros(len(y), 2, requires_grad=True)
     start = time.process_time()
     for _ in range(repeats):

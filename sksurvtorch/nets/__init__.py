@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from sksurvtorch.nets.columns import (
         competing_risks_target,
         competing_risks_y,
-        interval_censored_target,
         interval_censored_y,
         stratum_codes,
         survival_target,
@@ -30,7 +29,6 @@ __all__ = [
     "TrainingCheckpoint",
     "competing_risks_target",
     "competing_risks_y",
-    "interval_censored_target",
     "interval_censored_y",
     "stratum_codes",
     "survival_target",
@@ -45,7 +43,6 @@ _MODULES = {
     "TrainingCheckpoint": "checkpoint",
     "competing_risks_target": "columns",
     "competing_risks_y": "columns",
-    "interval_censored_target": "columns",
     "interval_censored_y": "columns",
     "stratum_codes": "columns",
     "survival_target": "columns",

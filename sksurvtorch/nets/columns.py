@@ -16,6 +16,7 @@ from sksurvtorch._validation import (
     check_time,
     check_vector,
     for_numpy,
+    is_interval_y,
 )
 
 if TYPE_CHECKING:
@@ -25,12 +26,13 @@ if TYPE_CHECKING:
 def survival_target(
     y: Any, entry: Any = None, stratum: Any = None, weight: Any = None, index: Any = None
 ) -> SliceDict:
-    """Make a target that skorch can slice and batch out of scikit-survival's.
+    """Make a target that skorch can slice and batch out of scikit-survival's, or of intervals.
 
     Parameters
     ----------
     y : structured array of shape (n_samples,)
-        Event indicator and time, as `sksurv.util.Surv` makes it.
+        Event indicator and time, as `sksurv.util.Surv` makes it; or lower and upper bounds of the
+        time, as `interval_censored_y` makes it.
     entry : array-like of shape (n_samples,), optional
         Time of delayed entry, in the unit of the time.
     stratum : array-like of shape (n_samples,), optional
@@ -45,14 +47,15 @@ def survival_target(
     Returns
     -------
     skorch.helper.SliceDict
-        With the keys event and time, and the others where given. It can be passed as `y` to `fit`
-        of a net whose criterion is a survival loss, and to scikit-learn's cross-validation around
-        it.
+        With the keys event and time, or lower and upper, and the others where given. It can be
+        passed as `y` to `fit` of a net whose criterion is a survival loss, and to scikit-learn's
+        cross-validation around it. Intervals are for `sksurvtorch.losses.AFTLoss`.
 
     Raises
     ------
     ValueError
-        If `y` is not such an array, or lengths differ.
+        If `y` is not such an array, or lengths differ; also if there are strata of intervals, for
+        which no loss has any.
 
     Examples
     --------
@@ -61,8 +64,16 @@ def survival_target(
     >>> survival_target(Surv.from_arrays([True, False], [2.0, 3.0]))["time"]
     array([2., 3.])
     """
-    event, time = check_survival_y(y)
     columns = {"entry": entry, "weight": weight, "index": index}
+    if is_interval_y(y):
+        if stratum is not None:
+            raise ValueError(
+                "`stratum` must be None with intervals, got strata. Accelerated failure time "
+                "models have none."
+            )
+        lower, upper = check_interval_y(y, "target")
+        return _target({"lower": lower, "upper": upper}, None, columns)
+    event, time = check_survival_y(y)
     return _target({"event": event, "time": time}, stratum, columns)
 
 
@@ -136,40 +147,6 @@ def competing_risks_y(status: Any, time: Any) -> np.ndarray:
     y["status"], y["time"] = codes, times
     check_competing_risks_y(y)
     return y
-
-
-def interval_censored_target(
-    y: Any, *, entry: Any = None, weight: Any = None, index: Any = None
-) -> SliceDict:
-    """Make a target that skorch can slice and batch out of interval-censored times.
-
-    Parameters
-    ----------
-    y : structured array of shape (n_samples,)
-        Lower and upper bound of each time, as `interval_censored_y` makes it.
-    entry, weight, index : array-like of shape (n_samples,), optional
-        As for `survival_target`.
-
-    Returns
-    -------
-    skorch.helper.SliceDict
-        With the keys lower and upper, and the others where given. It can be passed as `y` to `fit`
-        of a net whose criterion is an accelerated failure time loss.
-
-    Raises
-    ------
-    ValueError
-        If `y` is not such an array, or lengths differ.
-
-    Examples
-    --------
-    >>> from sksurvtorch.nets import interval_censored_target, interval_censored_y
-    >>> interval_censored_target(interval_censored_y([1, 2], [3, 2]))["upper"]
-    array([3., 2.])
-    """
-    lower, upper = check_interval_y(y, "target")
-    columns = {"entry": entry, "weight": weight, "index": index}
-    return _target({"lower": lower, "upper": upper}, None, columns)
 
 
 def interval_censored_y(lower: Any, upper: Any) -> np.ndarray:

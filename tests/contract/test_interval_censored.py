@@ -17,7 +17,7 @@ from sksurv.util import Surv
 from sksurvtorch import AFTLoss, CoxNNRegressor, WeibullAFTRegressor, load, save
 from sksurvtorch.functional import aft_neg_log_likelihood
 from sksurvtorch.metrics import concordance_index_interval_censored, log_likelihood_scorer
-from sksurvtorch.nets import interval_censored_target, interval_censored_y
+from sksurvtorch.nets import interval_censored_y, survival_target
 from tests.contract.aft_models import AFT_KINDS, columns_of, every, inspected, small
 
 
@@ -201,7 +201,7 @@ def test_a_skorch_net_with_the_loss(data):
         train_split=None,
         verbose=0,
     )
-    net.fit(X, interval_censored_target(y))
+    net.fit(X, survival_target(y))
     assert net.history[-1, "train_loss"] < net.history[0, "train_loss"] - 0.1
 
 

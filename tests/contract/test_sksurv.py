@@ -26,7 +26,12 @@ from sksurv.preprocessing import OneHotEncoder
 from sksurv.testing import assert_chf_properties, assert_survival_function_properties
 from sksurv.util import Surv
 
-from sksurvtorch import CoxNNRegressor, WeibullAFTRegressor
+from sksurvtorch import (
+    CoxNNRegressor,
+    LogLogisticAFTRegressor,
+    LogNormalAFTRegressor,
+    WeibullAFTRegressor,
+)
 from sksurvtorch.estimators import _functions
 
 KINDS = (CoxNNRegressor, WeibullAFTRegressor)
@@ -41,7 +46,7 @@ def patients():
     return OneHotEncoder().fit_transform(X), y
 
 
-@pytest.fixture(scope="module", params=KINDS)
+@pytest.fixture(scope="module", params=(*KINDS, LogNormalAFTRegressor, LogLogisticAFTRegressor))
 def fitted(request, patients):
     return request.param(max_epochs=5, random_state=0).fit(*patients)
 

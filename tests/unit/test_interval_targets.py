@@ -11,7 +11,7 @@ from sksurv.util import Surv
 
 from sksurvtorch import CompetingRisksNNRegressor, CoxNNRegressor
 from sksurvtorch._validation import check_interval_y, is_interval_y
-from sksurvtorch.nets import competing_risks_y, interval_censored_target, interval_censored_y
+from sksurvtorch.nets import interval_censored_y, survival_target
 from tests.unit.refusals import X, refuses
 
 INF = np.inf
@@ -147,7 +147,7 @@ def test_a_model_of_competing_risks_names_the_models_of_intervals():
 
 def test_a_target_has_what_was_given_and_slices():
     columns = {"entry": [0.5, 0, 1, 0], "weight": [1.0, 2, 3, 4], "index": range(4)}
-    target = interval_censored_target(Y, **columns)
+    target = survival_target(Y, **columns)
     assert isinstance(target, SliceDict)
     assert set(target) == {"lower", "upper", *columns}
     part = target[np.array([2, 0])]
@@ -156,15 +156,18 @@ def test_a_target_has_what_was_given_and_slices():
     assert part["entry"].tolist() == [1, 0.5]
     assert part["weight"].tolist() == [3, 1]
     assert part["index"].tolist() == [2, 0]
-    assert set(interval_censored_target(Y)) == {"lower", "upper"}
+    assert set(survival_target(Y)) == {"lower", "upper"}
 
 
-def test_a_target_of_another_kind_is_refused():
-    for y in (competing_risks_y([1, 0], [1, 2]), Surv.from_arrays([True], [1.0])):
-        with pytest.raises(ValueError, match="The fields of `y` must be 'lower' and 'upper'"):
-            interval_censored_target(y)
+def test_columns_that_a_target_of_intervals_cannot_have():
     refuses(
-        lambda: interval_censored_target(Y, weight=[1.0]),
+        lambda: survival_target(Y, stratum=[0, 1, 0, 1]),
+        ValueError,
+        "`stratum` must be None with intervals, got strata. Accelerated failure time models have "
+        "none.",
+    )
+    refuses(
+        lambda: survival_target(Y, weight=[1.0]),
         ValueError,
         "`weight` must have shape (4,), got (1,).",
     )
