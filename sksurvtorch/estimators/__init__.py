@@ -1,4 +1,4 @@
-"""scikit-learn estimators that train networks with survival losses."""
+"""Estimators of scikit-learn that train networks with survival losses."""
 
 from sksurvtorch.estimators.competing_risks import CompetingRisksNNRegressor
 from sksurvtorch.estimators.cox import CoxNNRegressor

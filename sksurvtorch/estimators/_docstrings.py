@@ -28,6 +28,7 @@ def parameters_of(other: type) -> Callable[[T], T]:
     """
 
     def decorate(cls: T) -> T:
+        """Return the class with the sections."""
         if cls.__doc__ is None or other.__doc__ is None:  # python -OO
             return cls
         own, theirs = (_sections(inspect.cleandoc(kind.__doc__ or "")) for kind in (cls, other))

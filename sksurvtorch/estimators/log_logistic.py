@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from sksurvtorch.estimators._aft import AFTRegressor
 from sksurvtorch.estimators._docstrings import parameters_of
-from sksurvtorch.estimators.weibull import WeibullAFTRegressor
 
 
-@parameters_of(WeibullAFTRegressor)
+@parameters_of(AFTRegressor)
 class LogLogisticAFTRegressor(AFTRegressor):
     r"""Log-logistic accelerated failure time model whose scale is a neural network.
 

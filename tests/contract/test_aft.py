@@ -178,7 +178,7 @@ def test_a_shape_of_one_or_less_has_no_mean():
 
 
 def test_the_docstring_has_the_parameters():
-    for kind in (LogNormalAFTRegressor, LogLogisticAFTRegressor):
+    for kind in AFT_KINDS:
         sections = ["Parameters", "Attributes", "See Also", "Notes", "Examples"]
         places = [kind.__doc__.index(f"\n{name}\n---") for name in sections]
         assert places == sorted(places)
