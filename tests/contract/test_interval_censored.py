@@ -15,6 +15,7 @@ from skorch.callbacks import EpochScoring
 from sksurv.util import Surv
 
 from sksurvtorch import AFTLoss, CoxNNRegressor, WeibullAFTRegressor, load, save
+from sksurvtorch.exceptions import NoEventError
 from sksurvtorch.functional import aft_neg_log_likelihood
 from sksurvtorch.metrics import concordance_index_interval_censored, log_likelihood_scorer
 from sksurvtorch.nets import interval_censored_y, survival_target
@@ -73,8 +74,11 @@ def test_training_lowers_the_loss_and_predicts_the_order(kind, data):
     losses = model.net_.history[:, "train_loss"]
     assert losses[-1] < losses[0]
     assert model.score(X, y) > 0.7
-    found = concordance_index_interval_censored(y["lower"], y["upper"], model.predict(X))
-    assert model.score(X, y) == found[0]
+    for weight in (None, np.arange(len(y)) % 4):
+        found = concordance_index_interval_censored(
+            y["lower"], y["upper"], model.predict(X), sample_weight=weight
+        )
+        assert model.score(X, y, sample_weight=weight) == found[0]
 
 
 @every
@@ -151,6 +155,20 @@ def test_all_ways_of_training(kind, options, data):
     assert model.score(X, y) > 0.6
 
 
+@pytest.mark.parametrize("early_stopping", [False, True])
+def test_no_event_at_a_known_time(early_stopping, data):
+    """Rows with an upper bound are events where rows are divided, at whatever time they were."""
+    X, y = data
+    rows = y["lower"] < y["upper"]
+    model = small(
+        WeibullAFTRegressor, n_estimators=5, early_stopping=early_stopping, max_epochs=2
+    ).fit(X[rows], y[rows])
+    assert model.score(X[rows], y[rows]) > 0.6
+    censored = np.isinf(y["upper"])
+    with pytest.raises(NoEventError, match=r"^`y` must have an event, got"):
+        small(WeibullAFTRegressor).fit(X[censored], y[censored])
+
+
 @every
 def test_calls_of_partial_fit(kind, data):
     X, y = data
@@ -175,13 +193,17 @@ def test_a_search_by_likelihood(data):
 def test_a_callback_that_scores(data):
     X, y = data
 
-    def widest(net, X, y):
-        assert y.dtype.names == ("lower", "upper")
-        return np.ptp(y["lower"])
+    def known(y):
+        """A sum over both bounds, whatever the order of the rows."""
+        return np.ptp(y["lower"]) + y["upper"][np.isfinite(y["upper"])].sum()
 
-    scoring = EpochScoring(widest, name="widest", on_train=True, use_caching=False)
-    model = small(WeibullAFTRegressor, callbacks=[("widest", scoring)]).fit(X, y)
-    np.testing.assert_allclose(model.net_.history[-1, "widest"], np.ptp(y["lower"]), rtol=1e-9)
+    def score(net, X, y):
+        assert y.dtype.names == ("lower", "upper")
+        return known(y)
+
+    scoring = EpochScoring(score, name="known", on_train=True, use_caching=False)
+    model = small(WeibullAFTRegressor, callbacks=[("known", scoring)]).fit(X, y)
+    np.testing.assert_allclose(model.net_.history[-1, "known"], known(y), rtol=1e-9)
 
 
 def test_a_skorch_net_with_the_loss(data):
