@@ -1,6 +1,6 @@
 """How accurate the package is beside others, with defaults and tuned.
 
-Run ``python benchmarks/accuracy.py`` (about two hours on one core); it writes ``accuracy.md``
+Run ``python benchmarks/accuracy.py`` (several hours on one core); it writes ``accuracy.md``
 beside itself and a picture into ``docs/images``. Each learner, data set and fold is a line of
 ``accuracy.jsonl``, and what is there is not measured again: ``--folds 10`` adds five folds, and
 ``--folds 0`` writes the page alone. Learners whose package is missing are left out, and what is
@@ -17,12 +17,11 @@ import time
 import warnings
 from collections.abc import Iterator
 from importlib.util import find_spec
-from itertools import islice
+from itertools import islice, product
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-import numpy as np
 import torch
 from accuracy_learners import DEFAULTS, NEEDS, REFERENCE, TUNED, curves, fitted
 from accuracy_page import write
@@ -97,23 +96,24 @@ def read(path: Path) -> Iterator[Result]:
         yield from map(json.loads, path.read_text().splitlines())
 
 
+def is_known(path: Path, line: Result) -> bool:
+    """Whether a line was measured, perhaps by another process in the meantime."""
+    return any(all(each[key] == line[key] for key in line) for each in read(path))
+
+
 def measure(options: argparse.Namespace) -> None:
     """Measure what is not yet known, one line after the other."""
-    known = {(line["data"], line["learner"], line["fold"]) for line in read(options.results)}
     here = [label for label in options.learners if find_spec(NEEDS.get(label, "numpy"))]
     # The first fit loads what a learner needs.
     for label in here:
         if not label.endswith("tuned"):
             measured(label, "veterans", 0, options.limit)
-    for name in options.data:
-        for fold in range(options.folds):
-            for label in here:
-                if (name, label, fold) in known:
-                    continue
-                line = {"data": name, "learner": label, "fold": fold}
-                line |= measured(label, name, fold, options.limit)
-                with options.results.open("a") as file:
-                    file.write(json.dumps(line) + "\n")
+    for name, fold, label in product(options.data, range(options.folds), here):
+        line: Result = {"data": name, "learner": label, "fold": fold}
+        if not is_known(options.results, line):
+            line |= measured(label, name, fold, options.limit)
+            with options.results.open("a") as file:
+                file.write(json.dumps(line) + "\n")
 
 
 def main() -> None:

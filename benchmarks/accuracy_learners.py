@@ -30,6 +30,8 @@ from sksurvtorch import CoxNNRegressor, WeibullAFTRegressor
 from sksurvtorch.metrics import concordance_index_censored
 
 Array = np.ndarray
+# XGBoost's names of the distribution of log time; "extreme" is that of a Weibull time.
+NOISES = {"normal": stats.norm, "logistic": stats.logistic, "extreme": stats.gumbel_l}
 
 
 class KaplanMeier(BaseEstimator):
@@ -106,8 +108,6 @@ class XGBoostCox(BaseEstimator):
 class XGBoostAFT(XGBoostCox):
     """XGBoost's `survival:aft`: log time = sum of trees + scale × noise."""
 
-    noises = {"normal": stats.norm, "logistic": stats.logistic, "extreme": stats.gumbel_l}
-
     def __init__(
         self,
         *,
@@ -148,7 +148,7 @@ class XGBoostAFT(XGBoostCox):
     def survival_at(self, X: Array, times: Array) -> Array:
         """Return the survival of each row at the times."""
         scaled = (np.log(times) - self.margin(X)[:, None]) / self.aft_loss_distribution_scale
-        return self.noises[self.aft_loss_distribution].sf(scaled)
+        return NOISES[self.aft_loss_distribution].sf(scaled)
 
 
 class HazardousSurvivalBoost(BaseEstimator):
