@@ -80,5 +80,5 @@ def draw(path: Path, panels: dict[str, tuple[list[str], Ranks]], ours: str) -> N
         ax.set_title(title, fontsize=10, loc="left")
         ax.spines[["top", "right"]].set_visible(False)
     axes[-1, 0].set_xlabel("mean rank (1: best)", fontsize=10)
-    figure.savefig(path, dpi=170)
+    figure.savefig(path, dpi=140, pil_kwargs={"optimize": True})
     plt.close(figure)
