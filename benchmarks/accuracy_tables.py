@@ -131,6 +131,20 @@ def by_data(found: Comparison, key: str) -> str:
     return table(rows, head + ([REFERENCE] if key == "brier" else []))
 
 
+def gains(found: Comparison) -> str:
+    """Return a table of tuned learners minus the same with defaults, on the same folds."""
+    rows = []
+    for label in found.labels:
+        if label.endswith(", tuned"):
+            pair = [found.labels.index(each) for each in (label, label.removesuffix(", tuned"))]
+            cells = []
+            for key in ("harrell", "brier"):
+                tuned, default = found.values(key)[:, pair].T
+                cells.append(difference(tuned - default))
+            rows.append([label.removesuffix(", tuned"), *cells])
+    return table(rows, ["learner", "ΔC by tuning", "ΔIBS by tuning"])
+
+
 def losses(found: Comparison) -> str:
     """Return a table of the learners that are better than ours on each data set."""
     rows = []
