@@ -232,7 +232,8 @@ less than it seems: of the other nine, Nemenyi's test tells it apart from four i
 in Uno's and two in IBS. One of the four is the forest, and only just: it was not told apart before
 the third fold of `flchain` was added. Testing three scores is not allowed for.
 
-* Where effects are steps, gradient boosting and the forest are better, by 0.012 to 0.014 in C; boosting is better in C on the Gaussian bump and on `flchain`, too.
+* Where effects are steps, gradient boosting and the forest are better, by 0.012 to 0.014 in C;
+  boosting is better in C on the Gaussian bump and on `flchain`, too.
 * On `breast_cancer`, with more features than events, the network's probabilities are poor: its IBS
   of 0.190 is worse than the 0.173 of a curve without features, and those of the Weibull network and
   of Cox are worse still. The forest and gradient boosting are just below 0.173. In C XGBoost Cox,
