@@ -100,15 +100,23 @@ def scores(model: object, X: pd.DataFrame, y: np.ndarray, train: np.ndarray, tes
         model = make_pipeline(SimpleImputer(), StandardScaler(), model).fit(X.iloc[train], y[train])
         risk = model.predict(X.iloc[test])
     concordance = concordance_index_censored(y[test][event], y[test][when], risk)[0]
-    # Times have to lie before the end of the follow-up, of the training and of the test rows.
-    inside = y[test][when] <= y[train][when].max()
-    low, high = np.quantile(y[test][when], [0.1, 0.9])
-    end = min(y[part][when].max() for part in (train, test[inside]))
-    grid = np.linspace(low, min(high, end * (1 - 1e-6)), 50)
+    inside, grid = brier_times(y, train, test)
     functions = model.predict_survival_function(X.iloc[test])[inside]
     survival = np.stack([function(grid) for function in functions])
     brier = integrated_brier_score(y[train], y[test][inside], survival, grid)
     return concordance, brier
+
+
+def brier_times(y: np.ndarray, train: np.ndarray, test: np.ndarray):
+    """Return which held-out rows count in the integrated Brier score, and its times.
+
+    Times have to lie before the end of the follow-up, of the training and of the test rows.
+    """
+    when = y.dtype.names[1]
+    inside = y[test][when] <= y[train][when].max()
+    low, high = np.quantile(y[test][when], [0.1, 0.9])
+    end = min(y[part][when].max() for part in (train, test[inside]))
+    return inside, np.linspace(low, min(high, end * (1 - 1e-6)), 50)
 
 
 def folds(y: np.ndarray, repeats: int):
