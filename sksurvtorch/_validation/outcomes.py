@@ -12,13 +12,26 @@ from sksurvtorch._validation.options import describe
 from sksurvtorch._validation.survival import _refuse, check_time, check_vector
 from sksurvtorch._validation.tensors import check_has_numbers
 
+_BY_BOUNDS = "sksurvtorch.nets.interval_censored_y(lower, upper)"
+
 
 def check_survival_y(
-    y: Any, owner: str = "estimator", *, name: str = "y", positive: bool = False
+    y: Any,
+    owner: str = "estimator",
+    *,
+    name: str = "y",
+    positive: bool = False,
+    model: str = "Weibull",
+    or_bounds: bool = False,
 ) -> tuple[Any, Any]:
-    """Return event and time of scikit-survival's structured array, its two fields in this order."""
-    hint = "Make one with sksurv.util.Surv.from_arrays(event, time)."
-    _refuse_intervals(y, name, "event indicator")
+    """Return event and time of scikit-survival's structured array, its two fields in this order.
+
+    If times have to be positive, it is the density of `model` that needs it. With `or_bounds`
+    sentences say how bounds of the time are passed, which the owner takes, too.
+    """
+    hint = "Make one with sksurv.util.Surv.from_arrays(event, time)"
+    hint += f", or of bounds of the time with {_BY_BOUNDS}." if or_bounds else "."
+    _refuse_intervals(y, owner, name, "event indicator")
     names = _check_fields(y, owner, name, "event indicator", hint)
     event = y[names[0]]
     if event.dtype.kind in "iu" and len(event) and event.max() > 1:
@@ -28,6 +41,7 @@ def check_survival_y(
             "CompetingRisksNNRegressor. To count other causes as censorings, make the event of "
             "`status == 1`: that gives the hazard of this cause among those without any event, and "
             "1 - survival is then no probability of it."
+            + (f" Bounds of the time need {_BY_BOUNDS}." if or_bounds else "")
         )
     if event.dtype != bool:
         raise ValueError(
@@ -35,7 +49,7 @@ def check_survival_y(
             f"got {event.dtype}. {hint}"
         )
     event = event.copy()  # a field of y has the stride of all of it
-    return event, _time_of(y, names[1], name, positive)
+    return event, _time_of(y, names[1], name, model if positive else None)
 
 
 def check_competing_risks_y(
@@ -43,7 +57,7 @@ def check_competing_risks_y(
 ) -> tuple[Any, Any]:
     """Return status, as int64, and time of a structured array, its two fields in this order."""
     hint = "Make one with sksurvtorch.nets.competing_risks_y(status, time)."
-    _refuse_intervals(y, name, "status")
+    _refuse_intervals(y, owner, name, "status")
     names = _check_fields(y, owner, name, "status", hint)
     if "time" in names[0].lower() and "time" not in names[1].lower():
         raise ValueError(
@@ -58,7 +72,7 @@ def check_competing_risks_y(
         )
     status = check_vector(field, y[names[0]].astype("int64"))
     _refuse(field, "be at least 0", status < 0, status, "0 is a censored row.")
-    return status.numpy(), _time_of(y, names[1], name, positive=False)
+    return status.numpy(), _time_of(y, names[1], name, None)
 
 
 def is_interval_y(y: Any) -> bool:
@@ -106,14 +120,21 @@ def _check_bound(name: str, value: Any, n_samples: int | None) -> Tensor:
     return bound.to(device="cpu", dtype=torch.float64)
 
 
-def _refuse_intervals(y: Any, name: str, first: str) -> None:
+def _refuse_intervals(y: Any, owner: str, name: str, first: str) -> None:
     """Raise if `y` holds interval-censored times."""
-    if is_interval_y(y):
-        raise ValueError(
-            f"`{name}` must have the {first} and the time as its fields, got lower and upper. "
+    if not is_interval_y(y):
+        return
+    hint = (
+        "What there is for interval-censored times has interval_censored or turnbull in its name."
+    )
+    if owner.endswith("Regressor"):
+        hint = (
             "Interval-censored times need WeibullAFTRegressor, LogNormalAFTRegressor or "
             "LogLogisticAFTRegressor: a Cox model has no likelihood for them here."
         )
+    raise ValueError(
+        f"`{name}` must have the {first} and the time as its fields, got lower and upper. {hint}"
+    )
 
 
 def _check_fields(
@@ -139,8 +160,8 @@ def _check_fields(
     return names[0], names[1]
 
 
-def _time_of(y: Any, field: str, name: str, positive: bool) -> Any:
-    """Return the time of a structured array."""
+def _time_of(y: Any, field: str, name: str, model: str | None) -> Any:
+    """Return the time of a structured array, positive where a model needs it."""
     time = y[field]
     if time.dtype.kind not in "iuf":
         raise ValueError(
@@ -151,6 +172,6 @@ def _time_of(y: Any, field: str, name: str, positive: bool) -> Any:
     checked = check_time(time.astype(wide), len(y), name=of_time)
     hint = "Time counts from the origin of each row, so it cannot lie before it."
     _refuse(of_time, "be at least 0", checked < 0, checked, hint)
-    if positive:
-        check_time(checked, len(y), name=of_time, positive=True)
+    if model is not None:
+        check_time(checked, len(y), name=of_time, positive=True, model=model)
     return checked.numpy()

@@ -242,7 +242,8 @@ class SurvivalFunctionDisplay:
         if self.turnbull is not None:
             self.turnbull_line_, self.turnbull_boxes_ = draw_curve(ax, self.turnbull, **style)
             self.turnbull_line_.set_label("Turnbull")
-            self.turnbull_boxes_.set_label("Turnbull, not determined")
+            if self.turnbull_boxes_.get_paths():
+                self.turnbull_boxes_.set_label("Turnbull, not determined")
         if self.kaplan_meier is not None:
             curve = draw_curve(ax, self.kaplan_meier, **style)
             self.kaplan_meier_line_, self.kaplan_meier_band_ = curve

@@ -7,27 +7,25 @@ from typing import Any, Self
 
 import numpy as np
 import torch
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 from torch import Tensor, nn
 
 from sksurvtorch import _validation as validation
 from sksurvtorch.estimators._aft_intervals import AFTIntervals
+from sksurvtorch.estimators._aft_target import check_apart, learn_unit, scaled_target
 from sksurvtorch.estimators._settings import is_linear
 from sksurvtorch.functional import aft_neg_log_likelihood
+from sksurvtorch.functional._distributions import DISTRIBUTIONS
 from sksurvtorch.losses import AFTLoss
 from sksurvtorch.metrics import concordance_index_interval_censored
 from sksurvtorch.nets import SharedShape
 from sksurvtorch.nets.dataset import SurvivalDataset
 from sksurvtorch.nets.rows import Rows
-from sksurvtorch.nets.target import Columns, ScaledTarget, last_times
+from sksurvtorch.nets.target import Columns
 
 SHAPES = ("shared", "per_sample")
-# Largest distance of a log time from their mean, in the scale that the network is trained on.
-_FARTHEST = 50.0
 # Loss beyond which the training sees its logarithm.
 _TAME = 1e6
-# Columns that are times of the outcome.
-_TIMES = ("time", "lower", "upper")
 
 
 class AFTRegressor(AFTIntervals):
@@ -138,8 +136,9 @@ class AFTRegressor(AFTIntervals):
         The trained skorch net: its network is ``net_.module_``, its losses are in ``net_.history``.
         With momentum the network is a `sksurvtorch.losses.MomentumNetwork`, which holds two.
     log_time_center_, log_time_spread_ : float
-        Mean and standard deviation of the log times. The network is trained on times whose
-        logarithms have mean 0 and standard deviation 1, whatever the unit.
+        Mean and standard deviation of the log times; if there are intervals, those of the
+        distribution that fits all rows best. The network is trained on times whose logarithms have
+        mean 0 and standard deviation 1, whatever the unit.
     unique_times_ : array of shape (n_unique_times,)
         The distinct times of the training data, ascending.
     n_estimators_ : int
@@ -233,6 +232,7 @@ class AFTRegressor(AFTIntervals):
 
     _positive_time = True
     _has_level = True
+    _far = 2.0  # in standard deviations of the log times; a normal tail is flat from there on
     _bias = True
     _learned = ("unique_times_", "log_time_center_", "log_time_spread_")
 
@@ -317,12 +317,14 @@ class AFTRegressor(AFTIntervals):
             raise ValueError(
                 f"`y` must have one row for each of X, {len(log_params)}, got {len(y)}."
             )
-        given = {"entry": entry, "weight": sample_weight}
-        for name, value in given.items():
-            if value is not None:
-                columns[name] = torch.from_numpy(
-                    np.array(validation.for_numpy(name, value), dtype=float)
-                )
+        if entry is not None:
+            columns["entry"] = validation.check_vector(
+                "entry", np.array(validation.for_numpy("entry", entry)), len(y)
+            )
+        if sample_weight is not None:
+            given = validation.for_numpy("sample_weight", sample_weight)
+            weight = _check_sample_weight(given, log_params, ensure_non_negative=True)
+            columns["weight"] = torch.from_numpy(weight.astype(float))
         loss = aft_neg_log_likelihood(log_params, **columns, distribution=self._distribution)
         return -float(loss)
 
@@ -381,7 +383,14 @@ class AFTRegressor(AFTIntervals):
     def _check_y(self, y: Any, *, in_fit: bool) -> Columns:
         """Return the columns that y holds: event and time, or bounds of the time."""
         if not validation.is_interval_y(y):
-            return super()._check_y(y, in_fit=in_fit)
+            event, time = validation.check_survival_y(
+                y,
+                type(self).__name__,
+                positive=in_fit,
+                model=DISTRIBUTIONS[self._distribution].title,
+                or_bounds=True,
+            )
+            return {"event": torch.from_numpy(event), "time": torch.from_numpy(time)}
         lower, upper = validation.check_interval_y(y, type(self).__name__)
         return {"lower": torch.from_numpy(lower), "upper": torch.from_numpy(upper)}
 
@@ -396,69 +405,15 @@ class AFTRegressor(AFTIntervals):
         return float(found[0])
 
     def _learn_from_columns(self, columns: Columns) -> None:
-        """Learn the centre and spread of the log times.
-
-        The network then sees times near 1, whatever their unit; the likelihood changes by a
-        constant.
-        """
-        log_time = _middle(columns).double().log()
-        weight = columns.get("weight", torch.ones_like(log_time))
-        share = weight / weight.sum()
-        self.log_time_center_ = float(share @ log_time)
-        spread = float(share @ (log_time - self.log_time_center_).square()) ** 0.5
-        # One time far from all others would otherwise be too far for a float, too.
-        bounds = torch.cat([columns[name].double() for name in _TIMES if name in columns])
-        bounds = bounds[(bounds > 0) & bounds.isfinite()].log()
-        farthest = float((bounds - self.log_time_center_).abs().max())
-        spread = max(spread, farthest / _FARTHEST)
-        self.log_time_spread_ = spread if spread > 0 else 1.0
+        """Learn the unit of the times that the network sees."""
+        check_apart(columns)
+        unit = learn_unit(columns, self._distribution)
+        self.log_time_center_, self.log_time_spread_ = unit
 
     def _make_dataset(self, rows: Rows, columns: Columns) -> SurvivalDataset:
         """Return the rows with their times in the unit of the network."""
-        columns = _without_intervals(columns)
-        scaled = {name: self._scaled(columns[name]) for name in _TIMES if name in columns}
-        if "upper" in columns:
-            # Rounding may not make an interval a point.
-            lower, upper = scaled["lower"], scaled["upper"]
-            after = torch.nextafter(lower, lower.new_full((), torch.inf))
-            is_interval = columns["lower"] < columns["upper"]
-            scaled["upper"] = torch.where(is_interval, torch.maximum(upper, after), lower)
-        columns |= scaled
-        if "entry" in columns:
-            entry = columns["entry"].double()
-            positive = entry > 0
-            late = self._scaled(torch.where(positive, entry, 1.0))
-            # Rounding may not make an entry that is just before the time equal to it.
-            last = last_times(columns)
-            before = torch.nextafter(last, last.new_zeros(()))
-            columns["entry"] = torch.where(positive, torch.minimum(late, before), 0.0)
         unit = self.log_time_center_, self.log_time_spread_
-        return SurvivalDataset(rows, ScaledTarget(columns, *unit))
-
-    def _scaled(self, time: Tensor) -> Tensor:
-        """Return times with log times of mean 0 and standard deviation 1."""
-        return ((time.double().log() - self.log_time_center_) / self.log_time_spread_).exp()
-
-
-def _middle(columns: Columns) -> Tensor:
-    """Return a time of each row: of an interval the geometric mean of its ends, or the one."""
-    if "upper" not in columns:
-        return columns["time"]
-    lower, upper = columns["lower"], columns["upper"]
-    both = (lower.log() + upper.log()).div(2).exp()
-    return torch.where(lower == 0, upper, torch.where(upper.isinf(), lower, both))
-
-
-def _without_intervals(columns: Columns) -> Columns:
-    """Return event and time in place of bounds, if all of these are equal or open to the right."""
-    columns = dict(columns)
-    if "upper" not in columns:
-        return columns
-    event, right = columns["lower"] == columns["upper"], columns["upper"].isinf()
-    if not (event | right).all():
-        return columns
-    del columns["upper"]
-    return {"event": event, "time": columns.pop("lower"), **columns}
+        return SurvivalDataset(rows, scaled_target(columns, *unit))
 
 
 class _TrainedLoss(AFTLoss):

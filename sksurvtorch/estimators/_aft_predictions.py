@@ -223,6 +223,7 @@ class AFTPredictions(IntervalEstimator):
         conditional_after: Any,
     ) -> np.ndarray:
         """Return a function of log survival at `times` or `unique_times_`, or as functions."""
+        as_array = self._is_array_wanted(return_array, times)
         log_params = self._log_params(X)
         n_samples = len(log_params)
         after = self._after(conditional_after, n_samples)
@@ -235,12 +236,13 @@ class AFTPredictions(IntervalEstimator):
                 log_params[piece], rows, after=given, distribution=self._distribution
             )
             values[piece] = function(log_survival).numpy()
-        if return_array or times is not None:
+        if as_array:
             return values
         functions = np.empty(n_samples, dtype=object)
         for i, row in enumerate(values):
-            given = None if after is None else after[i : i + 1]
-            own = partial(_evaluate, self._distribution, function, log_params[i : i + 1], given)
+            given = None if after is None else after[i : i + 1].clone()
+            params = log_params[i : i + 1].clone()  # a view would keep those of all samples
+            own = partial(_evaluate, self._distribution, function, params, given)
             functions[i] = ContinuousFunction(grid, row, own)
         return functions
 

@@ -51,6 +51,8 @@ class SurvivalNetEstimator(
     _positive_time: ClassVar[bool]
     #: Whether the level of the output means something, beside its differences between samples.
     _has_level: ClassVar[bool]
+    #: Where all outputs of a linear model are closer together, no coefficient is infinite.
+    _far: ClassVar[float] = 10.0
     #: Whether the built-in network has an intercept.
     _bias: ClassVar[bool]
     #: What a fit learns besides the network, by name.
@@ -172,12 +174,16 @@ class SurvivalNetEstimator(
         float
             Share of the comparable pairs whose order is predicted: 0.5 by chance, 1 at best.
         """
-        columns = self._check_y(y, in_fit=False)
+        columns, risk_score = self._check_y(y, in_fit=False), self.predict(X)
+        if len(y) != len(risk_score):
+            raise ValueError(
+                f"`y` must have one row for each of X, {len(risk_score)}, got {len(y)}."
+            )
         if sample_weight is not None:
             sample_weight = validation.for_numpy("sample_weight", sample_weight)
             rows = np.arange(len(y))
             sample_weight = _check_sample_weight(sample_weight, rows, ensure_non_negative=True)
-        return self._concordance(columns, self.predict(X), sample_weight)
+        return self._concordance(columns, risk_score, sample_weight)
 
     @property
     def member_weights_(self) -> np.ndarray:
@@ -329,6 +335,16 @@ class SurvivalNetEstimator(
         """Return the output of the network for the rows held."""
         pieces = (x.unsqueeze(1) if x.ndim == 1 else x for x in self.net_.forward_iter(rows))
         return joined(pieces, rows.n_held, dim=0)
+
+    @staticmethod
+    def _is_array_wanted(return_array: Any, times: Any) -> bool:
+        """Whether values of curves are wanted in place of functions."""
+        if not isinstance(return_array, (bool, np.bool_)):
+            raise TypeError(
+                f"`return_array` must be True or False, got {return_array!r:.40}. Times are given "
+                "by name: times=..."
+            )
+        return bool(return_array) or times is not None
 
     def _check_times(self, times: Any, n_samples: int) -> np.ndarray:
         """Return the times of curves, which each sample may have its own of."""

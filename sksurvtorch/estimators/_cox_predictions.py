@@ -221,6 +221,7 @@ class CoxPredictions(SurvivalNetEstimator):
         survival: bool,
     ) -> np.ndarray:
         """Return survival or cumulative hazard at `times` or `unique_times_`, or as functions."""
+        as_array = self._is_array_wanted(return_array, times)
         log_hazard_ratio = self.predict(X)
         n_samples = len(log_hazard_ratio)
         rows = find_strata(stratum, self.strata_, n_samples)
@@ -229,6 +230,6 @@ class CoxPredictions(SurvivalNetEstimator):
         values = self._baseline.over_time(
             log_hazard_ratio, rows, grid, survival=survival, after=after
         )
-        if return_array or times is not None:
+        if as_array:
             return values
         return step_functions(grid, values, start=float(survival))

@@ -80,13 +80,14 @@ float
             With `conditional_after`, if the models of subdistribution hazards do not agree: if the
             incidences of the causes given that add up to more than 1.
         """
+        as_array = self._is_array_wanted(return_array, times)
         check_is_fitted(self, "net_")
         if cause is not None:
             self._check_cause(cause)
         incidence, grid = self._curves(X, times, conditional_after, stratum)
         if cause is not None:
             incidence = np.ascontiguousarray(incidence[:, cause - 1])
-        if return_array or times is not None:
+        if as_array:
             return incidence
         return step_functions(grid, incidence, start=0.0)
 
@@ -126,9 +127,10 @@ float
         ValueError
             If the model was fitted with ``hazard="subdistribution"``.
         """
+        as_array = self._is_array_wanted(return_array, times)
         hazards, grid = self._hazards(X, None, times, conditional_after, stratum)
         survival: np.ndarray = np.exp(np.negative(hazards, out=hazards), out=hazards)
-        if return_array or times is not None:
+        if as_array:
             return survival
         return step_functions(grid, survival, start=1.0)
 
@@ -174,8 +176,9 @@ float
             If `cause` is left out of a model with ``hazard="subdistribution"``, or
             `conditional_after` is given to it.
         """
+        as_array = self._is_array_wanted(return_array, times)
         hazards, grid = self._hazards(X, cause, times, conditional_after, stratum)
-        if return_array or times is not None:
+        if as_array:
             return hazards
         return step_functions(grid, hazards, start=0.0)
 

@@ -17,7 +17,7 @@ from sksurvtorch.estimators._settings import is_linear, penalties, resolve_dtype
 from sksurvtorch.exceptions import NearlyTiedTimesWarning, PrecisionWarning
 from sksurvtorch.nets.moments import column_ranges
 from sksurvtorch.nets.rows import Rows, as_rows, find_stored, join
-from sksurvtorch.nets.target import Columns, last_times
+from sksurvtorch.nets.target import Columns
 
 if TYPE_CHECKING:
     from sksurvtorch.estimators._base import SurvivalNetEstimator
@@ -111,7 +111,11 @@ def check_data(
                 name, np.array(validation.for_numpy(name, value)), n_samples
             )
     if "entry" in columns:
-        validation.check_entry(columns["entry"], last_times(columns))
+        if "upper" in columns:
+            bounds = columns["lower"], columns["upper"]
+            validation.check_entry_of_bounds(columns["entry"], *bounds)
+        else:
+            validation.check_entry(columns["entry"], columns["time"])
     if given["sample_weight"] is None:
         return rows, columns
     given_weight = validation.for_numpy("sample_weight", given["sample_weight"])

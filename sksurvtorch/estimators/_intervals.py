@@ -149,8 +149,8 @@ class IntervalEstimator(SurvivalNetEstimator):
         if "score" not in self._interval_basis:
             raise ValueError(
                 "`y` must have events at known times, and `entry` be left out, in `fit` for the "
-                "interval of a time, got intervals or late entry. Those who enter late have "
-                "survived so far, and are no sample of new people."
+                "interval of a time, got intervals or late entry. The interval is made of the "
+                "hazards at known times of people who were followed from time 0."
             )
         return bounds({name: self._interval_basis[name] for name in NAMES}, level)
 

@@ -27,9 +27,8 @@ if TYPE_CHECKING:
     from sksurvtorch.estimators._base import SurvivalNetEstimator
     from sksurvtorch.nets import SurvivalNet
 
-# Where all outputs are closer together than this, no coefficient is far out; and a feature that
-# changes the output by less is none of those that are.
-_NARROW, _WEAK = 10.0, 3.0
+# A feature is looked at if it changes the output by this share of what an estimator takes for far.
+_WEAK = 0.3
 # The likelihood is flat in a direction in which its logarithm falls by less where outputs move by 1
 # in the root mean square: two standard errors are then more than 14.
 _FLAT = 0.01
@@ -78,13 +77,13 @@ def _infinite_features(
     is_single = n_members(estimator) == 1 and settings.group.size == 1
     if not (is_single and is_linear(estimator)) or penalties(estimator) != (0.0,):
         return []
-    if float((output.amax(0) - output.amin(0)).max()) < _NARROW:
+    if float((output.amax(0) - output.amin(0)).max()) < estimator._far:
         return []
     rows = sample(estimator, dataset)
     if len(rows) < len(dataset):  # a part of the rows may be separated where all are not
         return []
     module = copy.deepcopy(estimator._trained).cpu().double().requires_grad_()
-    features = _strong_features(mlp_of(module), rows)
+    features = _strong_features(mlp_of(module), rows, _WEAK * estimator._far)
     if len(features) == 0:
         return []
     if not is_lbfgs(estimator):
@@ -94,13 +93,13 @@ def _infinite_features(
     return [f"feature {k}" if names is None else repr(names[k]) for k in found]
 
 
-def _strong_features(mlp: MLP, rows: SurvivalDataset) -> Tensor:
-    """Return the features that change the output most."""
+def _strong_features(mlp: MLP, rows: SurvivalDataset, least: float) -> Tensor:
+    """Return the features that change the output most, and by more than `least`."""
     lowest, highest = column_ranges(rows.rows)
     slope = mlp.coefficients()[0].abs().amax(0)
     change = slope * (highest - lowest).to(slope)
     order: Tensor = change.argsort(descending=True)
-    return order[change[order] > _WEAK][:_N_FEATURES]
+    return order[change[order] > least][:_N_FEATURES]
 
 
 class _Likelihood:

@@ -125,16 +125,26 @@ def _check_subjects(
     subject: Any, start: np.ndarray, end: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the labels in the order of their first rows, and the number of that of each row."""
-    values = np.asarray(for_numpy("subject", subject))
+    # Numbers and text in one list stay what they are.
+    kind = object if isinstance(subject, (list, tuple)) else None
+    values = np.asarray(for_numpy("subject", subject), dtype=kind)
     if values.shape != start.shape:
         raise ValueError(f"`subject` must have shape {start.shape}, got {values.shape}.")
-    if any(value is None or value != value for value in values):
+    if any(map(_is_missing, values)):
         raise ValueError("`subject` must name a subject for each row, got missing values.")
     numbers: dict[Any, int] = {}
     code = np.array([numbers.setdefault(value, len(numbers)) for value in values.tolist()], int)
     _check_no_gap(code, start, end, list(numbers))
     first = np.unique(code, return_index=True)[1]
     return values[first], code
+
+
+def _is_missing(value: Any) -> bool:
+    """Whether a label is None or NaN, or what pandas has for it."""
+    try:
+        return value is None or bool(value != value)
+    except TypeError:  # pandas.NA is neither equal nor different
+        return True
 
 
 def _check_no_gap(code: np.ndarray, start: np.ndarray, end: np.ndarray, labels: list[Any]) -> None:

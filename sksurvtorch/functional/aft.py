@@ -45,7 +45,7 @@ def aft_neg_log_likelihood(
     upper: Tensor | None = None,
     entry: Tensor | None = None,
     weight: Tensor | None = None,
-    distribution: str = "weibull",
+    distribution: str,
     reduction: str = "mean",
 ) -> Tensor:
     r"""Negative log likelihood of an accelerated failure time model.
@@ -80,7 +80,7 @@ def aft_neg_log_likelihood(
         censoring. An interval that begins before it begins at the entry.
     weight : tensor of shape (n_samples,), optional
         Weight of each row.
-    distribution : {"weibull", "lognormal", "loglogistic"}, default="weibull"
+    distribution : {"weibull", "lognormal", "loglogistic"}
         Distribution of the time: S is :math:`\exp(-e^z)`, :math:`\Phi(-z)`, or
         :math:`1 / (1 + e^z)`.
     reduction : {"mean", "sum", "none"}, default="mean"

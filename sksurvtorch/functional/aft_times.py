@@ -20,7 +20,7 @@ from sksurvtorch.functional._location_scale import (
 _SURE = 300.0
 
 
-def aft_log_hazard(log_params: Tensor, times: Tensor, *, distribution: str = "weibull") -> Tensor:
+def aft_log_hazard(log_params: Tensor, times: Tensor, *, distribution: str) -> Tensor:
     """Logarithm of the hazard.
 
     Parameters
@@ -29,7 +29,7 @@ def aft_log_hazard(log_params: Tensor, times: Tensor, *, distribution: str = "we
         Log scale, and log shape (0 if left out).
     times : tensor of shape (n_times,) or (n_samples, n_times)
         Times in the unit of the scale, at least 0.
-    distribution : {"weibull", "lognormal", "loglogistic"}, default="weibull"
+    distribution : {"weibull", "lognormal", "loglogistic"}
         Distribution of the time.
 
     Returns
@@ -53,7 +53,7 @@ def aft_log_survival(
     times: Tensor,
     *,
     after: Tensor | None = None,
-    distribution: str = "weibull",
+    distribution: str,
 ) -> Tensor:
     """Logarithm of the survival.
 
@@ -67,7 +67,7 @@ def aft_log_survival(
         Times at which the rows are known to be event-free, in the unit of the scale: then it is
         that of S(t) / S(after), and 0 before.
         There is no gradient then.
-    distribution : {"weibull", "lognormal", "loglogistic"}, default="weibull"
+    distribution : {"weibull", "lognormal", "loglogistic"}
         Distribution of the time.
 
     Returns
@@ -84,7 +84,7 @@ def aft_cumulative_hazard(
     times: Tensor,
     *,
     after: Tensor | None = None,
-    distribution: str = "weibull",
+    distribution: str,
 ) -> Tensor:
     """Cumulative hazard, which is minus the logarithm of the survival.
 
@@ -98,7 +98,7 @@ def aft_cumulative_hazard(
         Times at which the rows are known to be event-free, in the unit of the scale: what has
         accumulated since then, and 0 before.
         There is no gradient then.
-    distribution : {"weibull", "lognormal", "loglogistic"}, default="weibull"
+    distribution : {"weibull", "lognormal", "loglogistic"}
         Distribution of the time.
 
     Returns
@@ -114,7 +114,7 @@ def aft_survival(
     times: Tensor,
     *,
     after: Tensor | None = None,
-    distribution: str = "weibull",
+    distribution: str,
 ) -> Tensor:
     """Survival, the probability that the event is later than t.
 
@@ -128,7 +128,7 @@ def aft_survival(
         Times at which the rows are known to be event-free, in the unit of the scale: then it is
         S(t) / S(after), and 1 before.
         There is no gradient then.
-    distribution : {"weibull", "lognormal", "loglogistic"}, default="weibull"
+    distribution : {"weibull", "lognormal", "loglogistic"}
         Distribution of the time.
 
     Returns
@@ -153,7 +153,7 @@ def aft_quantile(
     probability: Tensor,
     *,
     after: Tensor | None = None,
-    distribution: str = "weibull",
+    distribution: str,
 ) -> Tensor:
     """Time by which the event has happened with a given probability.
 
@@ -166,7 +166,7 @@ def aft_quantile(
     after : tensor of shape (n_samples,), optional
         Times at which the rows are known to be event-free, in the unit of the scale: the
         probability is given this. There is no gradient then.
-    distribution : {"weibull", "lognormal", "loglogistic"}, default="weibull"
+    distribution : {"weibull", "lognormal", "loglogistic"}
         Distribution of the time.
 
     Returns
@@ -195,9 +195,7 @@ def aft_quantile(
     return _time_at(log_scale, log_shape, z).to(log_params.dtype)
 
 
-def aft_median(
-    log_params: Tensor, *, after: Tensor | None = None, distribution: str = "weibull"
-) -> Tensor:
+def aft_median(log_params: Tensor, *, after: Tensor | None = None, distribution: str) -> Tensor:
     """Median time.
 
     Parameters
@@ -207,7 +205,7 @@ def aft_median(
     after : tensor of shape (n_samples,), optional
         Times at which the rows are known to be event-free, in the unit of the scale: the median
         is that of such rows. There is no gradient then.
-    distribution : {"weibull", "lognormal", "loglogistic"}, default="weibull"
+    distribution : {"weibull", "lognormal", "loglogistic"}
         Distribution of the time.
 
     Returns
@@ -219,9 +217,7 @@ def aft_median(
     return aft_quantile(log_params, half, after=after, distribution=distribution).squeeze(1)
 
 
-def aft_mean(
-    log_params: Tensor, *, after: Tensor | None = None, distribution: str = "weibull"
-) -> Tensor:
+def aft_mean(log_params: Tensor, *, after: Tensor | None = None, distribution: str) -> Tensor:
     r"""Mean time.
 
     It is :math:`\lambda\,\Gamma(1 + 1 / k)`, :math:`\lambda\,\exp(1 / (2 k^2))`, and
@@ -235,7 +231,7 @@ def aft_mean(
     after : tensor of shape (n_samples,), optional
         Times at which the rows are known to be event-free, in the unit of the scale: the mean is
         that of such rows. There is no gradient then.
-    distribution : {"weibull", "lognormal", "loglogistic"}, default="weibull"
+    distribution : {"weibull", "lognormal", "loglogistic"}
         Distribution of the time.
 
     Returns
@@ -252,9 +248,7 @@ def aft_mean(
     return (log_scale + model.log_mean(log_shape)).exp().to(log_params.dtype)
 
 
-def aft_mean_residual_life(
-    log_params: Tensor, after: Tensor, *, distribution: str = "weibull"
-) -> Tensor:
+def aft_mean_residual_life(log_params: Tensor, after: Tensor, *, distribution: str) -> Tensor:
     """Mean of the time that is left to rows known to be event-free.
 
     Parameters
@@ -263,7 +257,7 @@ def aft_mean_residual_life(
         Log scale, and log shape (0 if left out).
     after : tensor of shape (n_samples,)
         Times at which the rows are known to be event-free, in the unit of the scale.
-    distribution : {"weibull", "lognormal", "loglogistic"}, default="weibull"
+    distribution : {"weibull", "lognormal", "loglogistic"}
         Distribution of the time.
 
     Returns
@@ -283,7 +277,8 @@ def aft_mean_residual_life(
 
     >>> import torch
     >>> from sksurvtorch.functional import aft_mean_residual_life
-    >>> aft_mean_residual_life(torch.zeros(2, 1), torch.tensor([0.0, 100.0]))
+    >>> after = torch.tensor([0.0, 100.0])
+    >>> aft_mean_residual_life(torch.zeros(2, 1), after, distribution="weibull")
     tensor([1., 1.])
     """
     model, log_params = distribution_of(distribution), checked_params(log_params)
@@ -296,7 +291,7 @@ def aft_sample(
     n_draws: int = 1,
     *,
     generator: torch.Generator | None = None,
-    distribution: str = "weibull",
+    distribution: str,
 ) -> Tensor:
     """Draw event times.
 
@@ -308,7 +303,7 @@ def aft_sample(
         Times to draw for each row.
     generator : torch.Generator, optional
         Source of randomness on the device of `log_params`; torch's global one if left out.
-    distribution : {"weibull", "lognormal", "loglogistic"}, default="weibull"
+    distribution : {"weibull", "lognormal", "loglogistic"}
         Distribution of the time.
 
     Returns

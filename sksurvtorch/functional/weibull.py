@@ -230,7 +230,7 @@ def weibull_log_hazard(log_params: Tensor, times: Tensor) -> Tensor:
     tensor of shape (n_samples, n_times)
         In the dtype of `log_params`, per unit of time.
     """
-    return aft_log_hazard(log_params, times)
+    return aft_log_hazard(log_params, times, distribution="weibull")
 
 
 def weibull_log_cumulative_hazard(log_params: Tensor, times: Tensor) -> Tensor:
@@ -267,7 +267,7 @@ def weibull_cumulative_hazard(log_params: Tensor, times: Tensor) -> Tensor:
     tensor of shape (n_samples, n_times)
         In the dtype of `log_params`.
     """
-    return aft_cumulative_hazard(log_params, times)
+    return aft_cumulative_hazard(log_params, times, distribution="weibull")
 
 
 def weibull_survival(log_params: Tensor, times: Tensor) -> Tensor:
@@ -292,7 +292,7 @@ def weibull_survival(log_params: Tensor, times: Tensor) -> Tensor:
     >>> weibull_survival(torch.zeros(1, 1), torch.tensor([0.0, 1.0]))  # 1 and exp(-1)
     tensor([[1.0000, 0.3679]])
     """
-    return aft_survival(log_params, times)
+    return aft_survival(log_params, times, distribution="weibull")
 
 
 def weibull_quantile(log_params: Tensor, probability: Tensor) -> Tensor:
@@ -312,7 +312,7 @@ def weibull_quantile(log_params: Tensor, probability: Tensor) -> Tensor:
     tensor of shape (n_samples, n_quantiles)
         In the unit of the scale and the dtype of `log_params`.
     """
-    return aft_quantile(log_params, probability)
+    return aft_quantile(log_params, probability, distribution="weibull")
 
 
 def weibull_median(log_params: Tensor) -> Tensor:
@@ -328,7 +328,7 @@ def weibull_median(log_params: Tensor) -> Tensor:
     tensor of shape (n_samples,)
         In the unit of the scale and the dtype of `log_params`.
     """
-    return aft_median(log_params)
+    return aft_median(log_params, distribution="weibull")
 
 
 def weibull_mean(log_params: Tensor) -> Tensor:
@@ -344,7 +344,7 @@ def weibull_mean(log_params: Tensor) -> Tensor:
     tensor of shape (n_samples,)
         In the unit of the scale and the dtype of `log_params`.
     """
-    return aft_mean(log_params)
+    return aft_mean(log_params, distribution="weibull")
 
 
 def weibull_sample(
@@ -366,4 +366,4 @@ def weibull_sample(
     tensor of shape (n_samples, n_draws)
         In the unit of the scale and the dtype of `log_params`.
     """
-    return aft_sample(log_params, n_draws, generator=generator)
+    return aft_sample(log_params, n_draws, generator=generator, distribution="weibull")

@@ -19,7 +19,7 @@ class AFTLoss(nn.Module):
 
     Parameters
     ----------
-    distribution : {"weibull", "lognormal", "loglogistic"}, default="weibull"
+    distribution : {"weibull", "lognormal", "loglogistic"}
         Distribution of the time.
     reduction : {"mean", "sum", "none"}, default="mean"
         ``"mean"`` divides by the sum of the weights, which is n_samples without weights.
@@ -39,7 +39,7 @@ class AFTLoss(nn.Module):
     #: Whether the loss of one row depends on no other row.
     sum_over_samples: ClassVar[bool] = True
 
-    def __init__(self, *, distribution: str = "weibull", reduction: str = "mean") -> None:
+    def __init__(self, *, distribution: str, reduction: str = "mean") -> None:
         super().__init__()
         distribution_of(distribution)
         check_option("reduction", reduction, REDUCTIONS)

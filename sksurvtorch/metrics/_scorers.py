@@ -185,6 +185,9 @@ def log_likelihood_scorer(estimator: Any, X: Any, y: Any) -> float:
     It is a proper score: the true distribution has the greatest mean. Differences between models
     do not depend on the unit of time, the score itself does.
 
+    Neither late entry nor weights that `fit` gets are passed on: where there are any, call
+    `log_likelihood` with those of the held-out rows.
+
     Examples
     --------
     >>> from sksurvtorch.metrics import log_likelihood_scorer

@@ -229,15 +229,20 @@ class ScaledTarget(PlainTarget):
         The columns, with such times.
     center, spread : float
         What the log times were centred by, and then divided by.
+    by_bounds : bool, default=False
+        Whether the user has passed bounds, also where the columns are event and time.
     """
 
-    def __init__(self, columns: Columns, center: float, spread: float) -> None:
+    def __init__(
+        self, columns: Columns, center: float, spread: float, *, by_bounds: bool = False
+    ) -> None:
         super().__init__(columns)
-        self.center, self.spread = center, spread
+        self.center, self.spread, self.by_bounds = center, spread, by_bounds
 
     def take(self, rows: Tensor) -> ScaledTarget:
         """Return the target of some rows."""
-        return ScaledTarget(super().take(rows).columns, self.center, self.spread)
+        columns = super().take(rows).columns
+        return ScaledTarget(columns, self.center, self.spread, by_bounds=self.by_bounds)
 
     def outcome(self) -> np.ndarray:
         """Return y, with times in the unit of the user to rounding."""
@@ -246,7 +251,12 @@ class ScaledTarget(PlainTarget):
             if name in self:
                 with np.errstate(divide="ignore"):  # a lower bound of 0
                     y[name] = np.exp(self.center + self.spread * np.log(y[name]))
-        return y
+        if not self.by_bounds or "upper" in self:
+            return y
+        bounds = np.empty(len(y), dtype=[("lower", float), ("upper", float)])
+        bounds["lower"] = y["time"]
+        bounds["upper"] = np.where(y["event"], y["time"], np.inf)
+        return bounds
 
 
 class RiskSetTarget(Target):

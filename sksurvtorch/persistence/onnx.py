@@ -56,9 +56,11 @@ def export_onnx(estimator: Estimator, path: PathLike) -> None:
     Notes
     -----
     Survival follows from the outputs: :math:`\exp(-H_0(t) \exp(\eta))` with the log hazard ratio
-    :math:`\eta` and :math:`H_0` the exponential of `log_baseline_cumulative_hazard_`, or, of a
-    Weibull model, :math:`\exp(-(t / \text{scale})^\text{shape})`. The baseline hazard is not in the
-    file, and what comes before the estimator in a pipeline is not either.
+    :math:`\eta` and :math:`H_0` the exponential of `log_baseline_cumulative_hazard_`. With
+    :math:`z = \text{shape} \log(t / \text{scale})` it is :math:`\exp(-\exp(z))` of a Weibull model,
+    :math:`\Phi(-z)` of a log-normal and :math:`1 / (1 + \exp(z))` of a log-logistic one; the
+    metadata of the file have the ``distribution``. The baseline hazard is not in the file, and what
+    comes before the estimator in a pipeline is not either.
     """
     if not isinstance(estimator, tuple(KINDS.values())):
         raise TypeError(
@@ -86,6 +88,8 @@ def export_onnx(estimator: Estimator, path: PathLike) -> None:
             f"{len(example)} when it is called with so many. Use X.shape[0] in place of len(X), "
             "and no branch on it."
         )
+    if isinstance(estimator, AFTRegressor):  # what the parameters are those of
+        program.model.metadata_props["distribution"] = estimator._distribution
     with replaced(path) as file:
         file.write(program.model_proto.SerializeToString())
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import numpy as np
 import pytest
 from scipy.integrate import quad
@@ -156,6 +158,25 @@ def test_bands_and_their_inverse(model, data):
     shortest, longest = model.predict_time_interval(X, 0.8)
     assert (shortest < model.predict_median(X)).all()
     assert (longest > model.predict_median(X)).all()
+
+
+def test_a_curve_keeps_the_numbers_of_its_own_sample(model, data):
+    one, all_ = (
+        len(pickle.dumps(model.predict_survival_function(X, conditional_after=1.0)[0]))
+        for X in (data[0][:2], data[0])
+    )
+    assert one == all_
+
+
+@every
+def test_a_time_of_0_names_the_distribution(kind, data):
+    X, y = data
+    zero = y.copy()
+    zero["time"][0] = 0
+    name = {"Weibull": "Weibull", "LogNormal": "log-normal", "LogLogistic": "log-logistic"}
+    model = name[kind.__name__.removesuffix("AFTRegressor")]
+    with pytest.raises(ValueError, match=rf"got 0\.0 \(1 of 150 rows\)\. The {model} density is"):
+        small(kind).fit(X, zero)
 
 
 @every

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -20,6 +21,7 @@ from sksurvtorch.functional import aft_neg_log_likelihood
 from sksurvtorch.metrics import concordance_index_interval_censored, log_likelihood_scorer
 from sksurvtorch.nets import interval_censored_y, survival_target
 from tests.contract.aft_models import AFT_KINDS, columns_of, every, inspected, small
+from tests.unit.refusals import refuses
 
 
 @pytest.fixture(scope="module")
@@ -38,12 +40,14 @@ def test_exact_and_right_censored_rows_are_those_of_surv(kind):
     X, y = inspected()
     event, time = y["lower"] == y["upper"], y["lower"] + 0.25
     upper = np.where(event, time, np.inf)
-    columns = columns_of(interval_censored_y(time, upper))
+    columns = {"sample_weight": columns_of(interval_censored_y(time, upper))["sample_weight"]}
     one = small(kind, n_estimators=5).fit(X, Surv.from_arrays(event, time), **columns)
     other = small(kind, n_estimators=5).fit(X, interval_censored_y(time, upper), **columns)
     np.testing.assert_array_equal(one.predict(X), other.predict(X))
     np.testing.assert_array_equal(one.unique_times_, other.unique_times_)
     assert one.oob_score_ == other.oob_score_
+    for a, b in zip(one.predict_time_interval(X), other.predict_time_interval(X), strict=True):
+        np.testing.assert_array_equal(a, b)
     outcome = Surv.from_arrays(event, time)
     assert one.score(X, outcome) == other.score(X, interval_censored_y(time, upper))
 
@@ -242,6 +246,60 @@ def test_rounding_makes_no_point_of_an_interval():
     assert (target["lower"] == target["upper"])[torch.from_numpy(exact)].all()
 
 
+@every
+@pytest.mark.parametrize("side", ["lower", "upper"])
+def test_a_group_without_a_bound_makes_its_coefficient_infinite(kind, side, data):
+    _, y = data
+    y, group = y.copy(), np.arange(len(y)) % 3 == 0
+    y[side][group] = {"lower": 0.0, "upper": np.inf}[side]
+    y["upper"][group & (y["lower"] == 0)] = 3.0 if side == "lower" else np.inf
+    y["lower"][group & np.isinf(y["upper"])] = 1.0
+    model = kind(hidden_layer_sizes=(), optimizer="lbfgs")
+    with pytest.warns(ConvergenceWarning, match="The likelihood has no maximum"):
+        model.fit(group[:, None].astype(float), y)
+
+
+@every
+@pytest.mark.parametrize("bounds", [(0.0, 2.0), (5.0, 9.0)])
+def test_intervals_that_all_have_times_in_common_are_refused(kind, bounds, data):
+    X, _ = data
+    lower, upper = np.full(len(X), bounds[0]), bounds[1] + np.arange(len(X))
+    sentence = (
+        "`y` must have intervals of which some lie apart, got 150 rows whose events may all be "
+        f"from {bounds[0]:g} to {bounds[1]:g}. The likelihood has no maximum then: it is highest "
+        "if all of them are there."
+    )
+    refuses(lambda: small(kind).fit(X, interval_censored_y(lower, upper)), ValueError, sentence)
+
+
+@every
+def test_few_inspections_do_not_hide_how_much_times_vary(kind):
+    """The unit of the network comes from a likelihood: middles of intervals hardly differ."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(400, 2))
+    time = np.exp(4 - 0.25 * X[:, 0] + 0.3 * rng.normal(size=400))
+    visit = rng.uniform(50, 70, 400)
+    early = time <= visit
+    y = interval_censored_y(np.where(early, 0, visit), np.where(early, visit, np.inf))
+    model = small(kind, n_estimators=5, max_epochs=5).fit(X, y)
+    assert 0.3 < model.log_time_spread_ < 0.8  # that of the log visits is 0.1
+    held_out = np.exp(4 - 0.25 * X[:, 0] + 0.3 * rng.normal(size=400))
+    exact = interval_censored_y(held_out, held_out)
+    assert model.log_likelihood(X, exact) > -4.6  # the truth has -4.3
+
+
+def test_bounds_that_say_nothing_have_no_effect_on_the_unit(data):
+    X, y = data
+    units = []
+    for bound in (0.0, 1e-20, 1e-300):
+        other = y.copy()
+        other["lower"][other["lower"] == 0] = bound
+        model = small(WeibullAFTRegressor, max_epochs=1).fit(X, other)
+        units.append([model.log_time_center_, model.log_time_spread_, *model.predict(X)])
+    np.testing.assert_allclose(units[1], units[0], atol=1e-4)
+    np.testing.assert_allclose(units[2], units[0], atol=1e-4)
+
+
 def test_a_cox_model_has_no_likelihood_for_them(data):
     with pytest.raises(ValueError, match="WeibullAFTRegressor, LogNormalAFTRegressor or LogLog"):
         CoxNNRegressor(n_estimators=1, max_epochs=1).fit(*data)
@@ -251,7 +309,7 @@ def test_an_entry_after_the_interval_is_refused(data):
     X, y = data
     entry = np.zeros(len(y))
     entry[3] = np.where(np.isfinite(y["upper"][3]), y["upper"][3], y["lower"][3])
-    with pytest.raises(ValueError, match=r"^`entry` must be less than the time of its row"):
+    with pytest.raises(ValueError, match=r"^`entry` must be less than the end of its row"):
         small(WeibullAFTRegressor).fit(X, y, entry=entry)
 
 
@@ -260,3 +318,10 @@ def test_rows_of_another_number_are_refused(data):
     model = small(WeibullAFTRegressor, max_epochs=1).fit(X, y)
     with pytest.raises(ValueError, match=r"^`y` must have one row for each of X, 150, got 149\."):
         model.log_likelihood(X, y[1:])
+    with pytest.raises(ValueError, match=r"^`y` must have one row for each of X, 150, got 149\."):
+        model.score(X, y[1:])
+    np.testing.assert_allclose(model.log_likelihood(X, y, 2.0), model.log_likelihood(X, y))
+    with pytest.raises(ValueError, match="`sample_weight`"):
+        model.log_likelihood(X, y, -np.ones(len(y)))
+    with pytest.raises(TypeError, match="^`entry` must be numeric"):
+        model.log_likelihood(X, y, entry=["a"] * len(y))

@@ -145,8 +145,8 @@ def test_times_are_calibrated_on_rows_left_out(case):
             lambda: model.predict_time_interval(case.X, **case.asked),
             ValueError,
             "`y` must have events at known times, and `entry` be left out, in `fit` for the "
-            "interval of a time, got intervals or late entry. Those who enter late have survived "
-            "so far, and are no sample of new people.",
+            "interval of a time, got intervals or late entry. The interval is made of the hazards "
+            "at known times of people who were followed from time 0.",
         )
         return
     scores, masses = [], []

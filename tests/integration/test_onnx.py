@@ -12,7 +12,12 @@ from sklearn.base import clone
 from sksurv.datasets import load_veterans_lung_cancer
 from torch import nn
 
-from sksurvtorch import CompetingRisksNNRegressor, CoxNNRegressor, WeibullAFTRegressor
+from sksurvtorch import (
+    CompetingRisksNNRegressor,
+    CoxNNRegressor,
+    LogNormalAFTRegressor,
+    WeibullAFTRegressor,
+)
 from sksurvtorch.nets import competing_risks_y
 from sksurvtorch.persistence import export_onnx, onnx
 
@@ -184,3 +189,15 @@ def test_a_missing_package_and_another_estimator_are_named(data, tmp_path, monke
         TypeError, match=r"^`estimator` must be one of CompetingRisksNNRegressor, Cox"
     ):
         export_onnx(3, tmp_path / "model.onnx")
+
+
+def test_a_file_says_which_distribution_its_parameters_have(data, tmp_path):
+    X, y = data
+    model = LogNormalAFTRegressor(hidden_layer_sizes=(), max_epochs=1, random_state=0).fit(X, y)
+    export_onnx(model, tmp_path / "model.onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
+    assert session.get_modelmeta().custom_metadata_map["distribution"] == "lognormal"
+    log_scale, log_shape = session.run(None, {"X": X})
+    scale, shape = model.predict_params(X)
+    np.testing.assert_allclose(np.exp(log_scale), scale, rtol=1e-4)
+    np.testing.assert_allclose(np.exp(log_shape), shape, rtol=1e-4)

@@ -19,6 +19,7 @@ Y = Surv.from_arrays(EVENT, TIME)
 STRATUM = np.resize(["a", "b"], 20)
 
 MAKE_Y = "Make one with sksurv.util.Surv.from_arrays(event, time)."
+BY_BOUNDS = "sksurvtorch.nets.interval_censored_y(lower, upper)."
 NOT_Y = (
     "`y` must be a structured array of shape (n_samples,) with two fields, the event indicator "
     f"and the time, got {{}}. {MAKE_Y}"
@@ -28,6 +29,15 @@ POSITIVE = (
     "`{}` must be positive, got {}. The Weibull density is zero or infinite at time 0: add half "
     "a unit of time to all rows, or leave out those that were never at risk."
 )
+
+
+def of_kind(kind, sentence):
+    """The sentence of a kind: some also take bounds of the time."""
+    if kind is CoxNNRegressor:
+        return sentence
+    if sentence.endswith("no probability of it."):
+        return f"{sentence} Bounds of the time need {BY_BOUNDS}"
+    return sentence.replace(MAKE_Y, f"{MAKE_Y[:-1]}, or of bounds of the time with {BY_BOUNDS}")
 
 
 def refuses(action, error, sentence):

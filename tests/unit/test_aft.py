@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import pytest
 import torch
 
 from sksurvtorch import AFTLoss, WeibullAFTLoss, functional
-from sksurvtorch.functional import _aft_rows
-from sksurvtorch.functional import aft_neg_log_likelihood as nll
+from sksurvtorch.functional import _aft_rows, aft_neg_log_likelihood
 from sksurvtorch.functional._arithmetic import by_mask
 from sksurvtorch.functional._distributions import DISTRIBUTIONS, AFTDistribution, log_normal
 from sksurvtorch.losses import GatheredLoss, Momentum, MomentumLoss
@@ -17,6 +17,8 @@ from tests.cohorts import assert_close, value_and_gradient
 from tests.unit.refusals import refuses
 
 INF = math.inf
+WEIBULL = {"distribution": "weibull"}
+nll = partial(aft_neg_log_likelihood, **WEIBULL)
 ZEROS = torch.zeros(3, 2)
 E = torch.tensor([True, True, False])
 T = torch.tensor([1.0, 2.0, 3.0])
@@ -122,7 +124,7 @@ CASES = {
         "`reduction` must be one of 'mean', 'sum', 'none', got 'average'.",
     ),
     "reduction_of_module": (
-        lambda: AFTLoss(reduction=None),
+        lambda: AFTLoss(**WEIBULL, reduction=None),
         ValueError,
         "`reduction` must be one of 'mean', 'sum', 'none', got None.",
     ),
@@ -201,22 +203,22 @@ CASES = {
         "`entry` must be less than the end of its row, got 1.0 (2 of 3 rows). " + AT_RISK,
     ),
     "after_negative": (
-        lambda: functional.aft_mean(ZEROS, after=at(0, -1, 1)),
+        lambda: functional.aft_mean(ZEROS, after=at(0, -1, 1), **WEIBULL),
         ValueError,
         "`after` must be at least 0, got -1.0 (1 of 3 rows). Time starts at 0.",
     ),
     "after_infinite": (
-        lambda: functional.aft_median(ZEROS, after=at(0, 1, INF)),
+        lambda: functional.aft_median(ZEROS, after=at(0, 1, INF), **WEIBULL),
         ValueError,
         "`after` must be finite, got inf (1 of 3 rows). Impute or remove these rows.",
     ),
     "length_of_after": (
-        lambda: functional.aft_mean_residual_life(ZEROS, ONE),
+        lambda: functional.aft_mean_residual_life(ZEROS, ONE, **WEIBULL),
         ValueError,
         "`after` must have shape (3,), got (1,).",
     ),
     "gradient_given_after": (
-        lambda: functional.aft_mean(ZEROS.clone().requires_grad_(), after=T),
+        lambda: functional.aft_mean(ZEROS.clone().requires_grad_(), after=T, **WEIBULL),
         ValueError,
         "`log_params` must not require a gradient, got a tensor that does: there is none of what "
         "is given `after`. Pass log_params.detach().",
@@ -418,7 +420,9 @@ def test_the_module_is_the_function_with_its_options_bound(distribution):
 
 def test_the_module_of_weibull_is_the_weibull_module():
     params = torch.linspace(-0.4, 0.5, 6).reshape(3, 2)
-    assert torch.equal(AFTLoss()(params, E, T, weight=T), WeibullAFTLoss()(params, E, T, weight=T))
+    assert torch.equal(
+        AFTLoss(**WEIBULL)(params, E, T, weight=T), WeibullAFTLoss()(params, E, T, weight=T)
+    )
 
 
 @pytest.mark.parametrize("target", [{"event": E, "time": T}, {"lower": LOWER, "upper": UPPER}])

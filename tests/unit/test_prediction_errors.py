@@ -10,7 +10,7 @@ from sksurv.util import Surv
 from torch import nn
 
 from sksurvtorch import CoxNNRegressor, WeibullAFTRegressor
-from tests.unit.refusals import KINDS, NOT_Y, STRATUM, TIME, X, Y, both, refuses
+from tests.unit.refusals import KINDS, NOT_Y, STRATUM, TIME, X, Y, both, of_kind, refuses
 
 METHODS = (
     "predict",
@@ -56,10 +56,24 @@ def test_a_sample_of_another_shape(kind):
 
 
 @both
+@pytest.mark.parametrize(
+    "method", ["predict_survival_function", "predict_cumulative_hazard_function"]
+)
+def test_times_without_their_name(kind, method):
+    model = kind(n_estimators=1, max_epochs=1).fit(X, Y)
+    refuses(
+        lambda: getattr(model, method)(X, [5.0]),
+        TypeError,
+        "`return_array` must be True or False, got [5.0]. Times are given by name: times=...",
+    )
+    assert getattr(model, method)(X, np.True_).shape == (20, 20)
+
+
+@both
 def test_score_wants_survival_data(kind):
     model = kind(n_estimators=1, max_epochs=1).fit(X, Y)
     sentence = NOT_Y.format("ndarray of shape (20,) and dtype float64")
-    refuses(lambda: model.score(X, TIME), ValueError, sentence)
+    refuses(lambda: model.score(X, TIME), ValueError, of_kind(kind, sentence))
 
 
 @both

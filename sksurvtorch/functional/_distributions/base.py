@@ -28,6 +28,9 @@ class AFTDistribution(ABC):
 
     #: What sentences call it.
     title: str
+    #: Mean and standard deviation of z.
+    mean: float
+    deviation: float
 
     def computed_in(self, x: Tensor) -> torch.dtype:
         """Return the dtype in which functions of time are computed."""

@@ -16,6 +16,7 @@ class LogLogistic(AFTDistribution):
     """The logistic distribution of log time."""
 
     title = "log-logistic"
+    mean, deviation = 0.0, math.pi / math.sqrt(3)
 
     def density(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """Return log f and its slope."""

@@ -32,6 +32,7 @@ class LogNormal(AFTDistribution):
     """The normal distribution of log time."""
 
     title = "log-normal"
+    mean, deviation = 0.0, 1.0
 
     def bounded(self, z: Tensor) -> Tensor:
         """Hold z within a range that leaves half its square finite."""

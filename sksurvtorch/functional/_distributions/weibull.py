@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -25,6 +27,8 @@ class Weibull(AFTDistribution):
     """The smallest extreme value distribution of log time."""
 
     title = "Weibull"
+    mean = -0.5772156649015329  # Euler's constant
+    deviation = math.pi / math.sqrt(6)
 
     def computed_in(self, x: Tensor) -> torch.dtype:
         """Return the dtype in which functions of time are computed."""
