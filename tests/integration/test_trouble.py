@@ -21,12 +21,13 @@ from torch import nn
 from sksurvtorch import CoxNNRegressor, CoxPHLoss, WeibullAFTRegressor, displays, load
 from sksurvtorch._processes import Alone, Group
 from sksurvtorch.functional import RiskSets
-from sksurvtorch.nets import TrainingCheckpoint
+from sksurvtorch.nets import TrainingCheckpoint, interval_censored_y
 
 PAGE = Path(__file__).parents[2] / "docs" / "guide" / "trouble.md"
 QUOTED = re.compile(r"^\| ``(\w+): (.+?) ?`` \|", re.MULTILINE)
 X, y = load_whas500()
 X = X.astype(float)
+INTERVALS = interval_censored_y(y["lenfol"], y["lenfol"] + 30)
 ROWS = X.to_numpy(dtype=np.float32)
 ETA, EVENT, TIME = torch.zeros(3, requires_grad=True), torch.ones(3).bool(), torch.arange(3)
 
@@ -88,6 +89,7 @@ CASES = [
     lambda: new().fit(X, y["lenfol"]),
     lambda: new().fit(X, y.astype([("event", int), ("time", float)])),
     lambda: new().fit(*load_bmt()),
+    lambda: new().fit(X, INTERVALS),
     lambda: new().fit(X, Surv.from_arrays(np.zeros(len(X), dtype=bool), y["lenfol"])),
     lambda: WeibullAFTRegressor().fit(X, Surv.from_arrays(y["fstat"], y["lenfol"] - 1)),
     lambda: NeuralNet(nn.Linear(14, 1), CoxPHLoss, train_split=None).fit(ROWS, y),
@@ -97,6 +99,7 @@ CASES = [
     lambda: new().fit(X, y).predict(X[X.columns[::-1]]),
     lambda: train_test_split(X, y, stratify=y),
     lambda: list(StratifiedKFold(3).split(X, y)),
+    lambda: train_test_split(X, INTERVALS, stratify=INTERVALS["event"]),
     lambda: new().fit(X, y, sample_weight=np.full(len(X), 1e308)),
     lambda: new(max_epochs=4, callbacks=[PoisonWeight(3)]).fit(X, y),
     lambda: new(callbacks=[PoisonWeight(1)]).fit(X, y),
@@ -119,6 +122,7 @@ CASES = [
     lambda: new().fit(X, y, stratum=X["gender"]).predict_median(X),
     score_beyond_the_follow_up,
     lambda: concordance_index_ipcw(y[y["lenfol"] < 1000], y, X["age"].to_numpy()),
+    lambda: concordance_index_ipcw(INTERVALS, INTERVALS, X["age"].to_numpy()),
     tied_groups,
     lambda: CoxPHLoss()(ETA.to("meta"), EVENT, TIME),
     lambda: CoxPHLoss()(ETA, EVENT, TIME, weight=ETA.exp()),
