@@ -323,5 +323,5 @@ def test_rows_of_another_number_are_refused(data):
     np.testing.assert_allclose(model.log_likelihood(X, y, 2.0), model.log_likelihood(X, y))
     with pytest.raises(ValueError, match="`sample_weight`"):
         model.log_likelihood(X, y, -np.ones(len(y)))
-    with pytest.raises(TypeError, match="^`entry` must be numeric"):
+    with pytest.raises(TypeError, match=r"^`entry` must be numeric"):
         model.log_likelihood(X, y, entry=["a"] * len(y))

@@ -83,14 +83,16 @@ def test_a_training_that_goes_on_leaves_no_intervals(kind, whas500, tmp_path):
 def test_times_are_refused_as_for_curves(kind, whas500):
     X, _ = whas500
     model = fitted(kind, whas500, n_estimators=5, max_epochs=1)
-    for times in ([-1.0], [[1.0]], [1e9] if kind is CoxNNRegressor else [np.inf]):
+    for times in ([-1.0], ["a"], [1e9] if kind is CoxNNRegressor else [np.inf]):
         with pytest.raises(ValueError, match="`times` must be") as expected:
             model.predict_survival_function(X, times=times)
         refuses(
             lambda times=times: model.predict_survival_interval(X, times=times),
             ValueError,
-            str(expected.value),
+            str(expected.value).replace(f", or ({len(X)}, n_times) for a row of each sample", ""),
         )
+    with pytest.raises(ValueError, match=r"All samples have the same times in bands, intervals"):
+        model.predict_survival_interval(X, times=np.ones((len(X), 1)))
 
 
 def test_strata_are_asked_for_as_for_curves(whas500):

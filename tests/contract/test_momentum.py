@@ -14,7 +14,7 @@ from torch import nn
 from sksurvtorch import CoxNNRegressor, WeibullAFTRegressor
 from sksurvtorch.exceptions import SkippedBatchWarning
 from sksurvtorch.functional import breslow_baseline
-from sksurvtorch.losses import CoxPHLoss, MomentumLoss, WeibullAFTLoss
+from sksurvtorch.losses import AFTLoss, CoxPHLoss, MomentumLoss, WeibullAFTLoss
 from tests import twins
 from tests.cohorts import assert_close
 from tests.contract.momentum_mode import both, small, survival_data, vector, watched
@@ -292,7 +292,7 @@ def test_a_bank_changes_how_the_online_network_is_trained(data):
 
 def test_only_a_cox_model_with_steps_has_a_bank(data):
     for kind, steps, criterion in [
-        (WeibullAFTRegressor, 10, WeibullAFTLoss),
+        (WeibullAFTRegressor, 10, AFTLoss),
         (CoxNNRegressor, 0, CoxPHLoss),
         (CoxNNRegressor, 10, MomentumLoss),
     ]:

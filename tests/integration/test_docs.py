@@ -16,6 +16,7 @@ from functools import reduce
 from importlib import import_module
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from sklearn.base import clone
@@ -89,6 +90,7 @@ def run(page, folder, monkeypatch):
             exec(compile(block["code"], page, "exec"), names)
         if block["shown"] is not None:
             compare(printed.getvalue(), block["shown"])
+    plt.close("all")  # those of several pages together would be warned of
     return names
 
 
