@@ -24,11 +24,9 @@ def check_survival_y(
     model: str = "Weibull",
     or_bounds: bool = False,
 ) -> tuple[Any, Any]:
-    """Return event and time of scikit-survival's structured array, its two fields in this order.
-
-    If times have to be positive, it is the density of `model` that needs it. With `or_bounds`
-    sentences say how bounds of the time are passed, which the owner takes, too.
-    """
+    """Return event and time of scikit-survival's structured array, its two fields in this order."""
+    # Sentences name the model whose density needs positive times, and how an owner that takes bounds
+    # of the time, too, gets these.
     hint = "Make one with sksurv.util.Surv.from_arrays(event, time)"
     hint += f", or of bounds of the time with {_BY_BOUNDS}." if or_bounds else "."
     _refuse_intervals(y, owner, name, "event indicator")

@@ -39,6 +39,18 @@ def learn_unit(columns: Columns, distribution: str) -> tuple[float, float]:
     """Return the centre and the spread of the log times: nearly their mean and deviation.
 
     The network then sees times near 1, whatever their unit; the likelihood changes by a constant.
+
+    Parameters
+    ----------
+    columns : dict of tensors of shape (n_samples,)
+        Event and time, or lower and upper bounds, and perhaps entry and weight.
+    distribution : str
+        Distribution of the time.
+
+    Returns
+    -------
+    center, spread : float
+        What log times are centred by, and then divided by.
     """
     columns = without_intervals(columns)
     if "time" in columns:

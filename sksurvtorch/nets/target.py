@@ -199,7 +199,8 @@ class PlainTarget(Target):
         factors: Sequence[float],
     ) -> Tensor:
         """Return the sum of the losses of several sets of rows, all in one call if it can be."""
-        if not getattr(criterion, "sum_over_samples", False):
+        alike = len({(factor, y.n_rows) for y, factor in zip(targets, factors, strict=True)}) == 1
+        if not (getattr(criterion, "sum_over_samples", False) and (alike or "weight" in self)):
             return super().sum_of_losses(criterion, outputs, device, targets, factors)
         columns = {name: torch.cat([y[name] for y in targets]) for name in self}
         if "weight" in columns:  # those of each set then add up to its factor
