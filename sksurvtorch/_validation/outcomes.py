@@ -25,8 +25,8 @@ def check_survival_y(
     or_bounds: bool = False,
 ) -> tuple[Any, Any]:
     """Return event and time of scikit-survival's structured array, its two fields in this order."""
-    # Sentences name the model whose density needs positive times, and how an owner that takes bounds
-    # of the time, too, gets these.
+    # Sentences name the model whose density needs positive times, and say how an owner that takes
+    # bounds of the time, too, gets these.
     hint = "Make one with sksurv.util.Surv.from_arrays(event, time)"
     hint += f", or of bounds of the time with {_BY_BOUNDS}." if or_bounds else "."
     _refuse_intervals(y, owner, name, "event indicator")

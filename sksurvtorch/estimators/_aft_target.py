@@ -49,8 +49,10 @@ def learn_unit(columns: Columns, distribution: str) -> tuple[float, float]:
 
     Returns
     -------
-    center, spread : float
-        What log times are centred by, and then divided by.
+    center : float
+        What log times are centred by.
+    spread : float
+        What they are divided by then.
     """
     columns = without_intervals(columns)
     if "time" in columns:
