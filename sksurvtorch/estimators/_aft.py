@@ -72,7 +72,7 @@ class AFTRegressor(AFTIntervals):
     alpha : float, sequence of float or "auto", default="auto"
         Strength of the L2 penalty: ``alpha / 2`` times the sum of the squared weights (not biases)
         is added to the (weighted) negative log likelihood of the rows of the fit. With more than 10
-        features the squares of the first hidden layer count n_features / 10 times. The log
+        features the squares of the weights of the features count n_features / 10 times. The log
         shape of the standardised times counts as a weight.
         ``"auto"`` is 10, 3 and 30 for five built-in networks with hidden layers each, 10 for fewer
         than ten, and 0 for the linear model and for a `module` of your own. A sequence has a value

@@ -161,7 +161,8 @@ class SideBySide(Members):
         if self.log_shape is not None:
             weights.append(self.log_shape)
         if len(self.center) > 10 and self.hidden is not None:
-            weights[1] = weights[1] * (len(self.center) / 10) ** 0.5
+            factor = (len(self.center) / 10) ** 0.5
+            weights[:2] = (weight * factor for weight in weights[:2])  # those of the inputs
         flat = torch.cat([weight.flatten(1) for weight in weights], dim=1)
         return (flat * flat).sum(1)
 

@@ -175,9 +175,9 @@ def _widened(X: Tensor, dtype: torch.dtype) -> Iterator[Tensor]:
 class SquaredWeights:
     """Sum of the squared weights of a network, without its biases.
 
-    In an `MLP` of more than 10 inputs the squares of the first hidden layer count n_features / 10
-    times. As a prior it says that the inputs share what one of 10 would have: with the same penalty
-    for each, many weak inputs together let the hidden layers fit noise.
+    In an `MLP` with hidden layers and more than 10 inputs the squares of the weights of the inputs
+    count n_features / 10 times. As a prior it says that the inputs share what 10 would have: with
+    the same penalty for each, many weak inputs together let the network fit noise.
 
     A `SharedShape` adds the square of its log shape: where few samples can be fitted perfectly, the
     likelihood would have the shape grow without end.
@@ -196,7 +196,8 @@ class SquaredWeights:
                 self._weights.append(part.log_shape)
             elif isinstance(part, MLP) and part.hidden is not None and len(part.center) > 10:
                 (first, *_) = part.hidden.parameters()
-                self._scaled.append((first, (len(part.center) / 10 - 1) ** 0.5))
+                factor = (len(part.center) / 10 - 1) ** 0.5
+                self._scaled += [(part.linear.weight, factor), (first, factor)]
 
     def __call__(self) -> Tensor:
         """Return the sum, of shape (), with its gradient."""

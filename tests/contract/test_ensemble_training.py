@@ -74,10 +74,10 @@ class Network(nn.Module):
         return torch.cat([out, self.log_shape.reshape(1, 1).expand(len(out), 1)], 1)
 
     def squared_weights(self):
-        """The penalty of the estimators: more for the first layer of many inputs."""
+        """The penalty of the estimators: more for the weights of many inputs."""
         weights = [self.linear[0], *(layer[0] for layer in self.layers if layer[0].shape[0] > 1)]
         squares = [weight.square().sum() for weight in weights]
-        squares[1] = squares[1] * max(1, len(self.center) / 10)
+        squares[:2] = [square * max(1, len(self.center) / 10) for square in squares[:2]]
         shape = 0 if self.log_shape is None else self.log_shape.square().sum()
         return sum(squares) + shape
 
