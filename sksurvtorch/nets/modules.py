@@ -190,13 +190,13 @@ class SquaredWeights:
 
     def __init__(self, module: nn.Module) -> None:
         self._weights = [weight for weight in module.parameters() if weight.ndim > 1]
-        self._scaled: list[tuple[nn.Parameter, float]] = []
+        self._scaled: list[tuple[Tensor, float]] = []
         for part in module.modules():
             if isinstance(part, SharedShape):
                 self._weights.append(part.log_shape)
             elif isinstance(part, MLP) and part.hidden is not None and len(part.center) > 10:
                 (first, *_) = part.hidden.parameters()
-                factor = (len(part.center) / 10 - 1) ** 0.5
+                factor = float(len(part.center) / 10 - 1) ** 0.5
                 self._scaled += [(part.linear.weight, factor), (first, factor)]
 
     def __call__(self) -> Tensor:
