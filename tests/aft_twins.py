@@ -55,7 +55,11 @@ def log_interval(distribution, low, high):
 def loss(distribution, log_scale, log_shape, lower, upper, entry=0.0):
     """Loss of one row, given no event up to its entry."""
     shape = MP.exp(log_shape)
-    z = lambda t: shape * (MP.log(t) - log_scale) if t > 0 else -MP.inf  # noqa: E731
+
+    def z(time):
+        """How far a time is from the scale."""
+        return shape * (MP.log(time) - log_scale) if time > 0 else -MP.inf
+
     before = cumulative(distribution, z(MP.mpf(entry))) if entry > 0 else 0
     if lower == upper:
         time = MP.mpf(lower)
@@ -69,7 +73,11 @@ def loss(distribution, log_scale, log_shape, lower, upper, entry=0.0):
 def row(distribution, log_scale, log_shape, *where):
     """Loss of one row and its derivatives by log scale and log shape."""
     a, b = MP.mpf(log_scale), MP.mpf(log_shape)
-    at = lambda x, y: loss(distribution, x, y, *where)  # noqa: E731
+
+    def at(x, y):
+        """Loss with another log scale and log shape."""
+        return loss(distribution, x, y, *where)
+
     value = at(a, b)
     if not MP.isfinite(value):
         return value, MP.nan, MP.nan

@@ -157,6 +157,7 @@ def _losses(distribution: AFTDistribution, params: Tensor, rows: Rows) -> Terms:
         columns["entry"] = rows.entry
 
     def terms(kind: Kind, enters: bool, *values: Tensor) -> Terms:
+        """Return what rows of one kind add, given their columns."""
         part = _Part(distribution, **dict(zip(columns, values, strict=True)))
         return kind(part if enters else part._replace(entry=None))
 
