@@ -38,11 +38,11 @@ LARGE = [f"{kind}, n=20000" for kind in ("linear", "gaussian", "interaction", "s
 LARGE = ["flchain", *LARGE, "gaussian, n=100000"]
 
 MODELS = {
-    "CoxPH": lambda: CoxPHSurvivalAnalysis(alpha=1e-4, n_iter=200),
-    "Cox, 1": lambda: CoxNNRegressor(n_estimators=1, random_state=0),
-    "Cox, 15": lambda: CoxNNRegressor(n_estimators=15, random_state=0),
-    "Weibull, 1": lambda: WeibullAFTRegressor(n_estimators=1, random_state=0),
-    "Weibull, 15": lambda: WeibullAFTRegressor(n_estimators=15, random_state=0),
+    "CoxPH": lambda seed=0: CoxPHSurvivalAnalysis(alpha=1e-4, n_iter=200),
+    "Cox, 1": lambda seed=0: CoxNNRegressor(n_estimators=1, random_state=seed),
+    "Cox, 15": lambda seed=0: CoxNNRegressor(n_estimators=15, random_state=seed),
+    "Weibull, 1": lambda seed=0: WeibullAFTRegressor(n_estimators=1, random_state=seed),
+    "Weibull, 15": lambda seed=0: WeibullAFTRegressor(n_estimators=15, random_state=seed),
 }
 # Each differs from `CoxNNRegressor(n_estimators=15)` in what is named.
 CANDIDATES = {
@@ -60,7 +60,7 @@ CHOSEN_ON = ["whas500", "gbsg2", "veterans", *SIMULATED[:2], *SIMULATED[4:6]]
 
 def candidate(parameters):
     """Return a function that makes an ensemble with these parameters."""
-    return lambda: CoxNNRegressor(**{"n_estimators": 15, "random_state": 0, **parameters})
+    return lambda seed=0: CoxNNRegressor(**{"n_estimators": 15, "random_state": seed, **parameters})
 
 
 def parts(name: str, repeats: int):
@@ -99,13 +99,13 @@ def simulated(kind: str, n: int, seed: int):
     return pd.DataFrame(X), Surv.from_arrays(t <= c, np.minimum(t, c))
 
 
-def measured(make, name: str, repeats: int, path: Path) -> np.ndarray:
+def measured(make, name: str, repeats: int, path: Path, seed: int = 0) -> np.ndarray:
     """Return concordance, Brier score and seconds of each fold, of which those known are read."""
     known = json.loads(path.read_text()) if path.exists() else []
     for place, (X, y, train, test) in enumerate(parts(name, repeats)):
         if place < len(known):
             continue
-        model = make()
+        model = make(seed)
         if name == "breast_cancer" and isinstance(model, CoxPHSurvivalAnalysis):
             model.set_params(alpha=1.0)
         start = time.process_time()
@@ -117,12 +117,20 @@ def measured(make, name: str, repeats: int, path: Path) -> np.ndarray:
     return np.array(known)
 
 
-def compare(repeats: int, folder: Path) -> str:
+def compare(options: argparse.Namespace) -> str:
     """Return a table of ensembles beside single networks."""
+    results: dict[str, dict[str, list[np.ndarray]]] = {}
+    for seed in range(options.seeds):
+        for name in REAL if seed else REAL + SIMULATED:
+            found_so_far = results.setdefault(name, {label: [] for label in MODELS})
+            for label, make in MODELS.items():
+                if seed and label == "CoxPH":
+                    continue
+                path = options.results / f"{label} {name}{f' seed {seed}' if seed else ''}.json"
+                found_so_far[label].append(measured(make, name, options.repeats, path, seed))
     rows, all_differences = [], []
-    for name in REAL + SIMULATED:
-        found = {label: measured(make, name, repeats, folder / f"{label} {name}.json")
-                 for label, make in MODELS.items()}  # fmt: skip
+    for name, by_label in results.items():
+        found = {label: np.mean(of_seeds, axis=0) for label, of_seeds in by_label.items()}
         row = [name, f"{found['CoxPH'][:, 0].mean():.4f}"]
         differences = []
         for kind in ("Cox", "Weibull"):
@@ -142,8 +150,9 @@ def compare(repeats: int, folder: Path) -> str:
     return table(rows, [*head, "Cox − CoxPH", "time"])
 
 
-def choose(repeats: int, folder: Path) -> str:
+def choose(options: argparse.Namespace) -> str:
     """Return a table of other settings."""
+    repeats, folder = options.repeats, options.results
     base = {name: measured(MODELS["Cox, 1"], name, repeats, folder / f"Cox, 1 {name}.json")
             for name in CHOSEN_ON}  # fmt: skip
     rows = []
@@ -151,7 +160,12 @@ def choose(repeats: int, folder: Path) -> str:
         known = "Cox, 15" if label == "default" else label
         d, seconds = [], []
         for name in CHOSEN_ON:
-            found = measured(candidate(parameters), name, repeats, folder / f"{known} {name}.json")
+            found = measured(
+                candidate(parameters),
+                name,
+                options.repeats,
+                folder / f"{known} {name}.json",
+            )
             d.append((found - base[name]).mean(0))
             seconds.append(found[:, 2].mean() / base[name][:, 2].mean())
         mean, worst = np.mean(d, axis=0), np.min(d, axis=0)
@@ -160,12 +174,12 @@ def choose(repeats: int, folder: Path) -> str:
     return table(rows, ["", "mean ΔC", "worst ΔC", "mean ΔIBS", "time"])
 
 
-def large(repeats: int, folder: Path) -> str:
+def large(options: argparse.Namespace) -> str:
     """Return a table of ensembles beside single networks where there are many rows."""
     rows = []
     for name in LARGE:
         one, several = (
-            measured(MODELS[label], name, repeats, folder / f"{label} {name}.json")
+            measured(MODELS[label], name, options.repeats, options.results / f"{label} {name}.json")
             for label in ("Cox, 1", "Cox, 15")
         )
         d, seconds = (several - one).mean(0), several[:, 2].mean() / one[:, 2].mean()
@@ -174,16 +188,16 @@ def large(repeats: int, folder: Path) -> str:
     return table(rows, ["data", "one network: C", "ΔC", "ΔIBS", "time"])
 
 
-def below_the_truth(repeats: int, folder: Path) -> str:
+def below_the_truth(options: argparse.Namespace) -> str:
     """Return a table of how far concordances stay below that of the true risk."""
     rows = []
     for kind in ("gaussian", "interaction"):
         for n in (1000, 4000):
             row: list[object] = [kind, n]
             for label, make in MODELS.items():
-                path = folder / f"gap {label} {kind} {n}.json"
+                path = options.results / f"gap {label} {kind} {n}.json"
                 known = json.loads(path.read_text()) if path.exists() else []
-                for seed in range(len(known), 6 * repeats):
+                for seed in range(len(known), 6 * options.repeats):
                     known.append(gap(make(), kind, n, seed))
                     path.write_text(json.dumps(known))
                 row.append(f"{np.mean(known):.3f} ({np.max(known):.3f})")
@@ -203,6 +217,7 @@ def main() -> None:
     """Measure, and write the sections that were asked for."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=1)
+    parser.add_argument("--seeds", type=int, default=1, help="of networks, for real data")
     parser.add_argument("--results", type=Path, default=Path(tempfile.gettempdir()) / "ensembles")
     parser.add_argument("--sections", nargs="+", default=list(SECTIONS))
     options = parser.parse_args()
@@ -212,9 +227,14 @@ def main() -> None:
     for name in options.sections:
         n = options.repeats
         text = TEXTS[name].format(
-            repeats=n, simulations=2 * n, gaps=6 * n, chosen="; ".join(CHOSEN_ON)
+            repeats=n,
+            simulations=2 * n,
+            gaps=6 * n,
+            chosen="; ".join(CHOSEN_ON),
+            seeds=options.seeds,
         )
-        sections[name] = f"{text}\n{SECTIONS[name](options.repeats, options.results)}\n"
+        found = SECTIONS[name](options)
+        sections[name] = f"{text}\n{found}\n"
         parts = [f"## {name}\n\n{sections[name]}" for name in SECTIONS if name in sections]
         path.write_text("".join([HEAD, *parts]).rstrip() + "\n")
     print(path.read_text())
@@ -233,8 +253,9 @@ both.
 """
 TEXTS = {
     "Data of up to 2 000 rows": """\
-Real data: {repeats} × 5 folds, stratified by event. Simulations with ten features: {simulations}
-data sets each, and 4 000 new rows to score.
+Real data: {repeats} × 5 folds, stratified by event, and {seeds} seeds of the networks, over which
+the scores of a fold are averaged. Simulations with ten features: {simulations} data sets each, and
+4 000 new rows to score.
 """,
     "Other settings": """\
 As above, for `CoxNNRegressor` with one thing changed, on

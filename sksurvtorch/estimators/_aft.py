@@ -71,9 +71,11 @@ class AFTRegressor(AFTIntervals):
         `callbacks` needs ``"constant"`` here.
     alpha : float, sequence of float or "auto", default="auto"
         Strength of the L2 penalty: ``alpha / 2`` times the sum of the squared weights (not biases)
-        is added to the (weighted) negative log likelihood of the rows of the fit. With more than 10
-        features the squares of the weights of the features count n_features / 10 times. The log
-        shape of the standardised times counts as a weight.
+        is added to the (weighted) negative log likelihood of the rows of the fit. In the built-in
+        network weights of the linear part and of the last layer are multiplied by the shape of the
+        standardised times, so that minus the log hazard ratio is penalised as in `CoxNNRegressor`,
+        and with hidden layers and more than 10 features the squares of the weights of the features
+        count n_features / 10 times. The shape itself is not penalised.
         ``"auto"`` is 10, 3 and 30 for five built-in networks with hidden layers each, 10 for fewer
         than ten, and 0 for the linear model and for a `module` of your own. A sequence has a value
         for each five of several networks.
@@ -375,6 +377,10 @@ class AFTRegressor(AFTIntervals):
     @property
     def _n_outputs(self) -> int:
         return 1 if self.shape == "shared" else 2
+
+    @property
+    def _log_shape_is_output(self) -> bool:  # type: ignore[override]
+        return self._n_outputs == 2
 
     def _wrap_network(self, module: nn.Module) -> nn.Module:
         """Return the network with the shape that all samples share."""

@@ -55,6 +55,8 @@ class SurvivalNetEstimator(
     _far: ClassVar[float] = 10.0
     #: Whether the built-in network has an intercept.
     _bias: ClassVar[bool]
+    #: Whether the second output is the log shape, and the first the log scale.
+    _log_shape_is_output: bool = False
     #: What a fit learns besides the network, by name.
     _learned: ClassVar[tuple[str, ...]]
 

@@ -37,6 +37,7 @@ def make_module(
             dropout=estimator.dropout,
             norm=estimator.norm,
             bias=estimator._bias,
+            has_log_shape=estimator._log_shape_is_output,
             device=device,
         )
     if isinstance(module, nn.Module):

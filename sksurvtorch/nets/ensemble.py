@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sksurvtorch.nets.modules import MLP, SharedShape, SquaredWeights
+from sksurvtorch.nets.modules import MLP, SharedShape
+from sksurvtorch.nets.penalty import SquaredWeights, as_penalised
 
 
 class Ensemble(nn.Module):
@@ -136,6 +137,8 @@ class SideBySide(Members):
         self.register_buffer("center", first.center.clone())
         self.register_buffer("spread", first.spread.clone())
         self.linear = Linears([network.linear for network in networks])
+        self.has_log_shape = first.has_log_shape
+        self.input_factor = first.input_factor
         self.hidden: nn.Sequential | None = None
         if first.hidden is not None:
             layers = zip(*(network.hidden or () for network in networks), strict=True)
@@ -157,14 +160,18 @@ class SideBySide(Members):
     def squared_weights(self) -> Tensor:
         """Return what `SquaredWeights` is of each member, of shape (n_members,)."""
         layers = [self.linear, *(self.hidden or ())]
-        weights = [layer.weight for layer in layers if isinstance(layer, Linears)]
-        if self.log_shape is not None:
-            weights.append(self.log_shape)
-        if len(self.center) > 10 and self.hidden is not None:
-            factor = (len(self.center) / 10) ** 0.5
-            weights[:2] = (weight * factor for weight in weights[:2])  # those of the inputs
+        weights: list[Tensor] = [x.weight for x in layers if isinstance(x, Linears)]
+        log_shape, axis = self._log_shape_and_axis()
+        weights = as_penalised(weights, self.input_factor, log_shape, axis)
         flat = torch.cat([weight.flatten(1) for weight in weights], dim=1)
         return (flat * flat).sum(1)
+
+    def _log_shape_and_axis(self) -> tuple[Tensor | None, int | None]:
+        """Return the log shapes, if there are any, and the axis of the outputs if they are one."""
+        if not self.has_log_shape:
+            return self.log_shape, None
+        assert self.linear.bias is not None
+        return self.linear.bias[:, :, 1:], 2
 
     def coefficients(self) -> tuple[Tensor, Tensor]:
         """Return slopes and intercepts of linear members, in the units of the inputs."""

@@ -52,6 +52,9 @@ class MLP(nn.Module):
         Normalisation before each activation.
     bias : bool, default=True
         Whether the outputs have an intercept. A Cox model has none: it is not identified.
+    has_log_shape : bool, default=False
+        Whether the second of two outputs, with an intercept, is the log shape, and the first the
+        log scale. `SquaredWeights` makes use of it.
     device : torch.device or str, default="cpu"
         Where the weights are made.
     """
@@ -69,6 +72,7 @@ class MLP(nn.Module):
         dropout: float = 0.0,
         norm: str | None = None,
         bias: bool = True,
+        has_log_shape: bool = False,
         device: torch.device | str = "cpu",
     ) -> None:
         super().__init__()
@@ -85,6 +89,7 @@ class MLP(nn.Module):
         if bias:
             nn.init.zeros_(self.linear.bias)
         self.hidden: nn.Sequential | None = None
+        self.has_log_shape = has_log_shape
         if len(hidden_layer_sizes):
             self.hidden = _hidden(n_features, hidden_layer_sizes, activation, dropout, norm, made)
             last = nn.Linear(hidden_layer_sizes[-1], n_outputs, bias=False, **made)
@@ -107,6 +112,20 @@ class MLP(nn.Module):
             yield
         finally:
             self.hidden = hidden
+
+    @property
+    def input_factor(self) -> float:
+        """How often the squares of the weights of the inputs count in `SquaredWeights`."""
+        return 1.0 if self.hidden is None else max(len(self.center) / 10, 1.0)
+
+    @property
+    def log_shape(self) -> Tensor | None:
+        """Log shape of the mean sample in the linear part, of shape (1, 1), if it is an output."""
+        return self.linear.bias[1:, None] if self.has_log_shape else None
+
+    def layer_weights(self) -> list[Tensor]:
+        """Return the weights of the linear part, and of each hidden layer up to the output."""
+        return [weight for weight in self.parameters() if weight.ndim > 1]
 
     def _measure_distance(self) -> None:
         """Look how far the inputs are from 0."""
@@ -170,42 +189,6 @@ def _widened(X: Tensor, dtype: torch.dtype) -> Iterator[Tensor]:
     buffer = X.new_empty((min(_PIECE, len(X)), X.shape[1]), dtype=dtype)
     for rows in X.split(_PIECE):
         yield buffer[: len(rows)].copy_(rows)
-
-
-class SquaredWeights:
-    """Sum of the squared weights of a network, without its biases.
-
-    In an `MLP` with hidden layers and more than 10 inputs the squares of the weights of the inputs
-    count n_features / 10 times. As a prior it says that the inputs share what 10 would have: with
-    the same penalty for each, many weak inputs together let the network fit noise.
-
-    A `SharedShape` adds the square of its log shape: where few samples can be fitted perfectly, the
-    likelihood would have the shape grow without end.
-
-    Parameters
-    ----------
-    module : torch.nn.Module
-        Any network.
-    """
-
-    def __init__(self, module: nn.Module) -> None:
-        self._weights = [weight for weight in module.parameters() if weight.ndim > 1]
-        self._scaled: list[tuple[Tensor, float]] = []
-        for part in module.modules():
-            if isinstance(part, SharedShape):
-                self._weights.append(part.log_shape)
-            elif isinstance(part, MLP) and part.hidden is not None and len(part.center) > 10:
-                (first, *_) = part.hidden.parameters()
-                factor = float(len(part.center) / 10 - 1) ** 0.5
-                self._scaled += [(part.linear.weight, factor), (first, factor)]
-
-    def __call__(self) -> Tensor:
-        """Return the sum, of shape (), with its gradient."""
-        weights = [*self._weights, *(weight * factor for weight, factor in self._scaled)]
-        if not weights:
-            return torch.zeros((), **_MADE)
-        flat = torch.cat([weight.reshape(-1) for weight in weights])
-        return flat @ flat
 
 
 def keeps_input(network: nn.Module) -> bool:

@@ -25,7 +25,8 @@ from sksurvtorch.nets.dataset import SurvivalDataset
 from sksurvtorch.nets.defaults import on_cpu, optimizer_on_cpu
 from sksurvtorch.nets.interruption import Interruption, OthersWait, TrainingInterrupted
 from sksurvtorch.nets.loader import BatchLoader
-from sksurvtorch.nets.modules import Inputs, SquaredWeights, keeps_input
+from sksurvtorch.nets.modules import Inputs, keeps_input
+from sksurvtorch.nets.penalty import SquaredWeights
 from sksurvtorch.nets.random import RandomStream
 from sksurvtorch.nets.rows import Rows, as_rows, join, pool
 from sksurvtorch.nets.scoring import give_outcome, method_of

@@ -206,3 +206,15 @@ def test_the_docstring_has_the_parameters():
         assert kind.__doc__.splitlines()[0].endswith("model whose scale is a neural network.")
         for name in (*kind().get_params(), "net_", "log_time_center_"):
             assert name in kind.__doc__
+
+
+@every
+def test_more_features_than_events_do_not_make_the_shape_grow(kind):
+    """With a penalty of the log scale alone new samples have a log likelihood of -11 and less."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(160, 80))
+    time, end = rng.exponential(np.exp(X[:, 0])), rng.exponential(2, 160)
+    y = Surv.from_arrays(time <= end, np.minimum(time, end))
+    options = {"hidden_layer_sizes": (8,), "random_state": 0}
+    ours, without = (kind(**options, alpha=a).fit(X[:60], y[:60]) for a in ("auto", 1e6))
+    assert ours.log_likelihood(X[60:], y[60:]) > without.log_likelihood(X[60:], y[60:]) - 0.5

@@ -74,12 +74,18 @@ class Network(nn.Module):
         return torch.cat([out, self.log_shape.reshape(1, 1).expand(len(out), 1)], 1)
 
     def squared_weights(self):
-        """The penalty of the estimators: more for the weights of many inputs."""
+        """The penalty of the estimators: of many inputs, and of shape times log scale."""
         weights = [self.linear[0], *(layer[0] for layer in self.layers if layer[0].shape[0] > 1)]
-        squares = [weight.square().sum() for weight in weights]
-        squares[:2] = [square * max(1, len(self.center) / 10) for square in squares[:2]]
-        shape = 0 if self.log_shape is None else self.log_shape.square().sum()
-        return sum(squares) + shape
+        more = max(1, len(self.center) / 10)
+        total = 0
+        for k, weight in enumerate(weights):
+            squares = weight.square() * (more if k < 2 else 1)
+            if k in (0, len(weights) - 1) and self.log_shape is not None:
+                squares = squares * (2 * self.log_shape.sum()).exp()
+            elif k in (0, len(weights) - 1) and weight.shape[1] == 2:
+                squares = squares * torch.stack([(2 * self.linear[1][0, 1]).exp(), torch.tensor(1)])
+            total = total + squares.sum()
+        return total
 
 
 CASES = {

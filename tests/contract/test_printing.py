@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from sksurvtorch import CoxNNRegressor
-from sksurvtorch.nets.modules import SquaredWeights
+from sksurvtorch.nets.penalty import SquaredWeights
 from tests.contract.small_models import both, fitted
 
 

@@ -6,12 +6,19 @@ import numpy as np
 import pandas as pd
 import pytest
 from lifelines import CoxPHFitter, WeibullAFTFitter
+from scipy import stats
+from scipy.optimize import minimize
 from sklearn.preprocessing import StandardScaler
 from sksurv.linear_model import CoxPHSurvivalAnalysis
 from sksurv.util import Surv
 
-from sksurvtorch import CoxNNRegressor, WeibullAFTRegressor
-from tests.property.small_fits import LINEAR, both_ties, load_data_set
+from sksurvtorch import (
+    CoxNNRegressor,
+    LogLogisticAFTRegressor,
+    LogNormalAFTRegressor,
+    WeibullAFTRegressor,
+)
+from tests.property.small_fits import LINEAR, both_ties, load_data_set, simulate
 
 
 @both_ties
@@ -45,6 +52,40 @@ def test_a_linear_weibull_is_that_of_lifelines(name):
     np.testing.assert_allclose(ours.coef_, theirs["lambda_"][X.columns], rtol=1e-3)
     np.testing.assert_allclose(ours.intercept_, theirs["lambda_"]["Intercept"], rtol=1e-3)
     np.testing.assert_allclose(ours.shape_, np.exp(theirs["rho_"]["Intercept"]), rtol=1e-3)
+
+
+ERRORS = {
+    WeibullAFTRegressor: stats.gumbel_l,
+    LogNormalAFTRegressor: stats.norm,
+    LogLogisticAFTRegressor: stats.logistic,
+}
+
+
+@pytest.mark.parametrize(
+    "data", [load_data_set("veterans"), simulate(30, 40)], ids=["veterans", "40 features"]
+)
+@pytest.mark.parametrize("kind", ERRORS, ids=lambda kind: kind.__name__)
+def test_alpha_of_an_aft_model_penalises_shape_times_log_scale(kind, data):
+    """By scipy, from two starts: there is one optimum, with more features than rows too."""
+    X, event, time = data
+    X, log_time = StandardScaler().fit_transform(X), np.log(time)
+    center, spread = log_time.mean(), log_time.std()
+    z, ones = (log_time - center) / spread, np.ones((len(X), 1))
+    design, error, alpha = np.hstack([ones, X]), ERRORS[kind], 10.0
+
+    def loss(b):
+        """`b`: the log shape, and the other coefficients times the shape."""
+        residual = np.exp(b[0]) * z - design @ b[1:]
+        terms = np.where(event, error.logpdf(residual) + b[0], error.logsf(residual))
+        return -terms.sum() + alpha / 2 * (b[2:] @ b[2:])
+
+    starts = np.zeros(2 + X.shape[1]), np.r_[1.0, np.full(1 + X.shape[1], 0.1)]
+    one, other = (minimize(loss, start, method="BFGS", options={"gtol": 1e-4}) for start in starts)
+    np.testing.assert_allclose(one.x, other.x, atol=1e-4)
+    model = kind(**LINEAR, alpha=alpha).fit(X, Surv.from_arrays(event, time))
+    shape = model.shape_ * spread
+    assert np.log(shape) == pytest.approx(one.x[0], abs=1e-4)
+    np.testing.assert_allclose(model.coef_ / spread * shape, one.x[2:], atol=1e-4)
 
 
 def test_entry_and_weight_of_a_linear_net_are_those_of_lifelines():
