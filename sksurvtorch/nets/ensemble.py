@@ -147,7 +147,10 @@ class SideBySide(Members):
 
     def forward(self, X: Tensor) -> Tensor:
         """Return the outputs, of shape (n_members, n_samples, n_outputs)."""
-        Z = (X - self.center) / self.spread
+        return self.of_standardised((X - self.center) / self.spread)
+
+    def of_standardised(self, Z: Tensor) -> Tensor:
+        """Return the outputs for standardised inputs, which may be the same for all members."""
         out: Tensor = self.linear(Z)
         out = out if self.hidden is None else out + self.hidden(Z)
         if self.log_shape is None:
@@ -165,6 +168,18 @@ class SideBySide(Members):
             weights[:2] = (weight * factor for weight in weights[:2])  # those of the inputs
         flat = torch.cat([weight.flatten(1) for weight in weights], dim=1)
         return (flat * flat).sum(1)
+
+    @torch.no_grad()
+    def copy_linear_parts(self, networks: Sequence[nn.Module], which: Sequence[int]) -> None:
+        """Give some of the networks that this is made of the linear parts of today."""
+        for k in which:
+            network = _mlp(networks[k])
+            network.linear.weight.copy_(self.linear.weight[k].T)
+            if self.linear.bias is not None:
+                network.linear.bias.copy_(self.linear.bias[k, 0])
+            whole = networks[k]
+            if isinstance(whole, SharedShape) and self.log_shape is not None:
+                whole.log_shape.copy_(self.log_shape[k, 0, 0])
 
     def coefficients(self) -> tuple[Tensor, Tensor]:
         """Return slopes and intercepts of linear members, in the units of the inputs."""
@@ -196,8 +211,15 @@ class Linears(nn.Module):
             self.bias = _stacked([layer.bias[None] for layer in layers])
 
     def forward(self, X: Tensor) -> Tensor:
-        """Return the outputs, of shape (n_networks, n_samples, n_outputs)."""
+        """Return the outputs, of shape (n_networks, n_samples, n_outputs).
+
+        Rows without an axis for the networks are the same for all.
+        """
         X = X.to(self.weight.dtype)
+        if X.ndim == 2:  # one product of matrices, which reads the rows once
+            row_by_row = X @ self.weight.transpose(0, 1).flatten(1)
+            out: Tensor = row_by_row.unflatten(1, (len(self.weight), -1)).transpose(0, 1)
+            return out if self.bias is None else out + self.bias
         return X @ self.weight if self.bias is None else torch.baddbmm(self.bias, X, self.weight)
 
 
