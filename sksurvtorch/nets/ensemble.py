@@ -211,12 +211,9 @@ class Linears(nn.Module):
             self.bias = _stacked([layer.bias[None] for layer in layers])
 
     def forward(self, X: Tensor) -> Tensor:
-        """Return the outputs, of shape (n_networks, n_samples, n_outputs).
-
-        Rows without an axis for the networks are the same for all.
-        """
+        """Return the outputs, of shape (n_networks, n_samples, n_outputs)."""
         X = X.to(self.weight.dtype)
-        if X.ndim == 2:  # one product of matrices, which reads the rows once
+        if X.ndim == 2:  # the same rows for all: one product, which reads them once
             row_by_row = X @ self.weight.transpose(0, 1).flatten(1)
             out: Tensor = row_by_row.unflatten(1, (len(self.weight), -1)).transpose(0, 1)
             return out if self.bias is None else out + self.bias
