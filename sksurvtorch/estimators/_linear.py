@@ -51,8 +51,9 @@ def start_from_linear(
     arrived = _fit_together(estimator, modules, train, members)
     for k, module in enumerate(modules):
         if k not in arrived:
-            own = train.select(members.rows[k])
-            _to_optimum(estimator, module, own, float(members.l2[k]), settings)
+            l2 = float(members.l2[k])
+            # Not by a name, which would hold one copy of rows while the next one is made.
+            _to_optimum(estimator, module, train.select(members.rows[k]), l2, settings)
 
 
 def _fit_together(

@@ -146,7 +146,9 @@ class MemberLoader:
         dealt = np.empty(self.members.shape, dtype=small)
         for own, rows in zip(dealt, self.members, strict=True):
             own[:] = rows[drawn_order(event[rows], generator)]
-        steps = [np.sort(rows, axis=1) for rows in np.array_split(dealt, len(self), axis=1)]
+        steps = np.array_split(dealt, len(self), axis=1)
+        for batches in steps:
+            batches.sort(axis=1)
         n_at_once = max(1, _ROWS_AT_ONCE // steps[0].size)
         for first in range(0, len(self), n_at_once):
             some = steps[first : first + n_at_once]
