@@ -40,6 +40,19 @@ DISTRIBUTIONS = {
 }
 
 
+@pytest.fixture
+def alone(monkeypatch):
+    """The penalties of those members whose linear parts are fitted alone."""
+    penalties, to_optimum = [], _linear._to_optimum
+
+    def spy(estimator, module, train, l2, settings):
+        penalties.append(l2)
+        to_optimum(estimator, module, train, l2, settings)
+
+    monkeypatch.setattr(_linear, "_to_optimum", spy)
+    return penalties
+
+
 def patients(n=200, n_features=4, n_causes=1):
     """Correlated features in units of their own, times with ties, and half of the events."""
     rng = np.random.default_rng(0)
@@ -75,24 +88,26 @@ def members(kind, X, y, **options):
 
 
 @pytest.mark.parametrize("ties", ["efron", "breslow"])
-def test_cox_members_are_ridge_fits_of_scikit_survival(ties):
+def test_cox_members_are_ridge_fits_of_scikit_survival(ties, alone):
     for Z, own, alpha, weights in members(CoxNNRegressor, *patients(), ties=ties):
         theirs = CoxPHSurvivalAnalysis(alpha=alpha, ties=ties, n_iter=100, tol=1e-14)
         theirs.fit(Z, Surv.from_arrays(own["event"], own["time"]))
         np.testing.assert_allclose(weights["linear.weight"][:, 0], theirs.coef_, atol=1e-5)
+    assert not alone
 
 
-def test_members_of_competing_risks_are_a_ridge_fit_for_each_cause():
+def test_members_of_competing_risks_are_a_ridge_fit_for_each_cause(alone):
     data = patients(n_causes=2)
     for Z, own, alpha, weights in members(CompetingRisksNNRegressor, *data):
         for cause, found in enumerate(weights["linear.weight"].T, 1):
             theirs = CoxPHSurvivalAnalysis(alpha=alpha, ties="efron", n_iter=100, tol=1e-14)
             theirs.fit(Z, Surv.from_arrays(own["status"] == cause, own["time"]))
             np.testing.assert_allclose(found, theirs.coef_, atol=1e-5)
+    assert not alone
 
 
 @pytest.mark.parametrize("kind", DISTRIBUTIONS, ids=lambda kind: kind.__name__)
-def test_members_of_a_distribution_have_the_largest_likelihood(kind):
+def test_members_of_a_distribution_have_the_largest_likelihood(kind, alone):
     for Z, own, _, weights in members(kind, *patients(), alpha=0.0, n_estimators=3):
 
         def loss(guess, Z=Z, event=own["event"], time=own["time"]):
@@ -103,6 +118,7 @@ def test_members_of_a_distribution_have_the_largest_likelihood(kind):
         theirs = minimize(loss, np.zeros(Z.shape[1] + 2), options={"gtol": 1e-7}).x
         found = [weights[name].ravel() for name in ("linear.weight", "linear.bias", "log_shape")]
         np.testing.assert_allclose(np.concatenate(found), theirs, atol=2e-5)
+    assert not alone
 
 
 CASES = {
@@ -122,7 +138,7 @@ CASES = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_members_at_once_are_members_one_by_one(case, monkeypatch):
+def test_members_at_once_are_members_one_by_one(case, alone, monkeypatch):
     """Up to what is left of a loss that one by one ends where 20 iterations lower it by 1e-6."""
     kind, options, names = CASES[case]
     X, y = patients(n_features=12, n_causes=1 + (kind is CompetingRisksNNRegressor))
@@ -133,7 +149,7 @@ def test_members_at_once_are_members_one_by_one(case, monkeypatch):
         y = interval_censored_y(y["time"] - 0.5, np.where(y["event"], y["time"], np.inf))
     given = {name: given[name] for name in names}
     _, at_once = watched(kind, X, y, given, **options)
-    alone = fitted_alone(monkeypatch)
+    assert not alone
     monkeypatch.setattr(_linear, "_TOGETHER", 0)
     _, one_by_one = watched(kind, X, y, given, **options)
     assert len(alone) == 10
@@ -144,21 +160,8 @@ def test_members_at_once_are_members_one_by_one(case, monkeypatch):
         np.testing.assert_allclose(at_once[name], one_by_one[name], atol=atol, err_msg=name)
 
 
-def fitted_alone(monkeypatch):
-    """A list that gets the penalty of each member whose linear part is fitted alone."""
-    alone, to_optimum = [], _linear._to_optimum
-
-    def spy(estimator, module, train, l2, settings):
-        alone.append(l2)
-        to_optimum(estimator, module, train, l2, settings)
-
-    monkeypatch.setattr(_linear, "_to_optimum", spy)
-    return alone
-
-
-def test_few_rows_are_fitted_at_once_and_many_one_by_one(monkeypatch):
+def test_few_rows_are_fitted_at_once_and_many_one_by_one(alone, monkeypatch):
     """40 rows of ten members have 400 outputs, and of 12 features 480 inputs."""
-    alone = fitted_alone(monkeypatch)
     for n_features, at_most, n_alone in ((4, 400, 0), (4, 399, 10), (12, 480, 0), (12, 479, 10)):
         monkeypatch.setattr(_linear, "_TOGETHER", at_most)
         watched(CoxNNRegressor, *patients(40, n_features))
@@ -167,8 +170,7 @@ def test_few_rows_are_fitted_at_once_and_many_one_by_one(monkeypatch):
 
 
 @pytest.mark.parametrize("kind", [CoxNNRegressor, WeibullAFTRegressor])
-def test_members_that_have_not_come_to_their_optima_are_fitted_one_by_one(kind, monkeypatch):
-    alone = fitted_alone(monkeypatch)
+def test_members_that_are_not_at_their_optima_are_fitted_alone(kind, alone, monkeypatch):
     monkeypatch.setitem(_linear_members._OPTIONS, "maxiter", 2)
     _, start = watched(kind, *patients())
     assert len(alone) == 10
@@ -176,6 +178,14 @@ def test_members_that_have_not_come_to_their_optima_are_fitted_one_by_one(kind, 
     _, expected = watched(kind, *patients())
     for name, weight in expected.items():
         assert torch.equal(start[name], weight), name
+
+
+def test_gradients_that_are_switched_off_do_not_matter(alone):
+    _, expected = watched(CoxNNRegressor, *patients(60))
+    with torch.no_grad():
+        _, found = watched(CoxNNRegressor, *patients(60))
+    assert torch.equal(found["linear.weight"], expected["linear.weight"])
+    assert not alone
 
 
 def cox_rows(X, event, time):
