@@ -23,7 +23,6 @@ _TOLERANCE = 1e-6
 _OPTIONS = {"maxiter": 100, "maxcor": 20, "gtol": _TOLERANCE, "ftol": 0.0}
 
 
-@torch.enable_grad()
 def fit_together(
     linear: SideBySide, train: SurvivalDataset, members: PerMember, criterion: Criterion
 ) -> list[int]:
