@@ -169,18 +169,6 @@ class SideBySide(Members):
         flat = torch.cat([weight.flatten(1) for weight in weights], dim=1)
         return (flat * flat).sum(1)
 
-    @torch.no_grad()
-    def copy_linear_parts(self, networks: Sequence[nn.Module], which: Sequence[int]) -> None:
-        """Give some of the networks that this is made of the linear parts of today."""
-        for k in which:
-            network = _mlp(networks[k])
-            network.linear.weight.copy_(self.linear.weight[k].T)
-            if self.linear.bias is not None:
-                network.linear.bias.copy_(self.linear.bias[k, 0])
-            whole = networks[k]
-            if isinstance(whole, SharedShape) and self.log_shape is not None:
-                whole.log_shape.copy_(self.log_shape[k, 0, 0])
-
     def coefficients(self) -> tuple[Tensor, Tensor]:
         """Return slopes and intercepts of linear members, in the units of the inputs."""
         slope = self.linear.weight.detach().transpose(1, 2) / self.spread
@@ -192,6 +180,18 @@ class SideBySide(Members):
         """Return the log shapes that the samples share, of shape (n_members,)."""
         assert self.log_shape is not None
         return self.log_shape.detach().flatten()
+
+    @torch.no_grad()
+    def copy_linear_parts(self, networks: Sequence[nn.Module], which: Sequence[int]) -> None:
+        """Give some of the networks that this is made of the linear parts of today."""
+        for k in which:
+            network = _mlp(networks[k])
+            network.linear.weight.copy_(self.linear.weight[k].T)
+            if self.linear.bias is not None:
+                network.linear.bias.copy_(self.linear.bias[k, 0])
+            whole = networks[k]
+            if isinstance(whole, SharedShape) and self.log_shape is not None:
+                whole.log_shape.copy_(self.log_shape[k, 0, 0])
 
 
 class Linears(nn.Module):

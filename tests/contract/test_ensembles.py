@@ -72,12 +72,14 @@ def test_members_are_dealt_all_of_their_rows_which_ascend_in_a_step(batch_size):
     data = SurvivalDataset(as_rows(np.zeros((50, 1))), target)
     members = torch.stack([torch.arange(40), torch.arange(10, 50)])
     generator = np.random.default_rng(0)
-    steps = MemberLoader(data, batch_size, members=members, generator=generator)
+    steps, epochs = MemberLoader(data, batch_size, members=members, generator=generator), []
     for _ in range(2):
         dealt = [target.rows.reshape(2, -1) for _, target in steps]
         assert len(dealt) == len(steps) == -(-40 // batch_size)
         assert all((rows.diff(dim=1) > 0).all() for rows in dealt)
-        assert torch.equal(torch.cat(dealt, 1).sort(1).values, members)
+        epochs.append(torch.cat(dealt, 1))
+        assert torch.equal(epochs[-1].sort(1).values, members)
+    assert torch.equal(*epochs) == (batch_size == 100)
 
 
 @both
