@@ -15,14 +15,14 @@ import torch
 from sklearn.model_selection import GridSearchCV, StratifiedKFold
 from skorch.callbacks import Callback
 
-from sksurvtorch import CoxNNRegressor, LogNormalAFTRegressor, WeibullAFTRegressor
+from sksurvtorch import CoxNNRegressor, WeibullAFTRegressor
 from sksurvtorch.estimators import _fit, _net
 from sksurvtorch.nets.ensemble_net import EnsembleNet
 from sksurvtorch.nets.members import MemberLoader
 from speed.data import patients
 from speed.measure import Row, formatted, table
 
-MODELS = (CoxNNRegressor, WeibullAFTRegressor, LogNormalAFTRegressor)
+MODELS = (CoxNNRegressor, WeibullAFTRegressor)
 N_CANDIDATES, N_FOLDS = 6, 5
 #: Functions whose processor time is taken, by what it is called.
 TIMED: dict[str, list[tuple[Any, str]]] = {
@@ -140,10 +140,7 @@ def search(kind: Any, X: np.ndarray, y: np.ndarray) -> dict[str, float]:
 
 
 def report(n: int = 625, rounds: int = 3) -> tuple[list[Row], str]:
-    """Return rows of the table, and a table of parts in milliseconds a fit.
-
-    The folds of 625 rows train with 500.
-    """
+    """Return rows of the table, and a table of parts; the folds of 625 rows train with 500."""
     X, y = patients(n, 10)
     rows, columns = [], []
     for kind in MODELS:
