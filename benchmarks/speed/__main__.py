@@ -14,7 +14,7 @@ import momentum_speed
 import segmentation
 import torch
 
-from speed import competing, estimators, loss, memory, scale, training
+from speed import competing, estimators, loss, memory, scale, search, training
 from speed.measure import Machine, Row, formatted, in_fresh_process, table, versions
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
@@ -130,8 +130,10 @@ def main() -> None:
     for row in rows(machine, quick=quick):
         measured.append(row)
         print(formatted([row], goals=not quick).splitlines()[-1], flush=True)
+    searches, parts = search.report(1 if quick else 3)
+    measured += searches
     cox, weibull = loss.cox_batches(), loss.weibull_batches()
-    print(cox, weibull, sep="\n")
+    print(formatted(searches, goals=not quick), parts, cox, weibull, sep="\n")
     if quick:
         return
     text = TEXT.format(
@@ -144,6 +146,7 @@ def main() -> None:
         segmentation=segmentation_memory(),
         scale=scale.report(DOCS / "images" / "scale.png"),
         profile=training.profile(),
+        search=parts,
     )
     (DOCS / "benchmarks.md").write_text(text)
     print(text)

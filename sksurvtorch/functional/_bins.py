@@ -46,6 +46,7 @@ after the other, as many for each, and the sums begin anew with each set.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from math import isfinite
 from typing import Any, NamedTuple, cast
 
@@ -399,4 +400,5 @@ def _sums(place: Places, x: Floats, n_places: int) -> Floats:
 
 def _parts(x: NDArray[Any], sizes: Places) -> list[NDArray[Any]]:
     """Split an array into parts of these sizes."""
-    return np.split(x, sizes.cumsum()[:-1])
+    ends = [0, *sizes.cumsum().tolist()]  # by slices: np.split takes ten times as long
+    return [x[start:end] for start, end in pairwise(ends)]

@@ -150,7 +150,10 @@ class SideBySide(Members):
 
     def forward(self, X: Tensor) -> Tensor:
         """Return the outputs, of shape (n_members, n_samples, n_outputs)."""
-        Z = (X - self.center) / self.spread
+        return self.of_standardised((X - self.center) / self.spread)
+
+    def of_standardised(self, Z: Tensor) -> Tensor:
+        """Return the outputs for standardised inputs, which may be the same for all members."""
         out: Tensor = self.linear(Z)
         out = out if self.hidden is None else out + self.hidden(Z)
         if self.log_shape is None:
@@ -185,6 +188,18 @@ class SideBySide(Members):
         assert self.log_shape is not None
         return self.log_shape.detach().flatten()
 
+    @torch.no_grad()
+    def copy_linear_parts(self, networks: Sequence[nn.Module], which: Sequence[int]) -> None:
+        """Give some of the networks that this is made of the linear parts of today."""
+        for k in which:
+            network = _mlp(networks[k])
+            network.linear.weight.copy_(self.linear.weight[k].T)
+            if self.linear.bias is not None:
+                network.linear.bias.copy_(self.linear.bias[k, 0])
+            whole = networks[k]
+            if isinstance(whole, SharedShape) and self.log_shape is not None:
+                whole.log_shape.copy_(self.log_shape[k, 0, 0])
+
 
 class Linears(nn.Module):
     """Linear layers of several networks.
@@ -205,6 +220,10 @@ class Linears(nn.Module):
     def forward(self, X: Tensor) -> Tensor:
         """Return the outputs, of shape (n_networks, n_samples, n_outputs)."""
         X = X.to(self.weight.dtype)
+        if X.ndim == 2:  # the same rows for all: one product, which reads them once
+            row_by_row = X @ self.weight.transpose(0, 1).flatten(1)
+            out: Tensor = row_by_row.unflatten(1, (len(self.weight), -1)).transpose(0, 1)
+            return out if self.bias is None else out + self.bias
         return X @ self.weight if self.bias is None else torch.baddbmm(self.bias, X, self.weight)
 
 

@@ -90,16 +90,21 @@ def deal(
     event: np.ndarray, n_batches: int, generator: np.random.Generator | None
 ) -> list[np.ndarray]:
     """Deal the places of rows to batches; at random, with events in all, by a generator."""
+    return np.array_split(drawn_order(event, generator), n_batches)
+
+
+def drawn_order(event: np.ndarray, generator: np.random.Generator | None) -> np.ndarray:
+    """Return the places of rows so that each batch is a part of them, as `deal` deals them."""
     n = len(event)
     if generator is None:
-        return np.array_split(np.arange(n), n_batches)
+        return np.arange(n)
     # Each kind of row gets its places at even distances, from a random start.
     place = np.empty(n)
     for kind in (event, ~event):
-        count = int(kind.sum())
+        count = np.count_nonzero(kind)
         if count:
             place[kind] = (generator.permutation(count) + generator.random()) / count
-    return np.array_split(place.argsort(kind="stable"), n_batches)
+    return place.argsort(kind="stable")
 
 
 def _drawn_with(generator: np.random.Generator, n_batches: int) -> bytes:

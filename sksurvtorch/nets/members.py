@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from sksurvtorch.nets.dataset import SurvivalDataset
-from sksurvtorch.nets.epochs import deal
+from sksurvtorch.nets.epochs import drawn_order
 from sksurvtorch.nets.loader import WINDOW_BYTES
 from sksurvtorch.nets.target import Columns, Criterion, Device, Output, Target
 
@@ -143,19 +143,16 @@ class MemberLoader:
         event = self.dataset.event
         generator = self.generator if self.shuffle and len(self) > 1 else None
         small = np.int32 if len(event) < 2**31 else np.int64  # those of a whole epoch are held
-        dealt = [
-            [
-                np.sort(rows[places]).astype(small)
-                for places in deal(event[rows], len(self), generator)
-            ]
-            for rows in self.members
-        ]
-        n_at_once = max(1, _ROWS_AT_ONCE // sum(len(batches[0]) for batches in dealt))
+        dealt = np.empty(self.members.shape, dtype=small)
+        for own, rows in zip(dealt, self.members, strict=True):
+            own[:] = rows[drawn_order(event[rows], generator)]
+        steps = np.array_split(dealt, len(self), axis=1)
+        for batches in steps:
+            batches.sort(axis=1)
+        n_at_once = max(1, _ROWS_AT_ONCE // steps[0].size)
         for first in range(0, len(self), n_at_once):
-            some = zip(*(batches[first : first + n_at_once] for batches in dealt), strict=True)
-            yield from self._laid_out(
-                [np.stack(batches, dtype=np.int64) for batches in some], event
-            )
+            some = steps[first : first + n_at_once]
+            yield from self._laid_out([rows.astype(np.int64) for rows in some], event)
 
     def _laid_out(
         self, steps: list[np.ndarray], event: np.ndarray

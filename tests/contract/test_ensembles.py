@@ -19,7 +19,10 @@ from sksurvtorch import CoxNNRegressor, CoxPHLoss, WeibullAFTRegressor, load, sa
 from sksurvtorch.exceptions import SkippedBatchWarning
 from sksurvtorch.metrics import concordance_index_censored
 from sksurvtorch.nets import TrainingCheckpoint, survival_target
-from sksurvtorch.nets.target import PlainTarget
+from sksurvtorch.nets.dataset import SurvivalDataset
+from sksurvtorch.nets.members import MemberLoader
+from sksurvtorch.nets.rows import as_rows
+from sksurvtorch.nets.target import PlainTarget, cox_target
 from tests.contract.small_models import Mlp, StopAfter, both, fitted, predictions
 from tests.contract.test_ensemble_training import Watch
 from tests.unit.refusals import refuses
@@ -59,6 +62,24 @@ def test_each_member_leaves_out_a_fifth(kind, n_estimators, distinct):
         assert sum(map(len, left_out[:5])) <= len(X) + 10  # hardly any row twice
     if n_estimators > 5:
         assert all(left_out[5] != other for other in left_out[:5])
+
+
+@pytest.mark.parametrize("batch_size", [7, 100])
+def test_members_are_dealt_all_of_their_rows_which_ascend_in_a_step(batch_size):
+    """Rows in the order of their risk sets need no sort."""
+    time, event = torch.arange(50.0, 0.0, -1.0), torch.ones(50, dtype=torch.bool)
+    target = cox_target({"event": event, "time": time}, "efron", lay_out=True)
+    data = SurvivalDataset(as_rows(np.zeros((50, 1))), target)
+    members = torch.stack([torch.arange(40), torch.arange(10, 50)])
+    generator = np.random.default_rng(0)
+    steps, epochs = MemberLoader(data, batch_size, members=members, generator=generator), []
+    for _ in range(2):
+        dealt = [target.rows.reshape(2, -1) for _, target in steps]
+        assert len(dealt) == len(steps) == -(-40 // batch_size)
+        assert all((rows.diff(dim=1) > 0).all() for rows in dealt)
+        epochs.append(torch.cat(dealt, 1))
+        assert torch.equal(epochs[-1].sort(1).values, members)
+    assert torch.equal(*epochs) == (batch_size == 100)
 
 
 @both
