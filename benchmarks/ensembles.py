@@ -243,7 +243,7 @@ def main() -> None:
 HEAD = """# Several networks beside one
 
 Written by `python benchmarks/ensembles.py`. Estimators with nothing set but `n_estimators=15` and
-`random_state=0`, beside the same with `n_estimators=1`. ΔC is the difference in Harrell's
+`random_state`, from 0 on, beside the same with `n_estimators=1`. ΔC is the difference in Harrell's
 concordance (above 0: the ensemble is better), ΔIBS that in the integrated Brier score (below 0: it
 is better), in parentheses the standard error over the folds, which share rows and so are not
 independent. "Cox − CoxPH" is the difference of 15 networks to the linear Cox model in concordance.
