@@ -73,9 +73,11 @@ SHORTER = {
         "GroupKFold(5,": "GroupKFold(3,",
     },
     "plot_tuning": {
-        "CoxNNRegressor(n_estimators=1,": "CoxNNRegressor(n_estimators=1, max_epochs=40,",
+        "alphas = [0.1, 1, 10, 1000]": "alphas = [1, 1000]",
         "for _ in range(100)]": "for _ in range(30)]",
     },
+    "plot_segmentation_affinities": {"max_epochs=18": "max_epochs=12"},
+    "plot_segmentation_hot_distance": {"max_epochs=22": "max_epochs=14"},
     "plot_weibull_calibration": {
         "WeibullAFTRegressor(shape=shape,": "WeibullAFTRegressor(n_estimators=1, shape=shape,",
         "StratifiedKFold(5,": "StratifiedKFold(3,",
