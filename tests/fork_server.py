@@ -1,7 +1,7 @@
 """Processes of their own, each a fork of one that has imported the packages, which takes seconds.
 
-A line of standard input is a task: a script or code, its arguments, its folder and its variables of
-the environment. A line of standard output is how it ended, and what it has written.
+A line of standard input is a task: a script or code, its arguments and its folder. A line of
+standard output is how it ended, and what it has written.
 """
 
 from __future__ import annotations
@@ -40,14 +40,16 @@ def main():
                 with open(os.devnull) as nothing:
                     for number, file in enumerate((nothing, out, err)):
                         os.dup2(file.fileno(), number)
-                end(json.loads(line))
+                task = json.loads(line)
+                run(task) if task["to_the_end"] else end(task)
+                sys.exit()
             status = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
             written = [file.seek(0) or file.read().decode() for file in (out, err)]
         print(json.dumps([status, *written]), flush=True)
 
 
 def end(task):
-    """Run a task, and end this process without the second that Python takes to clear up."""
+    """Run a task, and end this process at once: Python takes a second to clear up."""
     status = 1
     try:
         run(task)
@@ -66,7 +68,6 @@ def run(task):
     """Run a script or code as Python would."""
     faulthandler.dump_traceback_later(PATIENCE, exit=True)
     os.chdir(task["folder"])
-    os.environ.update(task["variables"])
     sys.argv = [task["script"] or "-c", *task["arguments"]]
     if task["script"] is None:
         exec(compile(task["code"], "<code>", "exec"), {"__name__": "__main__"})
@@ -86,9 +87,10 @@ def serving():
         if server.stdout.readline() != "ready\n":
             raise RuntimeError(server.communicate()[1])
 
-        def forked(code=None, *, script=None, arguments=(), folder=".", variables=None):
+        def forked(code=None, *, script=None, arguments=(), folder=".", to_the_end=False):
+            """With `to_the_end` Python clears up, and ends what the script has started."""
             task = {"code": code, "script": script and str(script), "folder": str(folder)}
-            task |= {"arguments": list(map(str, arguments)), "variables": variables or {}}
+            task |= {"arguments": list(map(str, arguments)), "to_the_end": to_the_end}
             print(json.dumps(task), file=server.stdin, flush=True)
             ended = json.loads(server.stdout.readline())
             return subprocess.CompletedProcess(task["arguments"], *ended)
