@@ -1,10 +1,7 @@
 """A fit that was cut off goes on from its checkpoint as if nothing had happened."""
 
 import json
-import os
 import signal
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -164,9 +161,9 @@ def test_a_net_of_ones_own_resumes(patients, path):
     np.testing.assert_array_equal(whole.predict(patients[0]), resumed.predict(patients[0]))
 
 
-# Forks the processes rather than starting them, since each would import everything for itself.
 TWO_PROCESSES = """
 import json, os, signal, socket, sys, traceback
+import accelerate  # once for all forks
 import numpy as np
 from skorch.callbacks import Callback
 from sksurv.datasets import load_whas500
@@ -221,18 +218,12 @@ print(json.dumps(told))
 """
 
 
-def test_two_processes_resume_when_one_was_killed(path):
+def test_two_processes_resume_when_one_was_killed(path, forked):
     other = path.with_name("other.pt")
     # A fit whose second process is killed in its third epoch; then that fit, and another one.
     launches = [[3, str(path)], [99, str(path), str(other)]]
-    run = subprocess.run(
-        [sys.executable, "-c", TWO_PROCESSES, json.dumps(launches)],
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=True,
-    )
+    run = forked(TWO_PROCESSES, arguments=[json.dumps(launches)])
+    assert run.returncode == 0, run.stderr
     (killed, written), (ended, all_written) = json.loads(run.stdout)
     assert killed[0] > 0, run.stderr
     assert killed[1] == -signal.SIGKILL

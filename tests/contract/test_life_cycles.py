@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import pickle
 
 import numpy as np
@@ -32,14 +33,21 @@ STARTS = {
 }
 
 
+@pytest.fixture(scope="module")
+def started(whas500):
+    """A function that returns a fitted model, which is fitted once."""
+    return functools.cache(lambda kind, start: small(kind, **STARTS[start]).fit(*whas500))
+
+
 @both
 @pytest.mark.parametrize("start", STARTS)
 @pytest.mark.parametrize("change", CHANGES)
 def test_the_fitted_model_answers_whatever_is_set_for_the_next_fit(
-    kind, start, change, whas500, tmp_path
+    kind, start, change, started, whas500, tmp_path
 ):
-    X, y = whas500
-    model = small(kind, **STARTS[start]).fit(X, y)
+    X, _ = whas500
+    model = started(kind, start)
+    model.set_params(**small(kind, **STARTS[start]).get_params())
     wanted, linear = predictions(model, X), hasattr(model, "coef_")
     coefficients = model.coef_ if linear else None
     model.set_params(**CHANGES[change])

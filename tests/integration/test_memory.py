@@ -81,7 +81,7 @@ from sksurvtorch.estimators import _linear
 
 _linear._N_EPOCHS = 1  # as much memory as more of them
 rng = np.random.default_rng(0)
-n, p = 200_000, 100
+n, p = 120_000, 100
 model = {model}
 
 def data(n):

@@ -354,7 +354,7 @@ def test_bfloat16_features_have_their_values(kind):
 @both
 @pytest.mark.parametrize("options", [{}, {"momentum": True}, {"optimizer": "lbfgs"}])
 def test_a_fit_in_inference_mode_is_that_outside(kind, options):
-    options = {"n_estimators": 1, "max_epochs": 200, "random_state": 0, **options}
+    options = {"n_estimators": 1, "max_epochs": 20, "random_state": 0, **options}
     outside = kind(**options).fit(X, Y)
     with torch.inference_mode():
         inside = kind(**options).fit(torch.tensor(X), Y)

@@ -215,10 +215,9 @@ for name in ("write_model", "write_checkpoint"):
 """
 
 
-def test_a_limit_of_the_system_is_named(tmp_path):
-    run = subprocess.run(
-        [sys.executable, "-c", LIMITED, str(tmp_path)], capture_output=True, text=True, check=True
-    )
+def test_a_limit_of_the_system_is_named(tmp_path, forked):
+    run = forked(LIMITED, arguments=[tmp_path])
+    assert run.returncode == 0, run.stderr
     told = run.stdout.splitlines()
     assert len(told) == 2, run.stderr
     assert all(f"{os.strerror(errno.EFBIG)}. The file was not written" in line for line in told)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import json
 import random
-import subprocess
 import sys
 
 import numpy as np
@@ -302,11 +301,11 @@ LIMITED = """
 import resource, sys
 import tests.unit.test_forged_models as here
 model = here.CoxNNRegressor(n_estimators=1, max_epochs=1).fit(here.X, here.Y)
-here.save(model, sys.argv[2])  # all is imported
-here.load(sys.argv[2])
+here.save(model, sys.argv[1])  # all is imported
+here.load(sys.argv[1])
 (taken,) = [int(line.split()[1]) for line in open("/proc/self/status") if "VmSize" in line]
 resource.setrlimit(resource.RLIMIT_AS, (taken * 1024 + 2**27,) * 2)
-for name, path in zip(sys.argv[3::2], sys.argv[4::2]):
+for name, path in zip(sys.argv[2::2], sys.argv[3::2]):
     try:
         here.load(path, **here.AGAIN.get(name, {}))
     except here.ModelFileError as error:
@@ -315,18 +314,13 @@ for name, path in zip(sys.argv[3::2], sys.argv[4::2]):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads its memory from /proc")
-def test_a_small_file_does_not_have_much_memory_taken(forged, tmp_path):
+def test_a_small_file_does_not_have_much_memory_taken(forged, tmp_path, forked):
     """Each would take gigabytes if what it says was made before it is compared."""
     told = []
     for number, (name, forge) in enumerate(LARGE.values()):
         path = forged(forge, name).rename(tmp_path / f"{number}")
         told += [name, str(path)]
-    run = subprocess.run(
-        [sys.executable, "-c", LIMITED, "", str(tmp_path / "first"), *told],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    run = forked(LIMITED, arguments=[tmp_path / "first", *told])
     assert run.stdout.split() == ["ModelFileError"] * len(LARGE), run.stderr
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import pickle
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -165,16 +163,15 @@ def test_training_goes_on_from_the_loaded_weights(name, fitted, data, path):
     clone(loaded).fit(X, y)
 
 
-def test_a_new_process_predicts_the_same(saved, fitted, data):
+def test_a_new_process_predicts_the_same(saved, fitted, data, forked):
     code = f"""
-import numpy as np
 from sksurv.datasets import load_veterans_lung_cancer
-from sksurv.util import Surv
 from sksurvtorch import load
 X, _ = load_veterans_lung_cancer()
 print(load({str(saved)!r}).predict(X[{list(data[0].columns)!r}]).tobytes().hex())
 """
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    run = forked(code)
+    assert run.stderr == ""
     assert bytes.fromhex(run.stdout) == fitted["cox"].predict(data[0]).tobytes()
 
 

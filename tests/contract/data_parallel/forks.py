@@ -6,6 +6,9 @@ import os
 import socket
 import sys
 
+import accelerate  # noqa: F401, like the next one not once more in each process
+import torch._dynamo  # noqa: F401, which optimizers import when they are first used
+
 
 def main(size, suite, folder):
     """Run a suite in processes, and exit with 0 if all of them do."""
