@@ -51,9 +51,6 @@ SHORTER = {
         "seeds = range(5)": "seeds = range(2)",
         "test_size=0.4,": "test_size=0.7,",
     },
-    "plot_interval_censoring": {
-        "LogLogisticAFTRegressor(random": "LogLogisticAFTRegressor(n_estimators=3, random",
-    },
     "plot_own_skorch_net": {
         "seeds = range(3)": "seeds = range(2)",
         "CoxNNRegressor(batch_size=1024,": "CoxNNRegressor(n_estimators=1, batch_size=1024,",
