@@ -73,9 +73,9 @@ class AFTRegressor(AFTIntervals):
         Strength of the L2 penalty: ``alpha / 2`` times the sum of the squared weights (not biases)
         is added to the (weighted) negative log likelihood of the rows of the fit. In the built-in
         network weights of the linear part and of the last layer are multiplied by the shape of the
-        standardised times, so that minus the log hazard ratio is penalised as in `CoxNNRegressor`,
-        and with hidden layers and more than 10 features the squares of the weights of the features
-        count n_features / 10 times. The shape itself is not penalised.
+        standardised times, so that for a Weibull model the log hazard ratio is penalised as in
+        `CoxNNRegressor`, and with hidden layers and more than 10 features the squares of the
+        weights of the features count n_features / 10 times. The shape itself is not penalised.
         ``"auto"`` is 10, 3 and 30 for five built-in networks with hidden layers each, 10 for fewer
         than ten, and 0 for the linear model and for a `module` of your own. A sequence has a value
         for each five of several networks.
@@ -415,6 +415,20 @@ class AFTRegressor(AFTIntervals):
         check_apart(columns)
         unit = learn_unit(columns, self._distribution)
         self.log_time_center_, self.log_time_spread_ = unit
+
+    def _why_no_maximum(self, dataset: SurvivalDataset) -> str | None:
+        """Return a sentence if all events are at the last time: the shape grows without end."""
+        assert dataset.y is not None
+        columns = dataset.y.columns
+        if "time" not in columns or bool(
+            (columns["time"] < columns["time"].max())[columns["event"]].any()
+        ):
+            return None
+        return (
+            "The likelihood has no maximum: all events are at the last time, "
+            f"{self.unique_times_[-1]:g}, and the shape grows without end. Survival before it is "
+            "predicted to be 1. Use CoxNNRegressor, or a longer follow-up."
+        )
 
     def _make_dataset(self, rows: Rows, columns: Columns) -> SurvivalDataset:
         """Return the rows with their times in the unit of the network."""

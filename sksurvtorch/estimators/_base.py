@@ -239,6 +239,10 @@ class SurvivalNetEstimator(
         """Return the network with the weights that belong to the model."""
         return module
 
+    def _why_no_maximum(self, dataset: SurvivalDataset) -> str | None:
+        """Return why the likelihood of these rows has no maximum whatever the features are."""
+        return None
+
     @abstractmethod
     def _risk_score(self, output: Tensor) -> np.ndarray:
         """Return the risk score of an output of the network in float64."""

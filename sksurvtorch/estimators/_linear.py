@@ -72,7 +72,7 @@ def _fit_together(
     with ExitStack() as stack:
         for module in modules:
             stack.enter_context(mlp_of(module).linear_only())
-        linear = SideBySide(modules).to("cpu", torch.float64)
+        linear = SideBySide(modules).cpu().double()  # in this order: not all devices have float64
     arrived = fit_together(linear, train, members, estimator._criterion())
     linear.copy_linear_parts(modules, arrived)
     return arrived

@@ -41,25 +41,38 @@ _N_EPOCHS, _TOL = 20, 1e-12
 def warn_unless_optimal(
     estimator: SurvivalNetEstimator, dataset: SurvivalDataset, output: Tensor, settings: Settings
 ) -> None:
-    """Warn of coefficients that are infinite, or of L-BFGS that has used up its epochs."""
+    """Warn of a shape or coefficients that are infinite, or of L-BFGS that needs more epochs."""
     if settings.partial:
         return
-    infinite = _infinite_features(estimator, dataset, output, settings)
-    if infinite:
-        more = [f"{len(infinite) - 5} more"] if len(infinite) > 5 else []
-        message = (
-            "The likelihood has no maximum: it rises without end with the coefficients of "
-            f"{', '.join(infinite[:5] + more)}, which separate rows with an event from rows "
-            "without. Set `alpha` above 0, or leave features out."
-        )
-    elif _has_used_up_its_epochs(estimator.net_):
-        message = (
-            f"L-BFGS has not reached an optimum in {estimator.n_iter_} epochs. Raise `max_epochs`, "
-            "or `alpha`."
-        )
-    else:
-        return
-    warn(message, ConvergenceWarning)
+    message = (
+        estimator._why_no_maximum(dataset)
+        or _of_features(_infinite_features(estimator, dataset, output, settings))
+        or _of_epochs(estimator)
+    )
+    if message:
+        warn(message, ConvergenceWarning)
+
+
+def _of_features(infinite: list[str]) -> str | None:
+    """Return a sentence on features whose coefficients are infinite, if there are any."""
+    if not infinite:
+        return None
+    more = [f"{len(infinite) - 5} more"] if len(infinite) > 5 else []
+    return (
+        "The likelihood has no maximum: it rises without end with the coefficients of "
+        f"{', '.join(infinite[:5] + more)}, which separate rows with an event from rows "
+        "without. Set `alpha` above 0, or leave features out."
+    )
+
+
+def _of_epochs(estimator: SurvivalNetEstimator) -> str | None:
+    """Return a sentence if L-BFGS has used up its epochs."""
+    if not _has_used_up_its_epochs(estimator.net_):
+        return None
+    return (
+        f"L-BFGS has not reached an optimum in {estimator.n_iter_} epochs. Raise `max_epochs`, "
+        "or `alpha`."
+    )
 
 
 def _has_used_up_its_epochs(net: SurvivalNet) -> bool:

@@ -61,8 +61,9 @@ class CoxNNRegressor(PartialLikelihoodEstimator, CoxIntervals):
         `callbacks` needs ``"constant"`` here.
     alpha : float, sequence of float or "auto", default="auto"
         Strength of the L2 penalty: ``alpha / 2`` times the sum of the squared weights (not biases)
-        is added to the (weighted) negative log likelihood of the rows of the fit. With more than 10
-        features the squares of the weights of the features count n_features / 10 times.
+        is added to the (weighted) negative log likelihood of the rows of the fit. With hidden
+        layers and more than 10 features the squares of the weights of the features count
+        n_features / 10 times.
         ``"auto"`` is 10, 3 and 30 for five built-in networks with hidden layers each, 10 for fewer
         than ten, and 0 for the linear model and for a `module` of your own. A sequence has a value
         for each five of several networks.

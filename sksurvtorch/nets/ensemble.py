@@ -129,6 +129,7 @@ class SideBySide(Members):
 
     center: Tensor
     spread: Tensor
+    has_log_shape = False  # of those that an earlier version has pickled
 
     def __init__(self, modules: Sequence[nn.Module]) -> None:
         super().__init__()
@@ -138,7 +139,6 @@ class SideBySide(Members):
         self.register_buffer("spread", first.spread.clone())
         self.linear = Linears([network.linear for network in networks])
         self.has_log_shape = first.has_log_shape
-        self.input_factor = first.input_factor
         self.hidden: nn.Sequential | None = None
         if first.hidden is not None:
             layers = zip(*(network.hidden or () for network in networks), strict=True)
@@ -165,9 +165,14 @@ class SideBySide(Members):
         layers = [self.linear, *(self.hidden or ())]
         weights: list[Tensor] = [x.weight for x in layers if isinstance(x, Linears)]
         log_shape, axis = self._log_shape_and_axis()
-        weights = as_penalised(weights, self.input_factor, log_shape, axis)
+        weights = as_penalised(weights, self._input_factor, log_shape, axis)
         flat = torch.cat([weight.flatten(1) for weight in weights], dim=1)
         return (flat * flat).sum(1)
+
+    @property
+    def _input_factor(self) -> float:
+        """That of the networks."""
+        return 1.0 if self.hidden is None else max(len(self.center) / 10, 1.0)
 
     def _log_shape_and_axis(self) -> tuple[Tensor | None, int | None]:
         """Return the log shapes, if there are any, and the axis of the outputs if they are one."""

@@ -61,6 +61,7 @@ class MLP(nn.Module):
 
     center: Tensor
     spread: Tensor
+    has_log_shape = False  # of those that an earlier version has pickled
 
     def __init__(
         self,
@@ -78,6 +79,11 @@ class MLP(nn.Module):
         super().__init__()
         check_option("activation", activation, tuple(ACTIVATIONS))
         check_option("norm", norm, NORMS)
+        if has_log_shape and not (n_outputs == 2 and bias):
+            raise ValueError(
+                "`has_log_shape` must be False unless there are two outputs with a bias, got "
+                f"n_outputs={n_outputs} and bias={bias}."
+            )
         made: dict[str, Any] = {"dtype": torch.float32, "device": device}  # not torch's defaults
         self.register_buffer("center", torch.zeros(n_features, **made))
         self.register_buffer("spread", torch.ones(n_features, **made))
@@ -125,7 +131,8 @@ class MLP(nn.Module):
 
     def layer_weights(self) -> list[Tensor]:
         """Return the weights of the linear part, and of each hidden layer up to the output."""
-        return [weight for weight in self.parameters() if weight.ndim > 1]
+        hidden = () if self.hidden is None else self.hidden
+        return [self.linear.weight, *(x.weight for x in hidden if isinstance(x, nn.Linear))]
 
     def _measure_distance(self) -> None:
         """Look how far the inputs are from 0."""

@@ -15,14 +15,14 @@ class SquaredWeights:
     count n_features / 10 times. As a prior it says that the inputs share what 10 would have: with
     the same penalty for each, many weak inputs together let the network fit noise.
 
-    Of an `MLP` whose output is a log scale, those weights whose products are added up to it are
-    multiplied by the shape: what is penalised is shape times log scale, which is minus the log
-    hazard ratio, as in a Cox model. With a penalty of the log scale alone the shape would grow
-    nearly without end where samples are few and can be fitted perfectly. In the linear model this
-    one leaves a single maximum, since the log likelihood is concave in the shape and in shape times
-    log scale, and so is the penalty; as a prior it is that of Park and Casella 2008
-    (doi:10.1198/016214508000000337). Of shapes of each sample's own, that of the mean sample in the
-    linear part counts.
+    Of an `MLP` whose output is a log scale, the weights of the linear part and of the last layer
+    are multiplied by the shape: what is penalised is shape times log scale, which for a Weibull
+    model is minus the log hazard ratio, as in a Cox model. With a penalty of the log scale alone
+    the shape would grow nearly without end where samples are few and can be fitted perfectly.
+    Without late entry it leaves the linear model a single maximum, since the log likelihood is
+    concave in the shape and in shape times log scale, and so is the penalty; as a prior it is that
+    of Park and Casella 2008 (doi:10.1198/016214508000000337). With a shape for each sample, the
+    shape that counts is that of the linear part for a sample with mean inputs.
 
     Parameters
     ----------
@@ -32,7 +32,7 @@ class SquaredWeights:
 
     def __init__(self, module: nn.Module) -> None:
         parts = list(module.modules())
-        shared = {id(part.module): part for part in parts if isinstance(part, SharedShape)}
+        shared = {id(_inner(part)): part for part in parts if isinstance(part, SharedShape)}
         self._built_in = [
             (part, part.layer_weights(), shared.get(id(part)))
             for part in parts
@@ -53,6 +53,12 @@ class SquaredWeights:
             return torch.zeros((), dtype=torch.float32, device="cpu")
         flat = torch.cat([weight.reshape(-1) for weight in weights])
         return flat @ flat
+
+
+def _inner(shared: SharedShape) -> nn.Module:
+    """Return the network that gives the log scale, as it was before it was compiled."""
+    inner: nn.Module = getattr(shared.module, "_orig_mod", shared.module)
+    return inner
 
 
 def as_penalised(

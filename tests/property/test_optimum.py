@@ -13,7 +13,7 @@ from sksurv.datasets import load_aids, load_gbsg2, load_veterans_lung_cancer, lo
 from sksurv.preprocessing import OneHotEncoder
 from sksurv.util import Surv
 
-from sksurvtorch import CoxNNRegressor, WeibullAFTRegressor
+from sksurvtorch import CoxNNRegressor, LogNormalAFTRegressor, WeibullAFTRegressor
 
 KINDS = (CoxNNRegressor, WeibullAFTRegressor)
 both = pytest.mark.parametrize("kind", KINDS)
@@ -204,3 +204,21 @@ def test_lbfgs_that_was_cut_short_warns(kind, recwarn):
     assert [str(warning.message) for warning in record] == [sentence]
     model.partial_fit(X, y)  # which is one epoch of many
     assert len(recwarn) == 0
+
+
+@pytest.mark.parametrize("alpha", [0.0, 10.0])
+@pytest.mark.parametrize("kind", [WeibullAFTRegressor, LogNormalAFTRegressor])
+def test_events_that_are_all_at_the_last_time_make_the_shape_infinite(kind, alpha):
+    rng = np.random.default_rng(0)
+    X, time = rng.normal(size=(30, 2)), rng.uniform(1, 5, 30)
+    event = np.arange(30) < 4
+    time[event] = 5.0
+    sentence = (
+        "The likelihood has no maximum: all events are at the last time, 5, and the shape grows "
+        "without end. Survival before it is predicted to be 1. Use CoxNNRegressor, or a longer "
+        "follow-up."
+    )
+    options = {"optimizer": "adam", "max_epochs": 2, "alpha": alpha}
+    assert said(kind, X, Surv.from_arrays(event, time), **options) == [sentence]
+    time[-1] = 5.1
+    assert sentence not in said(kind, X, Surv.from_arrays(event, time), **options)

@@ -3,6 +3,7 @@
 import math
 
 import pytest
+import torch
 from torch import nn
 
 from sksurvtorch.nets import MLP, SharedShape
@@ -65,3 +66,17 @@ def test_hidden_layers_that_are_left_out_do_not_count():
     network = with_weights(MLP(20, hidden_layer_sizes=(4,)), 1.0, 1.0, 1.0)
     with network.linear_only():
         assert SquaredWeights(network)().item() == 20
+
+
+def test_the_shape_counts_in_a_compiled_network_too():
+    network = with_log_shape(with_weights(MLP(3, hidden_layer_sizes=()), 2.0), 2)
+    expected = SquaredWeights(network)().item()
+    network.module = torch.compile(network.module, backend="eager")
+    assert SquaredWeights(network)().item() == expected == 48
+
+
+@pytest.mark.parametrize("options", [{"n_outputs": 1}, {"n_outputs": 2, "bias": False}])
+def test_a_log_shape_needs_an_output_and_a_bias(options):
+    sentence = "`has_log_shape` must be False unless there are two outputs with a bias, got "
+    with pytest.raises(ValueError, match=sentence):
+        MLP(3, **options, has_log_shape=True)
