@@ -54,7 +54,7 @@ test: $(STAMP) ## Run all tests and doctests
 QUICK := tests/unit tests/property sksurvtorch
 
 .PHONY: test-quick
-test-quick: $(STAMP) ## Run the tests of values, messages and theorems, and doctests, in 2 to 4 minutes
+test-quick: $(STAMP) ## Run the tests of values, messages and theorems, and doctests, in 1 to 4 minutes
 	OMP_NUM_THREADS=1 $(BIN)/$(PYTEST) $(QUICK)
 
 # The oldest versions that pyproject.toml admits, in an environment of their own.
