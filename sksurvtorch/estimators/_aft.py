@@ -420,9 +420,10 @@ class AFTRegressor(AFTIntervals):
         """Return a sentence if all events are at the last time: the shape grows without end."""
         assert dataset.y is not None
         columns = dataset.y.columns
-        if "time" not in columns or bool(
-            (columns["time"] < columns["time"].max())[columns["event"]].any()
-        ):
+        if "time" not in columns:
+            return None
+        event, time = columns["event"], columns["time"]
+        if (time[event] < time.max()).any():
             return None
         return (
             "The likelihood has no maximum: all events are at the last time, "

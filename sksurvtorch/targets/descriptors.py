@@ -87,6 +87,7 @@ def _of_object(
     """Return the descriptors, of shape (n_channels, n_voxels), of an object in its box."""
 
     def windowed(values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return sums of values over the window around each voxel."""
         sums: NDArray[np.float64] = ndimage.gaussian_filter(
             values * inside, sigmas / lengths, mode="constant", truncate=TRUNCATE
         )
@@ -100,6 +101,7 @@ def _of_object(
     mean = [windowed(c) / size for c in coordinates]
 
     def covariance(a: int, b: int) -> NDArray[np.float64]:
+        """Return the covariance of two coordinates within the window."""
         square: NDArray[np.float64] = windowed(coordinates[a] * coordinates[b]) / size
         return square - mean[a] * mean[b]
 

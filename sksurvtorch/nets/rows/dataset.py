@@ -43,6 +43,7 @@ class DatasetRows(StoredRows):
         asked: deque[int] = deque()  # workers may be asked for some batches ahead
 
         def places() -> Iterator[list[int]]:
+            """Yield the places of each batch, and keep how many there are."""
             for rows in batches:
                 asked.append(len(rows))
                 yield rows.tolist() or [0]  # of no rows there would be no shape
