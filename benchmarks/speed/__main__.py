@@ -130,7 +130,7 @@ def main() -> None:
     for row in rows(machine, quick=quick):
         measured.append(row)
         print(formatted([row], goals=not quick).splitlines()[-1], flush=True)
-    searches, parts = search.report(1 if quick else 3)
+    searches, parts = search.report(rounds=1 if quick else 3)
     measured += searches
     cox, weibull = loss.cox_batches(), loss.weibull_batches()
     print(formatted(searches, goals=not quick), parts, cox, weibull, sep="\n")

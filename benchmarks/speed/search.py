@@ -139,7 +139,7 @@ def search(kind: Any, X: np.ndarray, y: np.ndarray) -> dict[str, float]:
     return parts | {"scores": scores, "the search itself": whole - seconds["fits"] - scores}
 
 
-def report(n: int = 625, rounds: int = 3) -> tuple[list[Row], str]:
+def report(n: int = 625, *, rounds: int = 3) -> tuple[list[Row], str]:
     """Return rows of the table, and a table of parts; the folds of 625 rows train with 500."""
     X, y = patients(n, 10)
     rows, columns = [], []

@@ -61,11 +61,12 @@ class AFTIntervals(AFTPredictions):
         Notes
         -----
         On the scale of z = shape (log t - log scale), which is log(-log S) in a Weibull model, the
-        band is the curve plus and minus a quantile of Student's t
-        times a standard error. Its variance is that of a delete-a-group jackknife of the members'
-        curves [1]_, plus the variance between members of different penalties, plus a term for
-        predictions that differ too much or too little between people, as those out of bag show by
-        their calibration slope [2]_.
+        band is the curve plus and minus a quantile of Student's t times a standard error. Its
+        variance is that of a delete-a-group jackknife of the members' curves [1]_, plus the
+        variance between members of different penalties, plus two terms for what all members have in
+        common, as predictions out of bag show: that they differ too much or too little between
+        people, by their calibration slope [2]_, and that they miss effects of features, by a
+        variance component of their residuals [3]_.
 
         References
         ----------
@@ -74,6 +75,8 @@ class AFTIntervals(AFTPredictions):
         .. [2] H. C. van Houwelingen, "Validation, calibration, revision and combination of
            prognostic survival models", Statistics in Medicine 19(24), 3401-3415, 2000,
            doi:10.1002/1097-0258(20001230)19:24<3401::AID-SIM554>3.0.CO;2-2.
+        .. [3] X. Lin, "Variance component testing in generalised linear models with random
+           effects", Biometrika 84(2), 309-326, 1997, doi:10.1093/biomet/84.2.309.
         """
         return self._band(X, level, times, survival=True)
 
@@ -231,10 +234,13 @@ class AFTIntervals(AFTPredictions):
         return {"center": np.array([center])}, hazard if known else None
 
     def _off_center(self, output: Tensor) -> np.ndarray:
-        """Return how much earlier, on the scale of log time, than at the mean log scale."""
-        earlier = self._interval_basis["center"] - output[:, 0].numpy()
-        in_log_time: np.ndarray = self.log_time_spread_ * earlier
-        return in_log_time
+        """Return how far the log scales are from their mean."""
+        off: np.ndarray = output[:, 0].numpy() - self._interval_basis["center"]
+        return off
+
+    @property
+    def _score_unit(self) -> float:
+        return self.log_time_spread_
 
     def _band(self, X: Any, level: float, times: Any, *, survival: bool) -> Pair:
         """Return bounds of survival or of the cumulative hazard."""
@@ -262,8 +268,7 @@ class AFTIntervals(AFTPredictions):
         quantile = self._quantile_of(level)
         output, outputs = self._outputs(X)
         own, rise = _line(output)
-        earlier = self._off_center(output) / self.log_time_spread_
-        extra = self._slope_variance(rise * earlier)
+        extra = rise * rise * self._common_variance(output)
         jackknife = Jackknife.of(self.member_weights_)
         return LinearBand.of(jackknife, own, rise, _line(outputs), extra, quantile)
 

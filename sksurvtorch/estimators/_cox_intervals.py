@@ -62,8 +62,10 @@ class CoxIntervals(CoxPredictions, IntervalEstimator):
         On the scale log(-log S) the band is the curve plus and minus a quantile of Student's t
         times a standard error. Its variance is that of a delete-a-group jackknife of the members'
         curves [1]_, with the baseline hazard of each, plus the variance between members of
-        different penalties, plus a term for predictions that differ too much or too little between
-        people, as those out of bag show by their calibration slope [2]_.
+        different penalties, plus two terms for what all members have in common, as predictions out
+        of bag show: that they differ too much or too little between people, by their calibration
+        slope [2]_, and that they miss effects of features, by a variance component of their
+        residuals [3]_.
 
         References
         ----------
@@ -72,6 +74,8 @@ class CoxIntervals(CoxPredictions, IntervalEstimator):
         .. [2] H. C. van Houwelingen, "Validation, calibration, revision and combination of
            prognostic survival models", Statistics in Medicine 19(24), 3401-3415, 2000,
            doi:10.1002/1097-0258(20001230)19:24<3401::AID-SIM554>3.0.CO;2-2.
+        .. [3] X. Lin, "Variance component testing in generalised linear models with random
+           effects", Biometrika 84(2), 309-326, 1997, doi:10.1093/biomet/84.2.309.
         """
         return self._band(X, level, times, stratum, survival=True)
 
@@ -282,5 +286,5 @@ class CoxIntervals(CoxPredictions, IntervalEstimator):
         steps = Baseline(basis["offsets"], basis["times"], basis["members"][0])
         jackknife = Jackknife.of(self.member_weights_)
         band = SteppedBand(self._baseline, steps, basis["members"], jackknife, quantile)
-        extra = self._slope_variance(self._off_center(output))
+        extra = self._common_variance(output)
         return band, (self._risk_score(output), outputs[:, :, 0].numpy(), extra, rows)

@@ -79,8 +79,9 @@ class IncidenceIntervals(IncidencePredictions, IntervalEstimator):
         -----
         The band is that of `CoxNNRegressor.predict_survival_interval`, on the scale log(-log(1 -
         F)) of the incidence F: a delete-a-group jackknife of the members' curves [1]_, plus the
-        variance between members of different penalties, plus the square of what a curve changes by
-        if the log hazard ratios of each cause are multiplied by their calibration slope.
+        variance between members of different penalties, plus the squares of what a curve changes by
+        if the log hazard ratios of each cause are multiplied by their calibration slope, and if
+        those of one cause change by what all members have missed of them.
 
         Nothing is known of a cause without events, nor of a stratum without: there the incidence
         and both bounds are 0.
@@ -104,6 +105,7 @@ class IncidenceIntervals(IncidencePredictions, IntervalEstimator):
             Jackknife.of(self.member_weights_),
             quantile,
             basis["slope"],
+            basis["missed"],
             self._as_fitted.hazard,
         )
         pair = band.over_time(output, outputs, rows, grid)
@@ -134,12 +136,12 @@ class IncidenceIntervals(IncidencePredictions, IntervalEstimator):
         return self._risk_score(output)
 
     @property
-    def _n_slopes(self) -> int:
+    def _n_scored(self) -> int:
         return self.n_causes_
 
     @property
-    def _slope(self) -> float:
-        return float(self._interval_basis["slope"][self.cause - 1])
+    def _scored(self) -> int:
+        return self.cause - 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,6 +162,8 @@ class IncidenceBand:
         Number of standard deviations between curve and bound.
     slope : array of shape (n_causes,)
         What the log hazard ratios are best multiplied by.
+    missed : array of shape (n_causes,)
+        Variance of what all members have missed of the log hazard ratios.
     hazard : {"cause-specific", "subdistribution"}
         Of which kind the hazards are.
     """
@@ -170,6 +174,7 @@ class IncidenceBand:
     jackknife: Jackknife
     quantile: float
     slope: np.ndarray
+    missed: np.ndarray
     hazard: str
 
     @cached_property
@@ -247,10 +252,15 @@ class IncidenceBand:
         curves = np.stack(members)
         curves[:, np.isneginf(curves).all(0)] = 0.0  # before the first event of a cause
         variance = (self.jackknife.deviations(curves, log=True) ** 2).sum(0)
-        both = [log_hazard_ratio, log_hazard_ratio * torch.from_numpy(self.slope)]
-        here, there = (self._log_curves(self._thinned, x, stratum, known) for x in both)
+        # What is common to all members, by what a curve changes by.
+        steps_of_causes = torch.from_numpy(np.diag(np.sqrt(self.missed))[self.missed > 0])
+        others = [log_hazard_ratio * torch.from_numpy(self.slope)]
+        others += [log_hazard_ratio + step for step in steps_of_causes]
+        here = self._log_curves(self._thinned, log_hazard_ratio, stratum, known)
         begun = here > -np.inf
-        variance[begun] += (there[begun] - here[begun]) ** 2
+        for other in others:
+            there = self._log_curves(self._thinned, other, stratum, known)
+            variance[begun] += (there[begun] - here[begun]) ** 2
         place = np.searchsorted(known, steps, side="right") - 1
         deviation: np.ndarray = np.sqrt(variance)[..., np.maximum(place, 0)]
         return deviation

@@ -15,12 +15,15 @@ from sksurvtorch import _validation as validation
 from sksurvtorch.estimators._bands import Jackknife, Pair
 from sksurvtorch.estimators._base import SurvivalNetEstimator
 from sksurvtorch.estimators._ensemble import LeftOut, outputs_of_members
+from sksurvtorch.estimators._missed import missed_variance, rows_to_judge
 from sksurvtorch.estimators._settings import N_FOLDS, n_members
 from sksurvtorch.estimators._time_interval import NAMES, bounds, learn_scores
 from sksurvtorch.nets.dataset import SurvivalDataset
 
 # Of a model that has learned nothing the slope could be anything.
 _LEAST_SLOPE, _MOST_SLOPE = 0.0, 2.0
+# Of an output, for a difference of derivatives, which are float64.
+_STEP = 1e-4
 
 
 class IntervalEstimator(SurvivalNetEstimator):
@@ -55,7 +58,7 @@ class IntervalEstimator(SurvivalNetEstimator):
         output, outputs = self._outputs(X)
         jackknife, score = Jackknife.of(self.member_weights_), self._risk_score(output)
         deviation = jackknife.deviations(np.stack([self._risk_score(own) for own in outputs]))
-        variance = (deviation**2).sum(0) + self._slope_variance(self._off_center(output))
+        variance = (deviation**2).sum(0) + self._score_unit**2 * self._common_variance(output)
         half = quantile * np.sqrt(variance)
         return score - half, score + half
 
@@ -74,17 +77,22 @@ class IntervalEstimator(SurvivalNetEstimator):
 
     @abstractmethod
     def _off_center(self, output: Tensor) -> np.ndarray:
-        """Return how far the risk score of each sample is from the middle, in its covariates."""
+        """Return how far each sample's output that makes the risk score is from the middle."""
 
     @property
-    def _n_slopes(self) -> int:
-        """Number of outputs, the first ones, that have a calibration slope."""
+    def _n_scored(self) -> int:
+        """Number of outputs, the first ones, that can make a risk score."""
         return 1
 
     @property
-    def _slope(self) -> float:
-        """The calibration slope of the risk score."""
-        return float(self._interval_basis["slope"][0])
+    def _scored(self) -> int:
+        """Number of the output that makes the risk score."""
+        return 0
+
+    @property
+    def _score_unit(self) -> float:
+        """What the risk score changes by where the output does by 1, without its sign."""
+        return 1.0
 
     def _learn_intervals(self, dataset: SurvivalDataset, left: LeftOut) -> None:
         """Learn what intervals are made of, if there are members that can be compared."""
@@ -93,7 +101,11 @@ class IntervalEstimator(SurvivalNetEstimator):
         # Rows set aside for early stopping are seen by none, and have no part in this.
         left_out = left.left_out & ~left.left_out.all(0)
         of_members, hazard = self._learn_members(dataset, left.outputs, left_out)
-        basis = {"slope": _calibration_slopes(self, dataset, left.of_rows), **of_members}
+        basis = {
+            "slope": _calibration_slopes(self, dataset, left.of_rows),
+            "missed": _missed_variances(self, dataset, left),
+            **of_members,
+        }
         if hazard is not None and not _enters_late(dataset):
             share = np.zeros(len(hazard))
             for weight, rows in zip(self.member_weights_, left_out.numpy(), strict=True):
@@ -132,14 +144,16 @@ class IntervalEstimator(SurvivalNetEstimator):
         rows = self._check_X(X, reset=False)
         return self._forward(rows).double(), outputs_of_members(self, rows).double()
 
-    def _slope_variance(self, off_center: np.ndarray) -> np.ndarray:
-        """Return what the variance of a curve gains where predictions differ too much or little.
+    def _common_variance(self, output: Tensor) -> np.ndarray:
+        """Return the variance of outputs by errors that all members have in common.
 
         If the true differences between people are `slope` times those predicted, as they are out
-        of bag, a curve is off by (1 - slope) times its distance from the middle.
+        of bag, an output is off by (1 - slope) times its distance from the middle. To it comes the
+        variance of what all have missed.
         """
-        off = (1 - self._slope) * off_center
-        variance: np.ndarray = off * off
+        basis, k = self._interval_basis, self._scored
+        off = (1 - basis["slope"][k]) * self._off_center(output)
+        variance: np.ndarray = off * off + basis["missed"][k]
         return variance
 
     def _hazard_bounds(self, level: float) -> tuple[float, float]:
@@ -170,7 +184,7 @@ def _calibration_slopes(
     """
     assert dataset.y is not None
     target, criterion = dataset.y, estimator._criterion().eval()
-    n_slopes = estimator._n_slopes
+    n_slopes = estimator._n_scored
     center = output[:, :n_slopes].mean(0)
     first, others = output[:, :n_slopes] - center, output[:, n_slopes:]
 
@@ -194,3 +208,50 @@ def _calibration_slopes(
     # Without an optimum nothing is known of the slopes, and predictions stand as they are.
     slopes: np.ndarray = found.x[:-1]
     return slopes if np.isfinite(found.x).all() else np.ones(n_slopes)
+
+
+def _missed_variances(
+    estimator: IntervalEstimator, dataset: SurvivalDataset, left: LeftOut
+) -> np.ndarray:
+    """Return the variance of what members have missed in each output that can make a score."""
+    n_scored = estimator._n_scored
+    if len(dataset.rows.shape) > 2:  # no table, so there are no effects of single features
+        return np.zeros(n_scored)
+    judged = rows_to_judge(dataset.rows)
+    X = dataset.rows.take(torch.from_numpy(judged)).double().cpu().numpy()
+    outputs = left.outputs[:, judged].double().numpy()
+    jackknife = Jackknife.of(estimator.member_weights_)
+    found = np.empty(n_scored)
+    for k in range(n_scored):
+        score, information = _derivatives(estimator, dataset, left.of_rows, k)
+        deviations = jackknife.deviations(outputs[..., k])
+        found[k] = missed_variance(X, score[judged], information[judged], deviations)
+    return found
+
+
+def _derivatives(
+    estimator: IntervalEstimator, dataset: SurvivalDataset, output: Tensor, k: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the first two derivatives of the log likelihood by the k-th output of each row.
+
+    Both are those of its mean, as a common factor makes no difference. The second one is by the
+    row's own output, without its sign, and 0 where it is positive. It is the change of the first
+    one along random signs, to which the outputs of other rows add little, as they cancel
+    (C. Bekas, E. Kokiopoulou, Y. Saad, "An estimator for the diagonal of a matrix", Applied
+    Numerical Mathematics 57, 1214-1229, 2007, doi:10.1016/j.apnum.2007.01.003).
+    """
+    assert dataset.y is not None
+    target, criterion = dataset.y, estimator._criterion().eval()
+
+    def score(step: np.ndarray) -> np.ndarray:
+        """Return the first derivative, with a step added to the outputs."""
+        moved = output.clone()
+        moved[:, k] += torch.from_numpy(step)
+        moved.requires_grad_()
+        (gradient,) = torch.autograd.grad(target.loss(criterion, moved, None), moved)
+        first: np.ndarray = -gradient[:, k].numpy()
+        return first
+
+    step = _STEP * np.random.default_rng(0).choice([-1.0, 1.0], len(output))
+    change = (score(step) - score(-step)) / (2 * step)
+    return score(0 * step), np.maximum(-change, 0)

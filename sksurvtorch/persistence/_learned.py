@@ -12,6 +12,7 @@ from sksurvtorch.persistence._encoding import Unknown
 _STEPS = ("offsets", "times", "log_cumulative_hazard")
 _MEMBERS = ("offsets", "times", "members")
 _SCORES = ("score", "mass", "reserve")
+_CALIBRATION = ("slope", "missed")
 
 
 def check_learned(learned: dict[str, Any]) -> None:
@@ -129,19 +130,23 @@ def _is_basis(value: Any) -> bool:
         return False
     if scores and not (scores == {*_SCORES} and _are_scores(value["score"], value["mass"])):
         return False
-    slope = value.get("slope", np.array(np.nan))
-    if not (_is_vector(slope, "f") and np.isfinite(slope).all()):
+    if not others.issuperset(_CALIBRATION):
         return False
-    if others == {"slope", "center"}:
+    slope, missed = (value[name] for name in _CALIBRATION)
+    if not all(_is_vector(x, "f") and np.isfinite(x).all() for x in (slope, missed)):
+        return False
+    if len(slope) != len(missed) or (missed < 0).any():
+        return False
+    if others == {*_CALIBRATION, "center"}:
         return len(slope) == 1
-    if others != {"slope", *_MEMBERS}:
+    if others != {*_CALIBRATION, *_MEMBERS}:
         return False
     offsets, times, members = (value[name] for name in _MEMBERS)
     if members.ndim == 3:  # of several causes
-        one_each = members.shape[1] == len(value["slope"])
+        one_each = members.shape[1] == len(slope)
         members = members.reshape(-1, members.shape[2])
         return one_each and _are_steps_of_members(offsets, times, members)
-    return len(value["slope"]) == 1 and _are_steps_of_members(offsets, times, members)
+    return len(slope) == 1 and _are_steps_of_members(offsets, times, members)
 
 
 def _are_scores(score: Any, mass: Any) -> bool:

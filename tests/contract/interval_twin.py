@@ -7,6 +7,7 @@ import torch
 from scipy.stats import t as student
 
 from sksurvtorch import CoxNNRegressor
+from sksurvtorch.functional import cox_neg_partial_log_likelihood
 from tests.contract.test_ensembles import rows_of_members
 
 
@@ -71,11 +72,59 @@ class Twin:
                 means.append(np.log(baseline.mean()) + eta.mean())
             total += w * 0.8 * (deviation**2).sum()
         total += share @ (means - share @ means) ** 2
-        return total + ((1 - self.slope) * self.off_center(row)) ** 2
+        return total + self.common_variance(row)
+
+    def common_variance(self, row):
+        """The variance of the log cumulative hazard that all members have in common."""
+        unit = 1.0 if self.is_cox else np.exp(self.mean_output()[row, 1])
+        return ((1 - self.slope) * self.off_center(row)) ** 2 + unit**2 * self.missed
 
     @property
     def slope(self):
         return float(self.model._interval_basis["slope"][0])
+
+    @property
+    def missed(self):
+        return float(self.model._interval_basis["missed"][0])
+
+    def derivatives(self):
+        """The derivatives of the log likelihood by the first output of rows left out."""
+        output, y = self.out_of_bag(), self.y
+        if self.is_cox:
+            eta = torch.from_numpy(output[:, 0])
+            columns = {"event": y["event"].copy(), "time": y["time"].copy(), "entry": self.entry}
+            columns["stratum"] = np.unique(self.stratum, return_inverse=True)[1]
+            columns["weight"] = self.weight
+            tensors = {name: torch.from_numpy(column) for name, column in columns.items()}
+
+            def score(eta):
+                eta = eta.requires_grad_()
+                loss = cox_neg_partial_log_likelihood(eta, **tensors, reduction="sum")
+                return -torch.autograd.grad(loss, eta)[0].numpy()
+
+            step = 1e-4 * torch.eye(len(eta), dtype=torch.float64)
+            second = [score(eta + own)[i] - score(eta - own)[i] for i, own in enumerate(step)]
+            return score(eta), -np.array(second) / 2e-4
+        center, spread = self.model.log_time_center_, self.model.log_time_spread_
+        log_scale, shape = output[:, 0], np.exp(output[:, 1])
+        hazard = np.exp(shape * ((np.log(y["time"]) - center) / spread - log_scale))
+        if "entry" in self.given:
+            v = (np.log(self.entry) - center) / spread
+            hazard -= np.exp(shape * (v - log_scale))
+        return self.weight * shape * (hazard - y["event"]), self.weight * shape**2 * hazard
+
+    def deviations(self, values):
+        """Deviations of members' values, (n_members, n_samples), that make up their variance."""
+        model = self.model
+        n_divisions = model.n_estimators // 5
+        share = model.member_weights_[: 5 * n_divisions].reshape(n_divisions, 5).sum(1)
+        share = share / share.sum()
+        means = [values[5 * g : 5 * g + 5].mean(0) for g in range(n_divisions)]
+        middle = sum(w * mean for w, mean in zip(share, means, strict=True))
+        for g, w in enumerate(share):
+            for own in values[5 * g : 5 * g + 5]:
+                yield np.sqrt(0.8 * w) * (own - means[g])
+            yield np.sqrt(w) * (means[g] - middle)
 
     def mean_output(self):
         return np.tensordot(self.model.member_weights_, self.outputs, 1)

@@ -8,6 +8,8 @@ import torch
 from scipy.stats import t as student
 
 from sksurvtorch import CompetingRisksNNRegressor, CoxNNRegressor, load, save
+from sksurvtorch.estimators._bands import Jackknife
+from sksurvtorch.estimators._missed import missed_variance
 from sksurvtorch.functional import (
     CompetingRiskSets,
     competing_risks_baseline,
@@ -36,10 +38,10 @@ CASES = {
 
 
 def patients(n=150, seed=0):
-    """The first feature is for cause 1, the second for cause 2; times in whole weeks."""
+    """A feature for each cause, and one with a parabola for both; times in whole weeks."""
     rng = np.random.default_rng(seed)
     X = rng.normal(size=(n, 3))
-    each = rng.exponential(np.exp(-X[:, :2]))
+    each = rng.exponential(np.exp(-X[:, :2] - X[:, 2:] ** 2))
     time, censoring = each.min(1), rng.exponential(2.0, n)
     status = np.where(time <= censoring, 1 + each.argmin(1), 0)
     return X, competing_risks_y(status, 1 + np.floor(20 * np.minimum(time, censoring)))
@@ -100,23 +102,26 @@ def curves_of_members(model, X, y, given, grid):
     mean = (outputs * weight).sum(0)
     every = torch.arange(len(X))
     slopes = torch.from_numpy(model._interval_basis["slope"])
-    pair = [curves(mean, whole, every), curves(mean, whole, every, of=slopes * mean)]
-    return np.stack(each), pair, outputs, left, whole
+    missed = torch.from_numpy(model._interval_basis["missed"]).sqrt()
+    moved = [mean, slopes * mean, mean + missed * torch.eye(2)[0], mean + missed * torch.eye(2)[1]]
+    shown = [curves(mean, whole, every, of=output) for output in moved]
+    return np.stack(each), shown, outputs, left, whole
 
 
 def test_bands_are_a_jackknife_of_the_members_curves(case):
     model, X, y, given, asked = case
     grid = np.array([5.0, 12.0, 30.0])
-    each, (here, there), *_ = curves_of_members(model, X, y, given, torch.from_numpy(grid))
+    each, shown, *_ = curves_of_members(model, X, y, given, torch.from_numpy(grid))
     share = model.member_weights_.reshape(2, 5).sum(1)
-    log_each, log_here, log_there = (np.log(-np.log1p(-F)) for F in (each, here, there))
-    division = log_each.reshape(2, 5, *here.shape)
+    log_each, log_here, *log_others = (np.log(-np.log1p(-F)) for F in (each, *shown))
+    division = log_each.reshape(2, 5, *log_here.shape)
     assert np.isfinite(division).all()
     mean = division.mean(1)
     within = 0.8 * ((division - mean[:, None]) ** 2).sum(1)
     weights = share[:, None, None, None]
     between = (mean - (weights * mean).sum(0)) ** 2
-    variance = (weights * (within + between)).sum(0) + (log_there - log_here) ** 2
+    variance = (weights * (within + between)).sum(0)
+    variance += sum((log_other - log_here) ** 2 for log_other in log_others)
     half = student.ppf(0.95, 4 / (share @ share)) * np.sqrt(variance)
     expected = [-np.expm1(-np.exp(log_here + sign * half)) for sign in (-1, 1)]
     # At other times the curve may say more; bounds of all times are monotone.
@@ -131,16 +136,45 @@ def test_bands_are_a_jackknife_of_the_members_curves(case):
     assert min(close) > 0.7
 
 
-def test_slopes_are_those_of_a_model_of_the_out_of_bag_predictions(case):
-    model, X, y, given, _ = case
-    grid = torch.tensor([1.0], dtype=torch.float64)
-    _, _, outputs, left, whole = curves_of_members(model, X, y, given, grid)
+def out_of_bag(model, outputs, left):
+    """The log hazard ratios of rows by members that have left them out."""
     share = model.member_weights_.reshape(2, 5).sum(1)
-    left_out = sum(
+    return sum(
         s * (outputs * left[:, :, None])[5 * g : 5 * g + 5].sum(0)
         / left[5 * g : 5 * g + 5].sum(0)[:, None]
         for g, s in enumerate(share)
     )  # fmt: skip
+
+
+def test_what_all_members_have_missed_is_judged_by_rows_left_out(case):
+    model, X, y, given, _ = case
+    grid = torch.tensor([1.0], dtype=torch.float64)
+    _, _, outputs, left, whole = curves_of_members(model, X, y, given, grid)
+    left_out = out_of_bag(model, outputs, left)
+
+    def score(output):
+        output = output.clone().requires_grad_()
+        loss = competing_risks_neg_log_likelihood(output, risk_sets=whole, reduction="sum")
+        return -torch.autograd.grad(loss, output)[0]
+
+    for k in range(2):
+        second = np.empty(len(X))
+        for row in range(len(X)):
+            step = torch.zeros_like(left_out)
+            step[row, k] = 1e-4
+            second[row] = (score(left_out + step) - score(left_out - step))[row, k] / 2e-4
+        deviations = Jackknife.of(model.member_weights_).deviations(outputs[..., k].numpy())
+        first = score(left_out)[:, k].numpy()
+        expected = missed_variance(X, first, np.maximum(-second, 0), deviations)
+        # The information comes from one difference of derivatives, to a tenth or so.
+        assert model._interval_basis["missed"][k] == pytest.approx(expected, rel=0.15, abs=2e-3)
+
+
+def test_slopes_are_those_of_a_model_of_the_out_of_bag_predictions(case):
+    model, X, y, given, _ = case
+    grid = torch.tensor([1.0], dtype=torch.float64)
+    _, _, outputs, left, whole = curves_of_members(model, X, y, given, grid)
+    left_out = out_of_bag(model, outputs, left)
     slopes = torch.from_numpy(model._interval_basis["slope"])
     assert slopes.shape == (2,)
 
@@ -154,6 +188,26 @@ def test_slopes_are_those_of_a_model_of_the_out_of_bag_predictions(case):
             tried = [float(slopes[0]) + a, float(slopes[1]) + b]
             if all(0 <= x <= 2 for x in tried):
                 assert value(*tried) > best
+
+
+def test_risk_intervals_are_those_of_the_cause(case):
+    model, X, *_ = case
+    jackknife = Jackknife.of(model.member_weights_)
+    basis, known = model._interval_basis, model.cause
+    try:
+        basis["missed"] += [0.5, 0.0]
+        for k in (0, 1):
+            model.cause = k + 1
+            score = model.predict(X)
+            variance = (jackknife.deviations(model.predict_members(X)) ** 2).sum(0)
+            variance += ((1 - basis["slope"][k]) * score) ** 2 + basis["missed"][k]
+            half = jackknife.quantile(0.8) * np.sqrt(variance)
+            lower, upper = model.predict_risk_interval(X, 0.8)
+            np.testing.assert_allclose(lower, score - half, rtol=1e-8)
+            np.testing.assert_allclose(upper, score + half, rtol=1e-8)
+    finally:
+        model.cause = known
+        basis["missed"] -= [0.5, 0.0]
 
 
 def test_bands_hold_the_curve_rise_and_grow_with_the_level(case):

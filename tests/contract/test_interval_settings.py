@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from sklearn.base import clone
 from sksurv.util import Surv
 
@@ -137,6 +138,52 @@ def test_early_stopping_rows_have_no_part_in_the_scores(whas500):
     model = fitted(CoxNNRegressor, whas500, n_estimators=5, max_epochs=2, early_stopping=True)
     n_events = y["event"].sum()
     assert len(model._interval_basis["score"]) == n_events - round(0.2 * n_events)
+
+
+def parabola(n_samples, n_features, height):
+    """Features, of which the first has an effect that is a parabola, and the outcome."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(n_samples, n_features))
+    exponential = rng.exponential(size=n_samples) * np.exp(-height * X[:, 0] ** 2)
+    time, censoring = exponential ** (1 / 1.5), rng.exponential(2.0, n_samples)
+    return X, Surv.from_arrays(time <= censoring, np.minimum(time, censoring))
+
+
+@both
+def test_what_all_networks_miss_widens_bands(kind):
+    """Networks that have hardly been trained know nothing of a parabola, and agree in that."""
+    found = []
+    for height in (0.6, 0.0):
+        X, y = parabola(400, 4, height)
+        model = kind(n_estimators=5, hidden_layer_sizes=(8,), max_epochs=1, random_state=0)
+        model.fit(X, y)
+        lower, upper = model.predict_risk_interval(X)
+        (missed,) = model._interval_basis["missed"]
+        found.append((missed, (upper - lower).mean()))
+    (there, wide), (nothing, narrow) = found
+    # In units of the output, in which effects on a Weibull model's log scale are small.
+    assert there > 0.05
+    assert nothing < there / 5
+    assert wide > 1.2 * narrow
+
+
+def test_effects_of_pixels_are_not_looked_for():
+    """Samples that are no rows of a table have no features that each have an effect."""
+    X, y = parabola(200, 8, 0.6)
+    images = X.reshape(-1, 2, 4)
+    options = {"n_estimators": 5, "max_epochs": 1, "random_state": 0}
+    assert CoxNNRegressor(hidden_layer_sizes=(), **options).fit(X, y)._interval_basis["missed"] > 0
+    model = CoxNNRegressor(module=Flat, **options).fit(images, y)
+    np.testing.assert_array_equal(model._interval_basis["missed"], [0])
+    lower, upper = model.predict_risk_interval(images)
+    assert (lower < upper).all()
+
+
+class Flat(torch.nn.Sequential):
+    """A linear model of images of two rows and four columns."""
+
+    def __init__(self):
+        super().__init__(torch.nn.Flatten(), torch.nn.Linear(8, 1))
 
 
 def test_many_events_are_thinned(monkeypatch, whas500):

@@ -14,6 +14,7 @@ from scipy.optimize import minimize
 from sklearn.base import clone
 
 from sksurvtorch import CoxNNRegressor, WeibullAFTRegressor, load, save
+from sksurvtorch.estimators._missed import missed_variance
 from tests.contract.interval_twin import Twin, all_intervals
 from tests.contract.small_models import own_columns
 from tests.contract.test_ensemble_training import Watch
@@ -119,6 +120,14 @@ def test_the_slope_is_that_of_a_model_of_the_out_of_bag_predictions(case):
     assert case.slope == pytest.approx(expected, abs=1e-3)
 
 
+def test_what_all_members_have_missed_is_judged_by_rows_left_out(case):
+    score, information = case.derivatives()
+    deviations = np.stack([*case.deviations(case.outputs[:, :, 0])])
+    expected = missed_variance(case.X.astype(float), score, information, deviations)
+    # The information of a Cox model comes from one difference of derivatives, to a tenth or so.
+    assert case.missed == pytest.approx(expected, rel=0.1 if case.is_cox else 1e-4, abs=1e-6)
+
+
 def test_risk_intervals_are_a_jackknife_of_the_members_scores(case):
     model, X = case.model, case.X[:20]
     lower, upper = model.predict_risk_interval(X, LEVEL)
@@ -129,11 +138,10 @@ def test_risk_intervals_are_a_jackknife_of_the_members_scores(case):
     divided = each[: 5 * n_divisions].reshape(n_divisions, 5, 20)
     variance = share @ (0.8 * ((divided - divided.mean(1, keepdims=True)) ** 2).sum(1))
     variance += share @ (divided.mean(1) - share @ divided.mean(1)) ** 2
-    off_center = np.array([case.off_center(row) for row in range(20)])
+    common = np.array([case.common_variance(row) for row in range(20)])
     if not case.is_cox:  # on the scale of log time, in the unit of the user
-        shape = np.exp(case.mean_output()[:20, 1]) / model.log_time_spread_
-        off_center = off_center / shape
-    half = case.quantile(LEVEL) * np.sqrt(variance + ((1 - case.slope) * off_center) ** 2)
+        common /= (np.exp(case.mean_output()[:20, 1]) / model.log_time_spread_) ** 2
+    half = case.quantile(LEVEL) * np.sqrt(variance + common)
     np.testing.assert_allclose(upper - model.predict(X), half, rtol=1e-4)
     np.testing.assert_allclose(model.predict(X) - lower, half, rtol=1e-4)
 
