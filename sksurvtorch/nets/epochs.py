@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain, islice
 from typing import Any
 
 import numpy as np
@@ -13,8 +15,9 @@ from torch import Tensor
 from sksurvtorch.nets.dataset import SurvivalDataset
 from sksurvtorch.nets.target import Target
 
-# So many rows are laid out at once if an epoch has fewer.
+# So many rows are laid out at once if an epoch has fewer; and of an epoch that has more.
 _ROWS_AT_ONCE = 8_192
+_MOST_ROWS_AT_ONCE = 2**17
 
 
 @dataclass(frozen=True)
@@ -23,7 +26,8 @@ class Epoch:
 
     drawn_with: bytes  # what they depend on: the generator's state before, and their number
     after: Any  # state of the generator once they are drawn
-    batches: list[tuple[Tensor, Target]]  # rows and target of each; some may have been left out
+    rows: list[Tensor]  # of each batch; some may have been left out
+    targets: Iterable[Target]  # of each batch, which can be iterated over once
 
 
 class EpochsAhead:
@@ -67,7 +71,7 @@ class EpochsAhead:
     def _draw(
         self, generator: np.random.Generator, n_batches: int, n_epochs: int, *, shuffle: bool
     ) -> list[Epoch]:
-        """Draw some epochs, and lay all their batches out in one pass."""
+        """Draw some epochs; the batches of several are laid out in one pass."""
         # Drawn in the order of the risk sets, batches are in it, wherever their rows lie.
         order = self.dataset.order if shuffle else None
         event = self.dataset.event if order is None else self.dataset.event[order]
@@ -78,12 +82,20 @@ class EpochsAhead:
             batches = [np.sort(places) for places in dealt if event[places].any()]
             drawn.append(batches if order is None else [order[places] for places in batches])
             after.append(generator.bit_generator.state)
-        rows = [torch.from_numpy(batch) for batches in drawn for batch in batches]
+        rows = [[torch.from_numpy(batch) for batch in batches] for batches in drawn]
+        laid_out = self._lay_out([*chain.from_iterable(rows)])
+        targets: list[Iterable[Target]] = [laid_out]  # one by one, for less memory
+        if n_epochs > 1:
+            targets = [list(islice(laid_out, len(batches))) for batches in rows]
+        return [Epoch(*parts) for parts in zip(drawn_with, after, rows, targets, strict=True)]
+
+    def _lay_out(self, rows: list[Tensor]) -> Iterator[Target]:
+        """Iterate over the targets of batches, some of which are laid out in one pass."""
         assert self.dataset.y is not None
-        targets = self.dataset.y.split(torch.cat(rows), [len(batch) for batch in rows])
-        pairs = zip(rows, targets, strict=True)
-        laid_out = [[next(pairs) for _ in batches] for batches in drawn]
-        return [Epoch(*parts) for parts in zip(drawn_with, after, laid_out, strict=True)]
+        n_at_once = max(1, _MOST_ROWS_AT_ONCE // max((len(batch) for batch in rows), default=1))
+        for first in range(0, len(rows), n_at_once):
+            some = rows[first : first + n_at_once]
+            yield from self.dataset.y.split(torch.cat(some), [len(batch) for batch in some])
 
 
 def deal(

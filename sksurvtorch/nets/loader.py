@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 import zlib
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from itertools import chain
 
 import numpy as np
@@ -163,11 +163,11 @@ class BatchLoader:
         for places, target in self._laid_out(EpochsAhead(window), n_batches):
             yield rows[places], target
 
-    def _laid_out(self, ahead: EpochsAhead, n_batches: int) -> Sequence[_Batch]:
-        """Return the batches of an epoch, all with an event, and count those that have none."""
+    def _laid_out(self, ahead: EpochsAhead, n_batches: int) -> Iterator[_Batch]:
+        """Iterate over the batches of an epoch, all with an event; count those that have none."""
         epoch = ahead.next(self.generator, n_batches, shuffle=self.shuffle)
-        self.n_skipped += n_batches - len(epoch.batches)
-        return epoch.batches
+        self.n_skipped += n_batches - len(epoch.rows)
+        return zip(epoch.rows, epoch.targets, strict=True)
 
     @property
     def _per_window(self) -> int:

@@ -113,6 +113,30 @@ def test_any_generator_may_draw_the_batches(bits, whas500):
     np.testing.assert_array_equal(*(model.predict(whas500[0]) for model in fits))
 
 
+def test_batches_of_many_rows_are_laid_out_a_few_at_a_time(whas500, monkeypatch):
+    """With the risk sets that they have when all are laid out together."""
+    net = SurvivalNet(Mlp, batch_size=50).initialize()
+    X, y = (part[:240] for part in whas500)
+    dataset = net.get_dataset(X, survival_target(y))
+    sizes = []
+    split = type(dataset.y).split
+
+    def spy(target, index, of_batches):
+        sizes.append(list(of_batches))
+        return split(target, index, of_batches)
+
+    monkeypatch.setattr(type(dataset.y), "split", spy)
+    monkeypatch.setattr(epochs_module, "_ROWS_AT_ONCE", 1)
+    losses = []
+    for at_once in (10**6, 100):
+        monkeypatch.setattr(epochs_module, "_MOST_ROWS_AT_ONCE", at_once)
+        loader = BatchLoader(dataset, 50, shuffle=True, generator=np.random.default_rng(0))
+        each = [CoxPHLoss()(X[:, 0], risk_sets=target.risk_sets) for X, target in loader]
+        losses.append([loss.item() for loss in each])
+    assert sizes == [[48] * 5, [48] * 2, [48] * 2, [48]]
+    np.testing.assert_allclose(*losses, rtol=1e-6)
+
+
 def test_no_more_epochs_are_laid_out_than_were_needed_before(whas500, monkeypatch):
     drawn = []
     draw = EpochsAhead._draw
