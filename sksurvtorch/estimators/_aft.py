@@ -379,7 +379,7 @@ class AFTRegressor(AFTIntervals):
         return 1 if self.shape == "shared" else 2
 
     @property
-    def _log_shape_is_output(self) -> bool:  # type: ignore[override]
+    def _log_shape_is_output(self) -> bool:
         return self._n_outputs == 2
 
     def _wrap_network(self, module: nn.Module) -> nn.Module:

@@ -55,8 +55,6 @@ class SurvivalNetEstimator(
     _far: ClassVar[float] = 10.0
     #: Whether the built-in network has an intercept.
     _bias: ClassVar[bool]
-    #: Whether the second output is the log shape, and the first the log scale.
-    _log_shape_is_output: bool = False
     #: What a fit learns besides the network, by name.
     _learned: ClassVar[tuple[str, ...]]
 
@@ -234,6 +232,11 @@ class SurvivalNetEstimator(
     @abstractmethod
     def _n_outputs(self) -> int:
         """Number of outputs of the network."""
+
+    @property
+    def _log_shape_is_output(self) -> bool:
+        """Whether the second output is the log shape, and the first the log scale."""
+        return False
 
     def _wrap_network(self, module: torch.nn.Module) -> torch.nn.Module:
         """Return the network with the weights that belong to the model."""

@@ -253,5 +253,6 @@ def _derivatives(
         return first
 
     step = _STEP * np.random.default_rng(0).choice([-1.0, 1.0], len(output))
-    change = (score(step) - score(-step)) / (2 * step)
+    with np.errstate(invalid="ignore"):  # of predictions out of all proportion
+        change = (score(step) - score(-step)) / (2 * step)
     return score(0 * step), np.maximum(-change, 0)

@@ -38,6 +38,8 @@ def rows_to_judge(rows: Rows) -> np.ndarray:
     return np.linspace(0, len(rows) - 1, n_rows).astype(np.int64)
 
 
+# Of rows whose prediction is out of all proportion.
+@np.errstate(over="ignore", invalid="ignore")
 def missed_variance(
     X: np.ndarray, score: np.ndarray, information: np.ndarray, deviations: np.ndarray
 ) -> float:
@@ -57,18 +59,24 @@ def missed_variance(
     Returns
     -------
     float
-        In the unit of the output, squared; 0 if the residuals tell of no more than members do.
+        In the unit of the output, squared; 0 if the residuals tell of no more than members do, or
+        if some are not finite.
     """
+    largest = information.max()
+    if not 0 < largest < np.inf:
+        return 0.0
+    score, information = score / largest, information / largest
     curves = _curves_of(X)
     each = curves * np.sqrt(information)[:, None]
     # Both have the same sum of squares.
     product = each.T @ each if each.shape[1] < len(each) else each @ each.T
     squares = (each * each).sum(1)
     divisor = (product * product).sum() - squares @ squares
-    if not divisor > 0:  # no feature has curves, or no row tells of the output
+    if not divisor > 0:  # no feature has curves
         return 0.0
     found = _of_pairs(curves, score[None]) - _of_pairs(curves, information * deviations)
-    return max(0.0, found / float(divisor))
+    variance = found / float(divisor)
+    return variance if 0 < variance < np.inf else 0.0
 
 
 def _of_pairs(curves: np.ndarray, residuals: np.ndarray) -> float:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sksurvtorch.nets.modules import MLP, SharedShape
+from sksurvtorch.nets.modules import MLP, SharedShape, input_factor
 from sksurvtorch.nets.penalty import SquaredWeights, as_penalised
 
 
@@ -165,14 +165,10 @@ class SideBySide(Members):
         layers = [self.linear, *(self.hidden or ())]
         weights: list[Tensor] = [x.weight for x in layers if isinstance(x, Linears)]
         log_shape, axis = self._log_shape_and_axis()
-        weights = as_penalised(weights, self._input_factor, log_shape, axis)
+        factor = input_factor(self.hidden, len(self.center))
+        weights = as_penalised(weights, factor, log_shape, axis)
         flat = torch.cat([weight.flatten(1) for weight in weights], dim=1)
         return (flat * flat).sum(1)
-
-    @property
-    def _input_factor(self) -> float:
-        """That of the networks."""
-        return 1.0 if self.hidden is None else max(len(self.center) / 10, 1.0)
 
     def _log_shape_and_axis(self) -> tuple[Tensor | None, int | None]:
         """Return the log shapes, if there are any, and the axis of the outputs if they are one."""

@@ -30,6 +30,11 @@ _ROUNDING = 1e-6
 _PIECE = 1_024
 
 
+def input_factor(hidden: nn.Module | None, n_features: int) -> float:
+    """Return how often squared weights of inputs count, in a network with these hidden layers."""
+    return 1.0 if hidden is None else max(n_features / 10, 1.0)
+
+
 class MLP(nn.Module):
     """Linear predictor plus multilayer perceptron, on standardised inputs.
 
@@ -122,7 +127,7 @@ class MLP(nn.Module):
     @property
     def input_factor(self) -> float:
         """How often the squares of the weights of the inputs count in `SquaredWeights`."""
-        return 1.0 if self.hidden is None else max(len(self.center) / 10, 1.0)
+        return input_factor(self.hidden, len(self.center))
 
     @property
     def log_shape(self) -> Tensor | None:

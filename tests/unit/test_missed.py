@@ -112,6 +112,26 @@ def test_features_without_curves_have_no_part():
     assert both > 0
 
 
+@pytest.mark.parametrize("size", [1e-200, 1e120, 1e250])
+def test_the_unit_of_the_likelihood_makes_no_difference(size):
+    rng = np.random.default_rng(7)
+    X = rng.normal(size=(100, 2))
+    score, information = residuals(X[:, 0] ** 2, rng), np.full(100, RATE)
+    known = missed_variance(X, score, information, NONE)
+    assert known > 0
+    assert missed_variance(X, size * score, size * information, NONE) == pytest.approx(known)
+
+
+@pytest.mark.parametrize("bad", [np.inf, np.nan])
+def test_predictions_that_have_run_away_tell_of_nothing(bad):
+    X = np.random.default_rng(8).normal(size=(20, 2))
+    one = np.ones(20)
+    spoiled = np.where(np.arange(20) == 3, bad, 1.0)
+    assert missed_variance(X, one, spoiled, NONE) == 0
+    assert missed_variance(X, spoiled, one, NONE) == 0
+    assert missed_variance(X, one, one, spoiled[None]) == 0
+
+
 def test_no_residuals_tell_of_nothing():
     X = np.random.default_rng(6).normal(size=(20, 2))
     assert missed_variance(X, np.ones(20), np.zeros(20), NONE) == 0
