@@ -12,8 +12,13 @@ from torch import Tensor, nn
 
 from sksurvtorch import _validation as validation
 from sksurvtorch.estimators._aft_intervals import AFTIntervals
-from sksurvtorch.estimators._aft_target import check_apart, learn_unit, scaled_target
-from sksurvtorch.estimators._settings import is_linear
+from sksurvtorch.estimators._aft_target import (
+    check_apart,
+    common_time,
+    learn_unit,
+    scaled_target,
+)
+from sksurvtorch.estimators._settings import is_linear, penalties
 from sksurvtorch.functional import aft_neg_log_likelihood
 from sksurvtorch.functional._distributions import DISTRIBUTIONS
 from sksurvtorch.losses import AFTLoss
@@ -21,11 +26,13 @@ from sksurvtorch.metrics import concordance_index_interval_censored
 from sksurvtorch.nets import SharedShape
 from sksurvtorch.nets.dataset import SurvivalDataset
 from sksurvtorch.nets.rows import Rows
-from sksurvtorch.nets.target import Columns
+from sksurvtorch.nets.target import Columns, events
 
 SHAPES = ("shared", "per_sample")
 # Loss beyond which the training sees its logarithm.
 _TAME = 1e6
+# A shape, of times with spread 1, that no data have.
+_EXACT = 1e3
 
 
 class AFTRegressor(AFTIntervals):
@@ -417,19 +424,33 @@ class AFTRegressor(AFTIntervals):
         self.log_time_center_, self.log_time_spread_ = unit
 
     def _why_no_maximum(self, dataset: SurvivalDataset) -> str | None:
-        """Return a sentence if all events are at the last time: the shape grows without end."""
+        """Return a sentence if nothing keeps the shape from growing without end."""
         assert dataset.y is not None
         columns = dataset.y.columns
-        if "time" not in columns:
-            return None
-        event, time = columns["event"], columns["time"]
-        if (time[event] < time.max()).any():
-            return None
-        return (
-            "The likelihood has no maximum: all events are at the last time, "
-            f"{self.unique_times_[-1]:g}, and the shape grows without end. Survival before it is "
-            "predicted to be 1. Use CoxNNRegressor, or a longer follow-up."
-        )
+        at = common_time(columns)
+        if at is not None and "time" in columns:
+            return (
+                "The likelihood has no maximum: all events are at the last time, "
+                f"{self.unique_times_[-1]:g}, and the shape grows without end. Survival before it "
+                "is predicted to be 1. Use CoxNNRegressor, or a longer follow-up."
+            )
+        if at is not None:
+            at = math.exp(self.log_time_center_ + self.log_time_spread_ * math.log(at))
+            return (
+                "The likelihood has no single maximum: all events may have been at one time, "
+                f"{at:g}, and nobody is known to be free of it later. The shape is not determined, "
+                "or grows without end. Nothing but a visit at another time can tell."
+            )
+        is_free = is_linear(self) and penalties(self) == (0.0,) and self.shape == "shared"
+        n_events = int(events(columns).sum())
+        is_exact = is_free and self.shape_ * self.log_time_spread_ > _EXACT
+        if is_exact and self.n_features_in_ + 1 >= n_events:
+            return (
+                f"The likelihood has no maximum: {self.n_features_in_} features fit the times of "
+                f"{n_events} events exactly, and the shape grows without end. Set `alpha` above 0, "
+                "or leave features out."
+            )
+        return None
 
     def _make_dataset(self, rows: Rows, columns: Columns) -> SurvivalDataset:
         """Return the rows with their times in the unit of the network."""

@@ -35,6 +35,20 @@ def check_apart(columns: Columns) -> None:
         )
 
 
+def common_time(columns: Columns) -> float | None:
+    """Return a time at which all events may have been, if no row is known to be free later."""
+    # Nothing contradicts a distribution that has all events there: the likelihood rises with the
+    # shape, or stays as it is.
+    if "time" in columns:
+        event, last = columns["event"], columns["time"].max()
+        return None if (columns["time"][event] < last).any() else float(last)
+    lower, upper = columns["lower"], columns["upper"]
+    last = upper[upper.isfinite()].min()
+    is_interval = upper.isfinite() & (lower < upper)  # without its lower bound
+    fits = torch.where(is_interval, lower < last, lower <= last)
+    return float(last) if fits.all() else None
+
+
 def learn_unit(columns: Columns, distribution: str) -> tuple[float, float]:
     """Return the centre and the spread of the log times: nearly their mean and deviation.
 

@@ -15,7 +15,7 @@ from sksurvtorch import _validation as validation
 from sksurvtorch.estimators._bands import Jackknife, Pair
 from sksurvtorch.estimators._base import SurvivalNetEstimator
 from sksurvtorch.estimators._ensemble import LeftOut, outputs_of_members
-from sksurvtorch.estimators._missed import missed_variance, rows_to_judge
+from sksurvtorch.estimators._missed import kernel_of, missed_variance, rows_to_judge
 from sksurvtorch.estimators._settings import N_FOLDS, n_members
 from sksurvtorch.estimators._time_interval import NAMES, bounds, learn_scores
 from sksurvtorch.nets.dataset import SurvivalDataset
@@ -215,17 +215,17 @@ def _missed_variances(
 ) -> np.ndarray:
     """Return the variance of what members have missed in each output that can make a score."""
     n_scored = estimator._n_scored
-    if len(dataset.rows.shape) > 2:  # no table, so there are no effects of single features
+    if estimator.module is not None:  # whose inputs may be images, codes, or anything else
         return np.zeros(n_scored)
-    judged = rows_to_judge(dataset.rows)
-    X = dataset.rows.take(torch.from_numpy(judged)).double().cpu().numpy()
+    judged = rows_to_judge(len(dataset))
+    kernel = kernel_of(dataset.rows.take(torch.from_numpy(judged)).double().cpu().numpy())
     outputs = left.outputs[:, judged].double().numpy()
     jackknife = Jackknife.of(estimator.member_weights_)
     found = np.empty(n_scored)
     for k in range(n_scored):
         score, information = _derivatives(estimator, dataset, left.of_rows, k)
         deviations = jackknife.deviations(outputs[..., k])
-        found[k] = missed_variance(X, score[judged], information[judged], deviations)
+        found[k] = missed_variance(kernel, score[judged], information[judged], deviations)
     return found
 
 
@@ -234,11 +234,11 @@ def _derivatives(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the first two derivatives of the log likelihood by the k-th output of each row.
 
-    Both are those of its mean, as a common factor makes no difference. The second one is by the
-    row's own output, without its sign, and 0 where it is positive. It is the change of the first
-    one along random signs, to which the outputs of other rows add little, as they cancel
-    (C. Bekas, E. Kokiopoulou, Y. Saad, "An estimator for the diagonal of a matrix", Applied
-    Numerical Mathematics 57, 1214-1229, 2007, doi:10.1016/j.apnum.2007.01.003).
+    Both are those of its mean. The second one is by the row's own output, without its sign, and 0
+    where it is positive. It is the change of the first one along random signs, to which the outputs
+    of other rows add little, as they cancel (C. Bekas, E. Kokiopoulou, Y. Saad, "An estimator for
+    the diagonal of a matrix", Applied Numerical Mathematics 57, 1214-1229, 2007,
+    doi:10.1016/j.apnum.2007.01.003).
     """
     assert dataset.y is not None
     target, criterion = dataset.y, estimator._criterion().eval()

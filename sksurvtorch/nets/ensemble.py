@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sksurvtorch.nets.modules import MLP, SharedShape, input_factor
+from sksurvtorch.nets.modules import MLP, SharedShape, input_factor, is_built_in
 from sksurvtorch.nets.penalty import SquaredWeights, as_penalised
 
 
@@ -35,6 +35,8 @@ class Ensemble(nn.Module):
 
     #: Members that write to their input have copies.
     keeps_input = True
+    #: Whether all are built-in networks.
+    is_built_in = False
     offset: Tensor
     weight: Tensor
 
@@ -43,8 +45,9 @@ class Ensemble(nn.Module):
     ) -> None:
         super().__init__()
         self.n_members, self.sample_ndim = len(modules), sample_ndim
-        built_in = all(_can_be_stacked(module) for module in modules)
-        self.members: Members = SideBySide(modules) if built_in else OneByOne(modules)
+        can_be_stacked = all(_can_be_stacked(module) for module in modules)
+        self.members: Members = SideBySide(modules) if can_be_stacked else OneByOne(modules)
+        self.is_built_in = all(map(is_built_in, modules))
         some = next((w for w in modules[0].parameters() if not nn.parameter.is_lazy(w)), None)
         dtype, device = (torch.float32, "cpu") if some is None else (some.dtype, some.device)
         offset = torch.zeros((self.n_members, 1, n_levels), dtype=dtype, device=device)

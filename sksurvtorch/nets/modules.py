@@ -26,6 +26,8 @@ NORMS = (None, "batch", "layer")
 _MADE: dict[str, Any] = {"dtype": torch.float32, "device": "cpu"}
 # What the linear model may lose, in standard deviations of an input, by skipping the centring.
 _ROUNDING = 1e-6
+# Rows that the kernels of matrix products take at once, or a multiple of it.
+_ROWS_ALIKE = 64
 # Rows that are widened at once: they stay in the processor's cache.
 _PIECE = 1_024
 
@@ -205,12 +207,29 @@ def _widened(X: Tensor, dtype: torch.dtype) -> Iterator[Tensor]:
 
 def keeps_input(network: nn.Module) -> bool:
     """Whether a network is known to leave its input as it is."""
+    bare = _bare(network)
+    return type(bare) is MLP or getattr(bare, "keeps_input", False)
+
+
+def is_built_in(network: nn.Module) -> bool:
+    """Whether a network is an `MLP` or several, whose rows have nothing to do with each other."""
+    bare = _bare(network)
+    return type(bare) is MLP or getattr(bare, "is_built_in", False)
+
+
+def _bare(network: nn.Module) -> nn.Module:
+    """Return the network itself, without what this package or torch.compile has put around it."""
     network = getattr(network, "_orig_mod", network)  # of torch.compile
     if isinstance(network, MomentumNetwork):
         network = network.online
-    if isinstance(network, SharedShape):
-        network = network.module
-    return type(network) is MLP or getattr(network, "keeps_input", False)
+    return network.module if isinstance(network, SharedShape) else network
+
+
+def filled(X: Tensor) -> Tensor:
+    """Return rows, the last of them repeated, so that matrix products treat all alike."""
+    # They round some rows at the end in another way: equal rows would have other outputs there.
+    n_missing = -X.shape[-2] % _ROWS_ALIKE
+    return torch.cat([X, *[X[..., -1:, :]] * n_missing], dim=-2) if n_missing else X
 
 
 def _hidden(

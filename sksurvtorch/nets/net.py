@@ -25,7 +25,7 @@ from sksurvtorch.nets.dataset import SurvivalDataset
 from sksurvtorch.nets.defaults import on_cpu, optimizer_on_cpu
 from sksurvtorch.nets.interruption import Interruption, OthersWait, TrainingInterrupted
 from sksurvtorch.nets.loader import BatchLoader
-from sksurvtorch.nets.modules import Inputs, keeps_input
+from sksurvtorch.nets.modules import Inputs, filled, is_built_in, keeps_input
 from sksurvtorch.nets.penalty import SquaredWeights
 from sksurvtorch.nets.random import RandomStream
 from sksurvtorch.nets.rows import Rows, as_rows, join, pool
@@ -336,6 +336,9 @@ class SurvivalNet(NeuralNet):
 
     def infer(self, x: Any, **fit_params: Any) -> Any:
         """Return the output of the network for a batch, which the network may write to."""
+        if isinstance(x, Tensor) and not self.module_.training and is_built_in(self._network):
+            output: Tensor = super().infer(filled(x), **fit_params)
+            return output.narrow(-2, 0, x.shape[-2])
         if isinstance(x, Tensor):
             if not keeps_input(self._network):
                 x = x.clone()

@@ -9,7 +9,7 @@ from scipy.stats import t as student
 
 from sksurvtorch import CompetingRisksNNRegressor, CoxNNRegressor, load, save
 from sksurvtorch.estimators._bands import Jackknife
-from sksurvtorch.estimators._missed import missed_variance
+from sksurvtorch.estimators._missed import kernel_of, missed_variance
 from sksurvtorch.functional import (
     CompetingRiskSets,
     competing_risks_baseline,
@@ -165,7 +165,7 @@ def test_what_all_members_have_missed_is_judged_by_rows_left_out(case):
             second[row] = (score(left_out + step) - score(left_out - step))[row, k] / 2e-4
         deviations = Jackknife.of(model.member_weights_).deviations(outputs[..., k].numpy())
         first = score(left_out)[:, k].numpy()
-        expected = missed_variance(X, first, np.maximum(-second, 0), deviations)
+        expected = missed_variance(kernel_of(X), first, np.maximum(-second, 0), deviations)
         # The information comes from one difference of derivatives, to a tenth or so.
         assert model._interval_basis["missed"][k] == pytest.approx(expected, rel=0.15, abs=2e-3)
 

@@ -14,6 +14,7 @@ from sksurv.preprocessing import OneHotEncoder
 from sksurv.util import Surv
 
 from sksurvtorch import CoxNNRegressor, LogNormalAFTRegressor, WeibullAFTRegressor
+from sksurvtorch.nets import interval_censored_y
 
 KINDS = (CoxNNRegressor, WeibullAFTRegressor)
 both = pytest.mark.parametrize("kind", KINDS)
@@ -222,3 +223,36 @@ def test_events_that_are_all_at_the_last_time_make_the_shape_infinite(kind, alph
     assert said(kind, X, Surv.from_arrays(event, time), **options) == [sentence]
     time[-1] = 5.1
     assert sentence not in said(kind, X, Surv.from_arrays(event, time), **options)
+
+
+@pytest.mark.parametrize("kind", [WeibullAFTRegressor, LogNormalAFTRegressor])
+def test_visits_that_leave_one_time_for_all_events_do_not_determine_the_shape(kind):
+    rng = np.random.default_rng(0)
+    X, time = rng.normal(size=(40, 2)), rng.exponential(3.0, 40)
+    sentence = (
+        "The likelihood has no single maximum: all events may have been at one time, 3, and nobody "
+        "is known to be free of it later. The shape is not determined, or grows without end. "
+        "Nothing but a visit at another time can tell."
+    )
+    before = time < 3
+    for first in (0.0, 2.0):  # not determined, and grows without end
+        lower, upper = np.where(before, first, 3.0), np.where(before, 3.0, np.inf)
+        assert said(kind, X, interval_censored_y(lower, upper), max_epochs=2) == [sentence]
+        for row, bounds in ((before.argmax(), (3.0, 4.0)), ((~before).argmax(), (3.5, np.inf))):
+            told = lower.copy(), upper.copy()
+            told[0][row], told[1][row] = bounds
+            assert sentence not in said(kind, X, interval_censored_y(*told), max_epochs=2)
+
+
+@pytest.mark.parametrize("kind", [WeibullAFTRegressor, LogNormalAFTRegressor])
+def test_features_that_fit_all_times_exactly_make_the_shape_infinite(kind):
+    rng = np.random.default_rng(1)
+    X, time, event = rng.normal(size=(30, 35)), rng.exponential(3.0, 30), rng.random(30) < 0.6
+    y = Surv.from_arrays(event, time)
+    sentence = (
+        f"The likelihood has no maximum: 35 features fit the times of {event.sum()} events "
+        "exactly, and the shape grows without end. Set `alpha` above 0, or leave features out."
+    )
+    assert said(kind, X, y) == [sentence]
+    assert said(kind, X, y, alpha=1.0) == []
+    assert said(kind, X[:, :3], y) == []

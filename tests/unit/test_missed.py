@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
+from sklearn import config_context
 
 from sksurvtorch.estimators import _missed
-from sksurvtorch.estimators._missed import _curves_of, missed_variance, rows_to_judge
-from sksurvtorch.nets.rows.memory import MemoryRows
+from sksurvtorch.estimators._missed import kernel_of, missed_variance, rows_to_judge
 
 NONE = np.zeros((1, 1))
 RATE = 0.5
@@ -16,7 +15,7 @@ RATE = 0.5
 
 def missed_of(X, score, deviations=NONE):
     """The estimate for rows with the same expected number of events."""
-    return missed_variance(X, score, np.full(len(X), RATE), deviations)
+    return missed_variance(kernel_of(X), score, np.full(len(X), RATE), deviations)
 
 
 def residuals(effect, rng):
@@ -24,31 +23,49 @@ def residuals(effect, rng):
     return RATE * (effect - effect.mean()) + np.sqrt(RATE) * rng.normal(size=len(effect))
 
 
-def by_loops(X, score, information, deviations):
-    """The estimate as it is written down."""
-    curves = _curves_of(X)
-    above = below = 0.0
-    for i in range(len(X)):
-        for j in range(len(X)):
+def by_loops(kernel, score, information, deviations):
+    """The estimate as it is written down, and its standard error if nothing is missed."""
+    above = known = below = squares = 0.0
+    for i in range(len(score)):
+        for j in range(len(score)):
             if i != j:
-                k = curves[i] @ curves[j]
                 v = information[i] * information[j]
-                known = sum(error[i] * error[j] for error in deviations)
-                above += k * score[i] * score[j] - k * v * known
-                below += k * k * v
-    return max(0.0, above / below)
+                above += kernel[i, j] * score[i] * score[j]
+                known += kernel[i, j] * v * sum(error[i] * error[j] for error in deviations)
+                below += kernel[i, j] ** 2 * v
+                squares += (kernel[i, j] * score[i] * score[j]) ** 2
+    return (above - max(known, 0)) / below, np.sqrt(2 * squares) / below
 
 
-@pytest.mark.parametrize("n_rows", [11, 40])  # fewer rows than curves, and more
-def test_the_estimate_is_that_of_loops_over_pairs(n_rows):
+def test_the_estimate_is_that_of_loops_over_pairs():
     rng = np.random.default_rng(0)
-    X = rng.normal(size=(n_rows, 3))
-    score, information = 2 * np.sign(X[:, 0] ** 2 - 0.5), rng.uniform(0, 1, n_rows)
-    deviations = 0.3 * X[:, :2].T ** 2
-    found = missed_variance(X, score, information, deviations)
-    assert found > 0
-    assert found == pytest.approx(by_loops(X, score, information, deviations), rel=1e-10)
-    assert found != pytest.approx(missed_variance(X, score, information, 0 * deviations), rel=0.01)
+    X = rng.normal(size=(40, 3))
+    kernel = kernel_of(X)
+    score, information = 2 * np.sign(X[:, 0] ** 2 - 0.5), rng.uniform(0, 1, 40)
+    for deviations in (np.zeros((1, 40)), 0.3 * X[:, :2].T ** 2, X[:, :1].T * np.sign(X[:, 1])):
+        found, error = by_loops(kernel, score, information, deviations)
+        assert found > error
+        missed = missed_variance(kernel, score, information, deviations)
+        assert missed == pytest.approx(found - error**2 / found, rel=1e-10)
+
+
+def test_less_than_the_standard_error_counts_for_nothing():
+    rng = np.random.default_rng(3)
+    X = rng.normal(size=(200, 3))
+    kernel, counts = kernel_of(X), []
+    for _ in range(200):
+        score = residuals(0 * X[:, 0], rng)
+        counts.append(missed_variance(kernel, score, np.full(200, RATE), NONE) > 0)
+    # Of a normal estimate 16 % are above their standard error.
+    assert 0.05 < np.mean(counts) < 0.3
+
+
+@pytest.mark.parametrize("chunk", [1, 10**6])
+def test_features_are_taken_some_at_a_time(chunk, monkeypatch):
+    X = np.random.default_rng(4).normal(size=(60, 5))
+    expected = kernel_of(X)
+    monkeypatch.setattr(_missed, "_MOST_NUMBERS", chunk)
+    np.testing.assert_allclose(kernel_of(X), expected, atol=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -83,22 +100,19 @@ def test_what_members_differ_by_is_not_counted_twice():
     assert missed_of(X, score, X[:, :1].T) == pytest.approx(alone, rel=0.2)
 
 
-def test_curves_have_no_lines_and_the_same_part_of_each_feature():
+def test_the_kernel_has_no_lines_and_the_same_part_of_each_feature():
     rng = np.random.default_rng(3)
     X = rng.normal(size=(300, 4)) * [1.0, 1e-6, 1e6, 1e200] + [0.0, 0.0, 1e6, 0.0]
-    curves = _curves_of(X).reshape(300, 4, -1)
-    np.testing.assert_allclose(curves.mean(0), 0, atol=1e-12)
-    scaled = (X - X.mean(0)) / np.abs(X).max(0)
-    np.testing.assert_allclose(np.einsum("ij,ijk->jk", scaled, curves) / 300, 0, atol=1e-9)
-    np.testing.assert_allclose((curves**2).sum(2).mean(0), 0.25)
-
-
-def test_a_parabola_is_among_the_curves_of_a_feature():
-    x = np.random.default_rng(4).normal(size=200)
-    curves = _curves_of(x[:, None])
-    parabola = x**2 - np.polyval(np.polyfit(x, x**2, 1), x)
-    found = curves @ np.linalg.lstsq(curves, parabola, rcond=None)[0]
-    np.testing.assert_allclose(found, parabola, atol=1e-8)
+    kernels = [kernel_of(X[:, [k]]) for k in range(4)]
+    np.testing.assert_allclose(kernel_of(X), sum(kernels) / 4, atol=1e-9)
+    for own in kernels:
+        np.testing.assert_array_equal(own.diagonal(), 0)
+    # With its diagonal a kernel has mean 1 there, and no part of a constant or of a line.
+    x = X[:, 0]
+    whole = kernels[0] + np.diag(-(kernels[0].sum(1)))
+    assert whole.trace() / 300 == pytest.approx(1)
+    line = whole @ (x - x.mean())
+    assert np.abs(x @ line) < 300 * 0.1
 
 
 def test_features_without_curves_have_no_part():
@@ -117,29 +131,37 @@ def test_the_unit_of_the_likelihood_makes_no_difference(size):
     rng = np.random.default_rng(7)
     X = rng.normal(size=(100, 2))
     score, information = residuals(X[:, 0] ** 2, rng), np.full(100, RATE)
-    known = missed_variance(X, score, information, NONE)
+    kernel = kernel_of(X)
+    known = missed_variance(kernel, score, information, NONE)
     assert known > 0
-    assert missed_variance(X, size * score, size * information, NONE) == pytest.approx(known)
+    assert missed_variance(kernel, size * score, size * information, NONE) == pytest.approx(known)
 
 
 @pytest.mark.parametrize("bad", [np.inf, np.nan])
 def test_predictions_that_have_run_away_tell_of_nothing(bad):
-    X = np.random.default_rng(8).normal(size=(20, 2))
-    one = np.ones(20)
+    x = np.random.default_rng(8).normal(size=20)
+    kernel, one, score = kernel_of(x[:, None]), np.ones(20), 3 * np.sign(x**2 - 0.5)
     spoiled = np.where(np.arange(20) == 3, bad, 1.0)
-    assert missed_variance(X, one, spoiled, NONE) == 0
-    assert missed_variance(X, spoiled, one, NONE) == 0
-    assert missed_variance(X, one, one, spoiled[None]) == 0
+    assert missed_variance(kernel, score, one, NONE) > 0
+    assert missed_variance(kernel, score, spoiled, NONE) == 0
+    assert missed_variance(kernel, score * spoiled, one, NONE) == 0
+    assert missed_variance(kernel, score, one, spoiled[None]) == 0
+
+
+def test_frames_as_the_output_of_transformers_make_no_difference():
+    X = np.random.default_rng(9).normal(size=(30, 2))
+    expected = kernel_of(X)
+    with config_context(transform_output="pandas"):
+        np.testing.assert_array_equal(kernel_of(X), expected)
 
 
 def test_no_residuals_tell_of_nothing():
     X = np.random.default_rng(6).normal(size=(20, 2))
-    assert missed_variance(X, np.ones(20), np.zeros(20), NONE) == 0
+    assert missed_variance(kernel_of(X), np.ones(20), np.zeros(20), NONE) == 0
     assert missed_of(X, np.zeros(20)) == 0
 
 
 def test_many_rows_are_looked_at_here_and_there(monkeypatch):
-    rows = MemoryRows(torch.zeros(1000, 2))
-    np.testing.assert_array_equal(rows_to_judge(rows), np.arange(1000))
-    monkeypatch.setattr(_missed, "_MOST_NUMBERS", 7 * 2 * 4)
-    np.testing.assert_array_equal(rows_to_judge(rows), [0, 333, 666, 999])
+    np.testing.assert_array_equal(rows_to_judge(1000), np.arange(1000))
+    monkeypatch.setattr(_missed, "_MOST_ROWS", 4)
+    np.testing.assert_array_equal(rows_to_judge(1000), [0, 333, 666, 999])
