@@ -11,6 +11,7 @@ from sksurvtorch._validation import check_number
 from sksurvtorch.displays._axes import LINE_STYLES, line_options
 from sksurvtorch.displays._checks import ROUNDING, check_survival
 from sksurvtorch.displays._estimates import Array
+from sksurvtorch.displays._given import strata_given
 from sksurvtorch.metrics._last_step import last_step
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ def check_level(level: Any) -> None:
     check_number("level", level, float, 0, 1, closed=False)
 
 
-def predict_bounds(estimator: Any, X: Any, level: float, times: Array) -> Bounds:
+def predict_bounds(estimator: Any, X: Any, level: float, times: Array, stratum: Any) -> Bounds:
     """Return the bounds that a model predicts, or the one at the end of searches and pipelines."""
     check_level(level)
     model, X = last_step(estimator, X, "predict_survival_interval")
@@ -39,7 +40,7 @@ def predict_bounds(estimator: Any, X: Any, level: float, times: Array) -> Bounds
             f"{level!r} and {type(model).__name__}. Leave it out, or give bounds of your own to "
             "`from_predictions`."
         )
-    lower, upper = model.predict_survival_interval(X, level, times=times)
+    lower, upper = model.predict_survival_interval(X, level, times=times, **strata_given(stratum))
     return lower, upper
 
 

@@ -1,4 +1,4 @@
-"""Predictions given that a sample is event-free at a time, and the outcome of such samples."""
+"""Predictions within strata, or given event-free at a time, and the outcome of such samples."""
 
 from __future__ import annotations
 
@@ -12,10 +12,17 @@ from sksurvtorch.displays._checks import final_step
 from sksurvtorch.displays._estimates import Array
 
 
-def options_given(estimator: Any, method: str, conditional_after: Any) -> dict[str, Any]:
+def strata_given(stratum: Any) -> dict[str, Any]:
+    """Return the options of a prediction: `stratum` if there is one, as few models take it."""
+    return {} if stratum is None else {"stratum": stratum}
+
+
+def options_given(
+    estimator: Any, method: str, conditional_after: Any, stratum: Any
+) -> dict[str, Any]:
     """Return what a method is called with, or raise if it cannot predict given event-free."""
     if conditional_after is None:
-        return {}
+        return strata_given(stratum)
     model = final_step(estimator)
     if "conditional_after" not in inspect.signature(getattr(model, method)).parameters:
         raise TypeError(
@@ -23,7 +30,7 @@ def options_given(estimator: Any, method: str, conditional_after: Any) -> dict[s
             f"{conditional_after!r:.40} and {type(model).__name__}. Give predictions of your own "
             "to `from_predictions`."
         )
-    return {"conditional_after": conditional_after}
+    return strata_given(stratum) | {"conditional_after": conditional_after}
 
 
 def first_time(conditional_after: Any, low: float, high: float) -> float:

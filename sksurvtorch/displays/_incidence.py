@@ -33,8 +33,7 @@ def predict_incidence(
     model: Any, X: Any, times: Any, stratum: Any, conditional_after: Any = None
 ) -> tuple[Array, Array]:
     """Return the incidences of all causes, (n_samples, n_causes, n_times), and their times."""
-    options = {} if stratum is None else {"stratum": stratum}
-    options |= options_given(model, "predict_cumulative_incidence", conditional_after)
+    options = options_given(model, "predict_cumulative_incidence", conditional_after, stratum)
     if times is not None:
         times = checks.check_times(times)
         return model.predict_cumulative_incidence(X, times=times, **options), times

@@ -10,6 +10,7 @@ from sksurvtorch._validation import check_number
 from sksurvtorch.displays import _checks as checks
 from sksurvtorch.displays._axes import line_options, make_axes
 from sksurvtorch.displays._estimates import Array, Outcome, estimate, last_time, survival_at
+from sksurvtorch.displays._given import strata_given
 from sksurvtorch.metrics._groups import quantile_groups
 
 if TYPE_CHECKING:
@@ -192,6 +193,7 @@ class SurvivalCalibrationDisplay:
         time: float,
         n_groups: int = 10,
         entry: Any = None,
+        stratum: Any = None,
         ref_line: bool = True,
         time_unit: str | None = None,
         name: str | None = None,
@@ -216,6 +218,8 @@ class SurvivalCalibrationDisplay:
             Number of groups, of about equal size.
         entry : array-like of shape (n_samples,), optional
             Time of delayed entry (left truncation) of the samples.
+        stratum : array-like of shape (n_samples,), optional
+            Stratum of each sample; needed if the model was fitted with strata.
         ref_line : bool, default=True
             Whether to draw the diagonal.
         time_unit : str, optional
@@ -233,7 +237,7 @@ class SurvivalCalibrationDisplay:
             The display, drawn.
         """
         check_number("time", time, float, 0)
-        functions = checks.predict_functions(estimator, X)
+        functions = checks.predict_functions(estimator, X, **strata_given(stratum))
         return cls.from_predictions(
             y,
             checks.evaluate(functions, np.array([time]), "time")[:, 0],

@@ -12,6 +12,7 @@ from sksurvtorch.displays import _checks as checks
 from sksurvtorch.displays import _incidence as incidences
 from sksurvtorch.displays._axes import make_axes, time_label
 from sksurvtorch.displays._estimates import Array
+from sksurvtorch.displays._given import strata_given
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -188,8 +189,7 @@ class CumulativeIncidenceDisplay:
         incidence, times = incidences.predict_incidence(model, X, times, stratum, conditional_after)
         if hasattr(model, "predict_survival_function"):
             # What is left of 1 is a prediction of the model only if it has one of no event.
-            options = {} if stratum is None else {"stratum": stratum}
-            model.predict_survival_function(X, times=times[-1:], **options)
+            model.predict_survival_function(X, times=times[-1:], **strata_given(stratum))
         return cls.from_predictions(
             incidence,
             times,

@@ -10,6 +10,7 @@ import numpy as np
 from sksurvtorch.displays import _checks as checks
 from sksurvtorch.displays._axes import LINE_STYLES, make_axes
 from sksurvtorch.displays._estimates import Array
+from sksurvtorch.displays._given import strata_given
 from sksurvtorch.metrics import (
     DCalibration,
     d_calibration,
@@ -173,6 +174,7 @@ class DCalibrationDisplay:
         y: Any,
         *,
         n_bins: int = 10,
+        stratum: Any = None,
         ref_line: bool = True,
         name: str | None = None,
         ax: Axes | None = None,
@@ -192,6 +194,8 @@ class DCalibrationDisplay:
             within the domain of its predicted function, 0 and infinity apart.
         n_bins : int, default=10
             Number of bins, of equal width.
+        stratum : array-like of shape (n_samples,), optional
+            Stratum of each sample; needed if the model was fitted with strata.
         ref_line : bool, default=True
             Whether to draw the share that is expected in each bin.
         name : str, optional
@@ -206,7 +210,7 @@ class DCalibrationDisplay:
         DCalibrationDisplay
             The display, drawn.
         """
-        functions = checks.predict_functions(estimator, X)
+        functions = checks.predict_functions(estimator, X, **strata_given(stratum))
         name = type(checks.final_step(estimator)).__name__ if name is None else name
         outcome = checks.check_outcome(y, None, len(functions), cls.__name__)
         if len(outcome) == 2:

@@ -87,6 +87,9 @@ class RiskGroupsDisplay:
     for one group, without an event, with interval-censored times, or with late entry, which
     scikit-survival's test does not support.
 
+    Risk scores of a model that was fitted with strata compare samples within a stratum, and say
+    nothing about differences between strata. Draw the samples of one stratum at a time.
+
     Examples
     --------
     >>> from sksurv.datasets import load_whas500

@@ -259,6 +259,7 @@ class SurvivalFunctionDisplay:
         *,
         times: Any = None,
         conditional_after: Any = None,
+        stratum: Any = None,
         level: float | None = None,
         entry: Any = None,
         quantiles: tuple[float, float] | None = QUANTILES,
@@ -289,6 +290,8 @@ class SurvivalFunctionDisplay:
             Time at which a sample is known to be event-free. The curves are given that, and are
             drawn from there on; so is the Kaplan-Meier curve, of samples that are at risk from
             there on. The model has to take it.
+        stratum : array-like of shape (n_samples,), optional
+            Stratum of each sample; needed if the model was fitted with strata.
         level : float, optional
             Level of the bounds, above 0 and below 1, such as 0.9. If given, single samples are
             drawn with bands in place of the mean.
@@ -318,14 +321,15 @@ class SurvivalFunctionDisplay:
         ------
         TypeError
             If the model has no `predict_survival_function`, with `level` no
-            `predict_survival_interval`, or if it does not take `conditional_after`.
+            `predict_survival_interval`, or if it does not take `conditional_after` or `stratum`.
         ValueError
             If an argument has the wrong content, or if with `level` the model is no ensemble of
             five networks or more.
         """
-        model = checks.model_with(estimator, "predict_survival_function")
-        given = options_given(model, "predict_survival_function", conditional_after)
-        if given and level is not None:
+        method = "predict_survival_function"
+        model = checks.model_with(estimator, method)
+        given = options_given(model, method, conditional_after, stratum)
+        if conditional_after is not None and level is not None:
             raise ValueError(
                 f"`level` must be None beside `conditional_after`, got {level!r}. There are bands "
                 "of curves from time 0 alone."
@@ -337,11 +341,14 @@ class SurvivalFunctionDisplay:
                 high = max(function.x[-1] for function in functions)
             times = np.linspace(first_time(conditional_after, low, high), high, _N_TIMES)
         times = checks.check_times(times)
+        bounds = None
+        if level is not None:
+            bounds = bands.predict_bounds(estimator, X, level, times, stratum)
         return cls.from_predictions(
             checks.evaluate(functions, times, "times"),
             times,
             y,
-            bounds=None if level is None else bands.predict_bounds(estimator, X, level, times),
+            bounds=bounds,
             level=level,
             entry=entry_given(y, entry, conditional_after, cls.__name__),
             quantiles=quantiles,
