@@ -28,6 +28,8 @@ _AT_ONCE = 4_096
 _N_EPOCHS = 5
 # Numbers that members which are fitted at once have in their inputs, and in their outputs, at most.
 _TOGETHER = 2**19
+# Rows of a member that it is fitted to at most: its coefficients are known to three digits then.
+_MOST_ROWS = 2**17
 
 
 def start_from_linear(
@@ -53,7 +55,15 @@ def start_from_linear(
         if k not in arrived:
             l2 = float(members.l2[k])
             # Not by a name, which would hold one copy of rows while the next one is made.
-            _to_optimum(estimator, module, train.select(members.rows[k]), l2, settings)
+            _to_optimum(estimator, module, train.select(_some(members.rows[k])), l2, settings)
+
+
+def _some(rows: torch.Tensor) -> torch.Tensor:
+    """Return all rows of a member, or some of them, evenly in the order in which they lie."""
+    if len(rows) <= _MOST_ROWS:
+        return rows
+    places = np.linspace(0, len(rows) - 1, _MOST_ROWS).astype(np.int64)
+    return rows[torch.from_numpy(places)]
 
 
 def _fit_together(

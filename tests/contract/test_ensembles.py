@@ -16,6 +16,7 @@ from sksurv.util import Surv
 from torch import nn
 
 from sksurvtorch import CoxNNRegressor, CoxPHLoss, WeibullAFTRegressor, load, save
+from sksurvtorch.estimators import _linear
 from sksurvtorch.exceptions import SkippedBatchWarning
 from sksurvtorch.metrics import concordance_index_censored
 from sksurvtorch.nets import TrainingCheckpoint, survival_target
@@ -505,6 +506,31 @@ def test_rows_left_out_are_unknown_to_a_member_from_the_start(kind, alpha):
     ).fit(X, y)
     assert model.score(X, y) > 0.8
     assert 0.3 < model.oob_score_ < 0.7
+
+
+@both
+def test_members_of_many_rows_start_from_the_optimum_of_some(kind, whas500, monkeypatch):
+    """Of rows of their own, from the first time to the last, and close to the optimum of all."""
+    X, y = whas500
+    used = []
+    to_optimum = _linear._to_optimum
+
+    def spy(estimator, module, train, *others):
+        to_optimum(estimator, module, train, *others)
+        used.append((train.y["time"], _linear.mlp_of(module).linear.weight.detach().clone()))
+
+    monkeypatch.setattr(_linear, "_to_optimum", spy)
+    monkeypatch.setattr(_linear, "_TOGETHER", 0)
+    options = {"n_estimators": 5, "hidden_layer_sizes": (4,), "max_epochs": 1, "random_state": 0}
+    for most in (2**17, 150):
+        monkeypatch.setattr(_linear, "_MOST_ROWS", most)
+        kind(**options).fit(X, y)
+    for (all_times, coefficients), (times, others) in zip(used[:5], used[5:], strict=True):
+        assert len(times) == 150 < len(all_times)
+        assert set(times.tolist()) <= set(all_times.tolist())
+        for extreme in (torch.min, torch.max):
+            assert extreme(times) == extreme(all_times)
+        assert (others - coefficients).norm() < 0.7 * coefficients.norm()
 
 
 @both
