@@ -275,7 +275,7 @@ class SurvivalNetEstimator(
 
     def _fit(self, X: Any, y: Any, *, partial: bool = False, **given: Any) -> Self:
         """Train a new net, or resume the training of the one there is; one epoch if partial."""
-        # Within inference mode nothing can be trained; with autocast `dtype` would not be what it is.
+        # Within inference mode nothing can be trained; autocast would compute in another dtype.
         with (
             torch.inference_mode(False),
             without_autocast(),

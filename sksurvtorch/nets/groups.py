@@ -2,45 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
-from typing import Any, Self
+from typing import Any
 
 import torch
 from torch import nn
 
+from sksurvtorch._validation import check_number
 from sksurvtorch.losses import MomentumNetwork
 from sksurvtorch.nets.ensemble import Ensemble, OneByOne
 from sksurvtorch.nets.modules import SharedShape
 
 
 class LearningRates:
-    """Learning rates of the groups of an optimizer, beside its own rate.
+    """Learning rates of the groups of an optimizer, which keep their ratio to that of the net.
 
     Parameters
     ----------
-    optimizer : torch.optim.Optimizer
-        An optimizer that has not been trained with: its groups have the rates that were asked for.
+    of_groups : sequence of float or None
+        Rate of each group when the net has that of its first training; None for the rate of the
+        net.
     """
 
-    def __init__(self, optimizer: torch.optim.Optimizer) -> None:
-        self._rate = _number(optimizer.defaults.get("lr"))
-        self._of_groups = [_number(group.get("lr")) for group in optimizer.param_groups]
-
-    @classmethod
-    def all_alike(cls, optimizer: torch.optim.Optimizer) -> Self:
-        """Return those of an optimizer whose groups have no rates of their own."""
-        made = cls(optimizer)
-        made._of_groups = [made._rate] * len(optimizer.param_groups)
-        return made
+    def __init__(self, of_groups: Sequence[float | None]) -> None:
+        self._of_groups = of_groups
+        self._first: float | None = None
 
     def set(self, optimizer: torch.optim.Optimizer, lr: float) -> None:
-        """Let the optimizer have this rate, and each group its own in the ratio to it."""
+        """Let an optimizer start a training of a net of this rate."""
+        if self._first is None:
+            self._first = lr
+        # Beside a rate of 0 there is no ratio.
+        ratio = lr / self._first if self._first else 1.0
         for group, own in zip(optimizer.param_groups, self._of_groups, strict=True):
-            if own is None or own == self._rate:
-                group["lr"] = lr
-            else:  # beside a rate of 0 there is no ratio
-                group["lr"] = own * (lr / self._rate) if self._rate else own
+            group["lr"] = lr if own is None else own * ratio
 
 
 def groups_of(
@@ -88,6 +84,9 @@ def _check(given: Any) -> None:
                 f"and a dictionary of options, got {given!r}. For example "
                 "[('hidden.*', {'lr': 0.001})]."
             )
+        lr = pair[1].get("lr")
+        if lr is not None:
+            check_number(f"lr of {pair[0]!r} in optimizer__param_groups", lr, float, 0.0)
 
 
 def _name_in_network(module: Any, name: str) -> str:
@@ -107,8 +106,3 @@ def _name_in_network(module: Any, name: str) -> str:
         if inner is None:
             return name
         module, name = inner, rest
-
-
-def _number(lr: Any) -> float | None:
-    """Return a learning rate, which may be a tensor, as a number."""
-    return None if lr is None else float(lr)

@@ -78,7 +78,7 @@ class SurvivalNet(NeuralNet):
     _penalty: Tensor | None
     #: What there is besides one array, if X is a mapping.
     _inputs: Inputs | None = None
-    #: Of the optimizer as it was made; None in a net that an earlier version has pickled.
+    #: None if all groups of the optimizer have the same.
     _learning_rates: LearningRates | None = None
 
     def __init__(
@@ -168,18 +168,14 @@ class SurvivalNet(NeuralNet):
         with on_cpu():
             return super().initialize()  # type: ignore[no-any-return]
 
-    def initialize_optimizer(self, *args: Any, **kwargs: Any) -> Self:
-        """Make the optimizer, and remember the learning rates of its groups."""
-        super().initialize_optimizer(*args, **kwargs)
-        self._learning_rates = LearningRates(self.optimizer_)
-        return self
-
     def get_params_for_optimizer(self, prefix: str, named_parameters: Any) -> Any:
         """Return what an optimizer is made with; each pattern of `param_groups` has a match."""
         given = self.get_params_for(prefix).get("param_groups")
+        self._learning_rates = None
         if not given:
             return super().get_params_for_optimizer(prefix, named_parameters)
         groups = groups_of(given, self.module_, named_parameters)
+        self._learning_rates = LearningRates([group.get("lr") for group in groups])
         _, options = super().get_params_for_optimizer(prefix, [])
         return (groups,), options
 
@@ -241,9 +237,9 @@ class SurvivalNet(NeuralNet):
         self.l2, self.mean_information = training.l2, training.mean_information
         self.callbacks = training.callbacks
         if training.lr is not None:
-            if self._learning_rates is None:
-                self._learning_rates = LearningRates.all_alike(self.optimizer_)
-            self._learning_rates.set(self.optimizer_, training.lr)
+            n_groups = len(self.optimizer_.param_groups)
+            rates = self._learning_rates or LearningRates([None] * n_groups)
+            rates.set(self.optimizer_, training.lr)
         if training.bank_size is not None:
             self.criterion__bank_size = training.bank_size
             self.criterion_.bank.resize(training.bank_size)

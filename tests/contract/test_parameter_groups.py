@@ -1,4 +1,4 @@
-"""`optimizer__param_groups`: which weights a pattern chooses, and at which rates they are trained."""
+"""`optimizer__param_groups`: which weights a pattern chooses, and their learning rates."""
 
 from __future__ import annotations
 
@@ -55,7 +55,9 @@ GROUPS = [("0.*", {"lr": LR / 10}), ("2.weight", {"lr": 0.0})]
 
 
 def test_each_group_follows_the_cosine_from_its_own_rate():
-    model = cox([("0.weight", {"lr": LR / 10}), ("0.bias", {"lr": 0.0})], module=network()).fit(X, Y)
+    model = cox([("0.weight", {"lr": LR / 10}), ("0.bias", {"lr": 0.0})], module=network()).fit(
+        X, Y
+    )
     cosine = (1 + np.cos(np.pi * np.arange(6) / 6)) / 2
     expected = np.outer(cosine, [LR / 10, 0.0, LR])
     np.testing.assert_allclose(rates(model), expected, rtol=1e-12, atol=1e-16)
@@ -188,7 +190,7 @@ def test_a_pattern_without_a_weight_is_refused(taken, n_estimators):
     before = [("*", {"lr": 0.1})] if taken else []
     pattern = "0.*" if taken else "hiden.*"
     model = cox([*before, (pattern, {"lr": 0.0})], module=network(), n_estimators=n_estimators)
-    with pytest.raises(ValueError) as error:
+    with pytest.raises(ValueError, match=r"^A pattern of `optimizer__param_groups`") as error:
         model.fit(X, Y)
     names = "" if taken else "0.weight, 0.bias, 2.weight"
     assert str(error.value).startswith(
@@ -206,3 +208,11 @@ def test_groups_that_are_no_pairs_are_refused(given):
         "`optimizer__param_groups` must be a list of pairs, a pattern of names of weights and a "
         f"dictionary of options, got {given!r}. For example [('hidden.*', {{'lr': 0.001}})]."
     )
+
+
+@pytest.mark.parametrize(
+    ("lr", "error"), [(-0.1, ValueError), (np.nan, ValueError), ("1", TypeError)]
+)
+def test_the_rate_of_a_group_is_checked(lr, error):
+    with pytest.raises(error, match=r"^`lr of '0.\*' in optimizer__param_groups` must be "):
+        cox([("0.*", {"lr": lr})], module=network()).fit(X, Y)
