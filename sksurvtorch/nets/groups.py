@@ -42,11 +42,23 @@ class LearningRates:
 def groups_of(
     given: Any, network: nn.Module, weights: Iterable[tuple[str, nn.Parameter]]
 ) -> list[dict[str, Any]]:
-    """Return the groups of an optimizer, given pairs of a pattern of names and options.
+    """Return the groups of an optimizer.
 
-    A pattern is for the names of the weights in one network, whatever there is around it: of an
-    ensemble it chooses the weights of all members. Where no such name matches, it is for the names
-    in the whole.
+    Parameters
+    ----------
+    given : sequence of pairs
+        A pattern of names and the options of the weights that it chooses. It is for the names in
+        one network, whatever there is around it: of an ensemble it chooses the weights of all
+        members. Where no such name matches, it is for the names in the whole.
+    network : torch.nn.Module
+        The whole network, with what there is around it.
+    weights : iterable of pairs
+        The name of a weight in the whole, and the weight.
+
+    Returns
+    -------
+    list of dict
+        What torch takes as groups; the last one has the weights that no pattern has chosen.
     """
     _check(given)
     left = [(_name_in_network(network, name), name, weight) for name, weight in weights]

@@ -188,7 +188,7 @@ def test_a_net_of_the_users_has_groups_as_skorch_makes_them():
 @pytest.mark.parametrize("taken", [False, True])
 def test_a_pattern_without_a_weight_is_refused(taken, n_estimators):
     before = [("*", {"lr": 0.1})] if taken else []
-    pattern = "0.*" if taken else "hiden.*"
+    pattern = "0.*" if taken else "absent.*"
     model = cox([*before, (pattern, {"lr": 0.0})], module=network(), n_estimators=n_estimators)
     with pytest.raises(ValueError, match=r"^A pattern of `optimizer__param_groups`") as error:
         model.fit(X, Y)
