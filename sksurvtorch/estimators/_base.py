@@ -30,6 +30,7 @@ from sksurvtorch.estimators._settings import n_members
 from sksurvtorch.losses import MomentumNetwork
 from sksurvtorch.metrics import concordance_index_censored
 from sksurvtorch.nets.dataset import SurvivalDataset
+from sksurvtorch.nets.defaults import without_autocast
 from sksurvtorch.nets.rows import Rows
 from sksurvtorch.nets.target import Columns
 
@@ -274,8 +275,12 @@ class SurvivalNetEstimator(
 
     def _fit(self, X: Any, y: Any, *, partial: bool = False, **given: Any) -> Self:
         """Train a new net, or resume the training of the one there is; one epoch if partial."""
-        # Within inference mode nothing can be trained.
-        with torch.inference_mode(False), self._as_before_if_it_fails(partial=partial):
+        # Within inference mode nothing can be trained; autocast would compute in another dtype.
+        with (
+            torch.inference_mode(False),
+            without_autocast(),
+            self._as_before_if_it_fails(partial=partial),
+        ):
             interrupted = fit_whole(self, X, y, given, partial=partial)
         if interrupted is not None:
             raise interrupted

@@ -120,7 +120,8 @@ class CoxNNRegressor(PartialLikelihoodEstimator, CoxIntervals):
         Source of the first weights, dropout, batches and split. Equal ones give equal fits.
     **kwargs
         Parameters in skorch's spelling: ``module__*``, ``optimizer__*``, ``iterator_train__*`` and
-        ``callbacks__*``.
+        ``callbacks__*``. In ``optimizer__param_groups`` a group keeps the ratio of its ``lr`` to
+        that of the estimator.
 
     Attributes
     ----------

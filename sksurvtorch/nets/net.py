@@ -22,7 +22,8 @@ from sksurvtorch.losses import CompetingRisksLoss, CoxPHLoss, MomentumNetwork
 from sksurvtorch.nets.callbacks import FiniteLoss, PrintedLog, printed
 from sksurvtorch.nets.columns import competing_risks_target, survival_target
 from sksurvtorch.nets.dataset import SurvivalDataset
-from sksurvtorch.nets.defaults import on_cpu, optimizer_on_cpu
+from sksurvtorch.nets.defaults import on_cpu, optimizer_on_cpu, without_autocast_cache
+from sksurvtorch.nets.groups import LearningRates, groups_of
 from sksurvtorch.nets.interruption import Interruption, OthersWait, TrainingInterrupted
 from sksurvtorch.nets.loader import BatchLoader
 from sksurvtorch.nets.modules import Inputs, filled, is_built_in, keeps_input
@@ -77,6 +78,8 @@ class SurvivalNet(NeuralNet):
     _penalty: Tensor | None
     #: What there is besides one array, if X is a mapping.
     _inputs: Inputs | None = None
+    #: None if all groups of the optimizer have the same.
+    _learning_rates: LearningRates | None = None
 
     def __init__(
         self,
@@ -165,6 +168,17 @@ class SurvivalNet(NeuralNet):
         with on_cpu():
             return super().initialize()  # type: ignore[no-any-return]
 
+    def get_params_for_optimizer(self, prefix: str, named_parameters: Any) -> Any:
+        """Return what an optimizer is made with; each pattern of `param_groups` has a match."""
+        given = self.get_params_for(prefix).get("param_groups")
+        self._learning_rates = None
+        if not given:
+            return super().get_params_for_optimizer(prefix, named_parameters)
+        groups = groups_of(given, self.module_, named_parameters)
+        self._learning_rates = LearningRates([group.get("lr") for group in groups])
+        _, options = super().get_params_for_optimizer(prefix, [])
+        return (groups,), options
+
     def _step_optimizer(self, step_fn: Any) -> None:
         """Take a step of the optimizer."""
         with optimizer_on_cpu(step_fn) as closure:
@@ -223,8 +237,9 @@ class SurvivalNet(NeuralNet):
         self.l2, self.mean_information = training.l2, training.mean_information
         self.callbacks = training.callbacks
         if training.lr is not None:
-            for group in self.optimizer_.param_groups:
-                group["lr"] = training.lr
+            n_groups = len(self.optimizer_.param_groups)
+            rates = self._learning_rates or LearningRates([None] * n_groups)
+            rates.set(self.optimizer_, training.lr)
         if training.bank_size is not None:
             self.criterion__bank_size = training.bank_size
             self.criterion_.bank.resize(training.bank_size)
@@ -255,7 +270,7 @@ class SurvivalNet(NeuralNet):
         """Train on, as `skorch.NeuralNet` does; Ctrl-C is raised when the net can be used."""
         self._interruption = interruption = Interruption()
         try:
-            with interruption.watched():
+            with interruption.watched(), without_autocast_cache():
                 super().partial_fit(X, y, *args, **kwargs)
         except OthersWait:
             raise KeyboardInterrupt from None
@@ -303,7 +318,7 @@ class SurvivalNet(NeuralNet):
         if own_dataset and not issubclass(self.iterator_train, BatchLoader):
             return X  # which has a target of its own
         rows = self._join(X) if isinstance(X, Mapping) else as_rows(X)
-        if getattr(getattr(y, "dtype", None), "names", None) is not None:
+        if self._takes_outcome(y):
             has_causes = isinstance(self.criterion_, CompetingRisksLoss)
             y = competing_risks_target(y) if has_causes else survival_target(y)
         if isinstance(y, Mapping):
@@ -313,6 +328,14 @@ class SurvivalNet(NeuralNet):
         if issubclass(self.dataset, SurvivalDataset):
             return self.dataset(rows, y)
         return self.dataset(rows.for_callbacks(), y)
+
+    def _takes_outcome(self, y: Any) -> bool:
+        """Whether y has to be a structured array; its check says so of anything else."""
+        if y is None or isinstance(y, Mapping):
+            return False
+        own = not issubclass(self.dataset, SurvivalDataset)
+        own = own or not issubclass(self.iterator_train, BatchLoader)
+        return not own or getattr(getattr(y, "dtype", None), "names", None) is not None
 
     def _join(self, X: Mapping[str, Any]) -> Rows:
         """Return the rows of several inputs as one tensor, and remember how to take it apart."""

@@ -5,12 +5,21 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from skorch.dataset import Dataset
 from skorch.helper import SliceDict
 from sksurv.util import Surv
 from torch import nn
+from torch.utils.data import DataLoader
 
-from sksurvtorch import CoxPHLoss
+from sksurvtorch import (
+    CompetingRisksNNRegressor,
+    CoxNNRegressor,
+    CoxPHLoss,
+    WeibullAFTLoss,
+    WeibullAFTRegressor,
+)
 from sksurvtorch.functional import breslow_baseline
+from sksurvtorch.losses import CompetingRisksLoss
 from sksurvtorch.nets import SurvivalNet, survival_target
 from sksurvtorch.nets.dataset import SurvivalDataset
 from sksurvtorch.nets.rows import as_rows
@@ -78,3 +87,40 @@ def test_a_baseline_needs_the_plan_of_the_risk_sets_only_with_late_entry(with_):
         assert (one is None) == (other is None)
         if one is not None:
             assert_close(one.double(), other.double())
+
+
+@pytest.mark.parametrize("criterion", [CoxPHLoss, WeibullAFTLoss, CompetingRisksLoss])
+@pytest.mark.parametrize("as_", [np.asarray, torch.as_tensor, list], ids=lambda f: f.__name__)
+def test_a_net_refuses_a_plain_array_in_the_words_of_an_estimator(criterion, as_):
+    X = np.zeros((4, 2), dtype=np.float32)
+    y = as_(np.array([[1.0, 2.0], [0.0, 3.0], [1.0, 4.0], [1.0, 5.0]]))
+    options = {"n_causes": 1} if criterion is CompetingRisksLoss else {}
+    estimator = {
+        CoxPHLoss: CoxNNRegressor,
+        WeibullAFTLoss: WeibullAFTRegressor,
+        CompetingRisksLoss: CompetingRisksNNRegressor,
+    }[criterion]
+    net = SurvivalNet(nn.Linear(2, 2), criterion(**options), verbose=0)
+    said = []
+    for model in (estimator(n_estimators=1), net):
+        with pytest.raises(ValueError, match=r"^`y` must be a structured array") as error:
+            model.fit(X, y)
+        said.append(str(error.value).partition(", or of bounds")[0].rstrip("."))
+    assert said[0] == said[1]
+    assert said[0].startswith("`y` must be a structured array of shape (n_samples,) with two field")
+
+
+def test_a_loader_of_the_users_may_get_a_plain_array():
+    """Where there is no `BatchLoader`, a net is skorch's."""
+    net = SurvivalNet(
+        nn.Linear(2, 1),
+        nn.MSELoss,
+        dataset=Dataset,
+        iterator_train=DataLoader,
+        iterator_valid=DataLoader,
+        train_split=None,
+        max_epochs=1,
+        verbose=0,
+    )
+    net.fit(np.ones((4, 2), dtype=np.float32), np.ones((4, 1), dtype=np.float32))
+    assert np.isfinite(net.history[0, "train_loss"])
