@@ -189,7 +189,7 @@ class CumulativeIncidenceDisplay:
         if hasattr(model, "predict_survival_function"):
             # What is left of 1 is a prediction of the model only if it has one of no event.
             options = {} if stratum is None else {"stratum": stratum}
-            model.predict_survival_function(X, times=times[-1:], **options)
+            model.predict_survival_function(X, times=[0.0], **options)
         return cls.from_predictions(
             incidence,
             times,

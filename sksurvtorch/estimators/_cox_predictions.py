@@ -113,7 +113,7 @@ class CoxPredictions(SurvivalNetEstimator):
         log_hazard_ratio = self.predict(X)
         asked = validation.check_probability(np.atleast_1d(probability)).numpy()
         rows = find_strata(stratum, self.strata_, len(log_hazard_ratio))
-        after = self._check_after(conditional_after, len(log_hazard_ratio))
+        after = self._check_after(conditional_after, len(rows), rows)
         quantile = self._baseline.quantile(log_hazard_ratio, rows, asked, after)
         return quantile[:, 0] if np.ndim(probability) == 0 else quantile
 
@@ -165,8 +165,9 @@ class CoxPredictions(SurvivalNetEstimator):
         """
         log_hazard_ratio = self.predict(X)
         rows = find_strata(stratum, self.strata_, len(log_hazard_ratio))
-        after = self._check_after(conditional_after, len(log_hazard_ratio))
-        return self._baseline.restricted_mean(log_hazard_ratio, rows, self.unique_times_, after)
+        after = self._check_after(conditional_after, len(rows), rows)
+        times, last = self.unique_times_, self._follow_up(rows).last
+        return self._baseline.restricted_mean(log_hazard_ratio, rows, times, after, last)
 
     def predict_mean_residual_life(
         self, X: Any, conditional_after: Any, *, stratum: Any = None
@@ -190,10 +191,11 @@ class CoxPredictions(SurvivalNetEstimator):
             unit of the training times. `predict_expectation` is the sum of both.
         """
         log_hazard_ratio = self.predict(X)
-        n_samples = len(log_hazard_ratio)
-        rows = find_strata(stratum, self.strata_, n_samples)
-        after = check_conditional_after(conditional_after, n_samples, self._last_time)
-        return self._baseline.mean_residual_life(log_hazard_ratio, rows, self.unique_times_, after)
+        rows = find_strata(stratum, self.strata_, len(log_hazard_ratio))
+        follow_up = self._follow_up(rows)
+        after = check_conditional_after(conditional_after, len(rows), follow_up)
+        times, last = self.unique_times_, follow_up.last
+        return self._baseline.mean_residual_life(log_hazard_ratio, rows, times, after, last)
 
     @property
     def log_baseline_cumulative_hazard_(self) -> np.ndarray:
@@ -225,8 +227,8 @@ class CoxPredictions(SurvivalNetEstimator):
         log_hazard_ratio = self.predict(X)
         n_samples = len(log_hazard_ratio)
         rows = find_strata(stratum, self.strata_, n_samples)
-        grid = self._check_times(times, n_samples)
-        after = self._check_after(conditional_after, n_samples)
+        grid = self._check_times(times, n_samples, rows)
+        after = self._check_after(conditional_after, n_samples, rows)
         values = self._baseline.over_time(
             log_hazard_ratio, rows, grid, survival=survival, after=after
         )

@@ -222,21 +222,16 @@ float
             With `conditional_after`, as `predict_cumulative_incidence` does.
         """
         check_is_fitted(self, "net_")
-        last = float(self.unique_times_[-1])
-        until = last if until is None else until
-        validation.check_number("until", until, float, 0, closed=False)
-        if until > last:
-            raise ValueError(
-                f"`until` must be at most {last}, the follow-up of the fit, got {until}. The model "
-                "says nothing about later times."
-            )
+        if until is not None:
+            validation.check_number("until", until, float, 0, closed=False)
         if cause is not None:
             self._check_cause(cause)
         output = self._output(X)
         rows = find_strata(stratum, self.strata_, len(output))
-        after = self._check_after(conditional_after, len(output))
+        after = self._check_after(conditional_after, len(output), rows)
+        end = self._end(until, rows)
         hazard = self._as_fitted.hazard
-        lost: np.ndarray = self._baseline.time_lost(output, rows, until, hazard, after)
+        lost: np.ndarray = self._baseline.time_lost(output, rows, end, hazard, after)
         return lost if cause is None else np.ascontiguousarray(lost[:, cause - 1])
 
     @property
@@ -267,14 +262,29 @@ float
                 "given."
             )
 
+    def _end(self, until: float | None, rows: np.ndarray) -> np.ndarray:
+        """Return up to which time the time lost of each sample counts, if it may."""
+        follow_up = self._follow_up(rows)
+        last = np.broadcast_to(np.asarray(follow_up.last, dtype=float), rows.shape)
+        if until is None:
+            return last
+        late, hint = until > last, "The model says nothing about later times."
+        if follow_up.stratum is not None:
+            follow_up.refuse("at most {}", "until", np.array([[until]]), late, hint)
+        elif late.any():
+            raise ValueError(
+                f"`until` must be at most {last[0]}, the follow-up of the fit, got {until}. {hint}"
+            )
+        return np.full(rows.shape, until, dtype=float)
+
     def _curves(
         self, X: Any, times: Any, conditional_after: Any, stratum: Any
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return the incidences of all causes, and the times at which they are."""
         output = self._output(X)
         rows = find_strata(stratum, self.strata_, len(output))
-        grid = self._check_times(times, len(output))
-        after = self._check_after(conditional_after, len(output))
+        grid = self._check_times(times, len(output), rows)
+        after = self._check_after(conditional_after, len(output), rows)
         baseline = self._baseline.as_tensors(self._as_fitted.hazard)
         curves = curves_of(baseline, output, rows, grid, after)
         return curves.incidence.numpy(), grid
@@ -301,8 +311,8 @@ float
             self._check_cause(cause)
         output = self._output(X).numpy()
         rows = find_strata(stratum, self.strata_, len(output))
-        grid = self._check_times(times, len(output))
-        after = self._check_after(conditional_after, len(output))
+        grid = self._check_times(times, len(output), rows)
+        after = self._check_after(conditional_after, len(output), rows)
         total = np.zeros((len(output), grid.shape[-1]))
         for k in range(1, self.n_causes_ + 1) if cause is None else [cause]:
             baseline = self._baseline.of_cause(k)
