@@ -38,8 +38,9 @@ class CoxIntervals(CoxPredictions, IntervalEstimator):
             Probability, above 0 and below 1, with which the bounds at a time are meant to hold the
             true value between them.
         times : array-like of shape (n_times,), optional
-            Times of the bounds, each from 0 to the last time of the fit; `unique_times_` if left
-            out.
+            Times of the bounds, each from 0 to the last time of the fit, or of each stratum asked
+            for; `unique_times_` if left out, where bounds stay as they are behind the last time of
+            their stratum.
         stratum : array-like of shape (n_samples,), optional
             Stratum of each sample; needed if the model was fitted with strata.
 
@@ -91,8 +92,9 @@ class CoxIntervals(CoxPredictions, IntervalEstimator):
             Probability, above 0 and below 1, with which the bounds at a time are meant to hold the
             true value between them.
         times : array-like of shape (n_times,), optional
-            Times of the bounds, each from 0 to the last time of the fit; `unique_times_` if left
-            out.
+            Times of the bounds, each from 0 to the last time of the fit, or of each stratum asked
+            for; `unique_times_` if left out, where bounds stay as they are behind the last time of
+            their stratum.
         stratum : array-like of shape (n_samples,), optional
             Stratum of each sample; needed if the model was fitted with strata.
 

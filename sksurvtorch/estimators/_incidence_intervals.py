@@ -57,8 +57,9 @@ class IncidenceIntervals(IncidencePredictions, IntervalEstimator):
         cause : int, optional
             Cause of the event, from 1 on; all causes if left out.
         times : array-like of shape (n_times,), optional
-            Times of the bounds, each from 0 to the last time of the fit; `unique_times_` if left
-            out.
+            Times of the bounds, each from 0 to the last time of the fit, or of each stratum asked
+            for; `unique_times_` if left out, where bounds stay as they are behind the last time of
+            their stratum.
         stratum : array-like of shape (n_samples,), optional
             Stratum of each sample; needed if the model was fitted with strata.
 

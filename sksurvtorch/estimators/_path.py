@@ -46,7 +46,8 @@ class SurvivalPaths:
             Infinite for covariates that stay as they are.
         times : array-like of shape (n_times,), optional
             Times of the values; `unique_times_` if left out. A Cox model needs times from 0 to the
-            last time of the fit.
+            last time of the fit, and rows whose periods up to then end by the last time of their
+            stratum. If `times` is left out, the hazard beyond that time counts as 0.
         stratum : array-like of shape (n_rows,), optional
             Stratum of each row; needed if the model was fitted with strata.
 
