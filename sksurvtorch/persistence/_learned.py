@@ -195,7 +195,7 @@ _CHECKS: dict[str, Callable[[Any], bool]] = {
     "oob_score_": lambda value: isinstance(value, float) and not (value < 0 or value > 1),
     "unique_times_": _are_times,
     "strata_": _are_strata,
-    "last_times_": lambda value: _is_vector(value, "iufb") and bool(np.isfinite(value).all()),
+    "last_times_": lambda value: _is_vector(value, "iufb"),
     "_baseline_steps": _are_steps,
     "_incidence_steps": _are_steps_of_causes,
     "n_causes_": lambda value: is_whole(value, 1),
