@@ -187,10 +187,8 @@ class Baseline:
         after: np.ndarray | None = None,
         last: Any = np.inf,
     ) -> np.ndarray:
-        """Return the integral of survival of each sample, from 0 to the last of these times.
-
-        If `last` has one of the times for each sample, or 0, then up to that.
-        """
+        """Return the integral of survival of each sample from 0 to `last`, or the last time."""
+        # Each of `last` is one of the times, or 0.
         length = np.diff(times, prepend=0)
         # Survival is 1 up to the first time.
         mean = np.full(len(stratum), np.minimum(length[0], last), dtype=float)
@@ -208,10 +206,7 @@ class Baseline:
         after: np.ndarray,
         last: Any = np.inf,
     ) -> np.ndarray:
-        """Return the integral of survival of each sample from a time of its own to the last one.
-
-        If `last` has one of the times for each sample, or 0, then up to that.
-        """
+        """Return the integral of survival of each sample from `after` to `last`, or the last time."""
         # Not the restricted mean less that time, which would cancel where little is left.
         later = np.append(times, times[-1])[np.searchsorted(times, after, side="right")]
         # Nothing happens before the next time.
