@@ -206,7 +206,7 @@ class Baseline:
         after: np.ndarray,
         last: Any = np.inf,
     ) -> np.ndarray:
-        """Return the integral of survival of each sample from `after` to `last`, or the last time."""
+        """Return the integral of survival of each sample from `after` to `last`, or the end."""
         # Not the restricted mean less that time, which would cancel where little is left.
         later = np.append(times, times[-1])[np.searchsorted(times, after, side="right")]
         # Nothing happens before the next time.
