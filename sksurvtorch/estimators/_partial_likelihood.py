@@ -51,14 +51,14 @@ class PartialLikelihoodEstimator(SurvivalNetEstimator):
 
     def _learn_strata(self, columns: Mapping[str, Tensor]) -> int:
         """Learn the labels of the strata and the last time of each; return their number."""
-        self.strata_ = self._labels
-        n_strata = 1 if self.strata_ is None else len(self.strata_)
-        time = columns["time"].numpy()
-        codes = columns["stratum"].numpy() if "stratum" in columns else np.zeros(len(time), int)
+        self.strata_, time = self._labels, columns["time"].numpy()
+        if self.strata_ is None:
+            self.last_times_ = time.max(keepdims=True)
+            return 1
         # A stratum whose rows all have a weight of 0 says nothing at any time.
-        self.last_times_ = np.zeros(n_strata, time.dtype)
-        np.maximum.at(self.last_times_, codes, time)
-        return n_strata
+        self.last_times_ = np.zeros(len(self.strata_), time.dtype)
+        np.maximum.at(self.last_times_, columns["stratum"].numpy(), time)
+        return len(self.strata_)
 
     def _encode_strata(self, given: dict[str, Any], n_samples: int) -> dict[str, Any]:
         """Return what `fit` was given, with codes of the strata, whose labels are kept."""
