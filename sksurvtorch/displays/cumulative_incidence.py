@@ -163,7 +163,9 @@ class CumulativeIncidenceDisplay:
         X : array-like of shape (n_samples, n_features)
             One sample, such as ``X[:1]``, or several, of which the mean is drawn.
         times : array-like of shape (n_times,), optional
-            Times at which to predict, ascending; by default 501 up to the last time of the fit.
+            Times at which to predict, ascending; by default 501 up to the last time of the fit. A
+            curve stays as it is behind the last time of its stratum, unless times are given, which
+            have to be within it.
         conditional_after : float or array-like of shape (n_samples,), optional
             Time at which a sample is known to be event-free. The incidences are given that, and
             are drawn from there on.
@@ -189,7 +191,7 @@ class CumulativeIncidenceDisplay:
         incidence, times = incidences.predict_incidence(model, X, times, stratum, conditional_after)
         if hasattr(model, "predict_survival_function"):
             # What is left of 1 is a prediction of the model only if it has one of no event.
-            model.predict_survival_function(X, times=times[-1:], **strata_given(stratum))
+            model.predict_survival_function(X, times=[0.0], **strata_given(stratum))
         return cls.from_predictions(
             incidence,
             times,

@@ -253,7 +253,8 @@ class IncidenceCalibrationDisplay:
         times : array-like of shape (n_times,), optional
             Times at which to predict, ascending; by default 501 up to the last time of the fit. The
             samples are grouped by their predicted incidence at the last of them, where the picture
-            ends: an earlier one leaves out a time at which few are at risk.
+            ends: an earlier one leaves out a time at which few are at risk. A curve stays as it is
+            behind the last time of its stratum, unless times are given, which have to be within it.
         n_groups : int, default=3
             Number of groups, of about equal size.
         labels : list of str, optional

@@ -16,7 +16,6 @@ from sksurvtorch.estimators._bands import (
     Pair,
     log_time_range,
 )
-from sksurvtorch.estimators._functions import check_times
 from sksurvtorch.functional._distributions import DISTRIBUTIONS
 from sksurvtorch.nets.dataset import SurvivalDataset
 from sksurvtorch.nets.target import last_times
@@ -245,7 +244,7 @@ class AFTIntervals(AFTPredictions):
     def _band(self, X: Any, level: float, times: Any, *, survival: bool) -> Pair:
         """Return bounds of survival or of the cumulative hazard."""
         band = self._linear(X, level)
-        grid = self.unique_times_ if times is None else check_times(times, np.inf)
+        grid = self._check_times(times, None)
         with np.errstate(divide="ignore"):
             log_time = np.log(grid.astype(float))
         v = (log_time - self.log_time_center_) / self.log_time_spread_

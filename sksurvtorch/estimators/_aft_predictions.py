@@ -196,7 +196,7 @@ class AFTPredictions(IntervalEstimator):
             Mean remaining times: `predict_expectation` less `conditional_after`.
         """
         log_params = self._log_params(X)
-        after = check_conditional_after(conditional_after, len(log_params), np.inf)
+        after = check_conditional_after(conditional_after, len(log_params), self._follow_up())
         remaining: np.ndarray = aft_mean_residual_life(
             log_params, torch.from_numpy(after), distribution=self._distribution
         ).numpy()

@@ -22,7 +22,7 @@ from sksurvtorch._processes import Group
 from sksurvtorch.estimators import _inputs as inputs
 from sksurvtorch.estimators._ensemble import LeftOut, joined, outputs_of_members
 from sksurvtorch.estimators._fit import fit_whole
-from sksurvtorch.estimators._functions import check_conditional_after, check_times
+from sksurvtorch.estimators._functions import FollowUp, check_conditional_after, check_times
 from sksurvtorch.estimators._momentum import Identities
 from sksurvtorch.estimators._parameters import PrefixedParameters
 from sksurvtorch.estimators._path import SurvivalPaths
@@ -259,10 +259,9 @@ class SurvivalNetEstimator(
         """Return the rows with the numbers by which the bank knows them again."""
         return self._identities.add_to(dataset, None)
 
-    @property
-    def _last_time(self) -> float:
-        """Last time at which curves are known; infinite where a distribution goes on."""
-        return math.inf
+    def _follow_up(self, rows: np.ndarray | None = None) -> FollowUp:
+        """Return up to which time curves are known, of samples with these numbers of strata."""
+        return FollowUp(math.inf)
 
     def _fit_baseline(self, dataset: SurvivalDataset, output: Tensor) -> None:
         """Estimate what the network does not give, from its output for the training rows."""
@@ -360,17 +359,21 @@ class SurvivalNetEstimator(
             )
         return bool(return_array) or times is not None
 
-    def _check_times(self, times: Any, n_samples: int) -> np.ndarray:
-        """Return the times of curves, which each sample may have its own of."""
+    def _check_times(
+        self, times: Any, n_samples: int | None, rows: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Return the times of curves, which each of so many samples may have its own of."""
         if times is None:
             return self.unique_times_
-        return check_times(times, self._last_time, n_samples)
+        return check_times(times, self._follow_up(rows), n_samples)
 
-    def _check_after(self, conditional_after: Any, n_samples: int) -> np.ndarray | None:
+    def _check_after(
+        self, conditional_after: Any, n_samples: int, rows: np.ndarray | None = None
+    ) -> np.ndarray | None:
         """Return the time of each sample at which it is event-free, or None if left out."""
         if conditional_after is None:
             return None
-        return check_conditional_after(conditional_after, n_samples, self._last_time)
+        return check_conditional_after(conditional_after, n_samples, self._follow_up(rows))
 
     def _restore(self, state: Fitted, net: SurvivalNet | None = None) -> None:
         """Take what a fit has learned, and its net unless that is still to be made."""

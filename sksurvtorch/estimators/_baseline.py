@@ -185,13 +185,15 @@ class Baseline:
         stratum: np.ndarray,
         times: np.ndarray,
         after: np.ndarray | None = None,
+        last: Any = np.inf,
     ) -> np.ndarray:
-        """Return the integral of survival of each sample, from 0 to the last of these times."""
+        """Return the integral of survival of each sample from 0 to `last`, or the last time."""
+        # Each of `last` is one of the times, or 0.
         length = np.diff(times, prepend=0)
         # Survival is 1 up to the first time.
-        mean = np.full(len(stratum), float(length[0]))
+        mean = np.full(len(stratum), np.minimum(length[0], last), dtype=float)
         for piece, survival in self._survival_of_pieces(
-            log_hazard_ratio, stratum, times[:-1], after
+            log_hazard_ratio, stratum, times[:-1], after, last
         ):
             mean[piece] += survival @ length[1:]
         return mean
@@ -202,14 +204,16 @@ class Baseline:
         stratum: np.ndarray,
         times: np.ndarray,
         after: np.ndarray,
+        last: Any = np.inf,
     ) -> np.ndarray:
-        """Return the integral of survival of each sample from a time of its own to the last one."""
+        """Return the integral of survival of each sample from `after` to `last`, or the end."""
         # Not the restricted mean less that time, which would cancel where little is left.
         later = np.append(times, times[-1])[np.searchsorted(times, after, side="right")]
-        mean: np.ndarray = later.astype(float) - after  # nothing happens before the next time
+        # Nothing happens before the next time.
+        mean: np.ndarray = np.minimum(later, last).astype(float) - after
         length = np.diff(times)
         for piece, survival in self._survival_of_pieces(
-            log_hazard_ratio, stratum, times[:-1], after
+            log_hazard_ratio, stratum, times[:-1], after, last
         ):
             np.copyto(survival, 0.0, where=times[:-1] <= after[piece, None])
             mean[piece] += survival @ length
@@ -221,14 +225,17 @@ class Baseline:
         stratum: np.ndarray,
         times: np.ndarray,
         after: np.ndarray | None,
+        last: Any,
     ) -> Iterator[tuple[slice, np.ndarray]]:
-        """Iterate over pieces of samples and their survival."""
+        """Iterate over pieces of samples and their survival, which is 0 from their last time on."""
         passed = self._passed(stratum, after)
         cut = pieces(len(stratum), len(times) + 1)
         for piece, table, row in self._tables(stratum, times, cut):
             survival = np.take(table, row, axis=0)
             own = None if passed is None else passed[piece]
             _evaluate(log_hazard_ratio[piece], survival, own, survival=True)
+            if np.ndim(last):
+                np.copyto(survival, 0.0, where=times >= last[piece, None])
             yield piece, survival
 
     def _passed(self, stratum: np.ndarray, after: np.ndarray | None) -> np.ndarray | None:

@@ -11,7 +11,6 @@ from sksurvtorch import _validation as validation
 from sksurvtorch.estimators._bands import STEPS, Jackknife, Pair, SteppedBand, as_curves
 from sksurvtorch.estimators._baseline import Baseline, find_strata
 from sksurvtorch.estimators._cox_predictions import CoxPredictions
-from sksurvtorch.estimators._functions import check_times
 from sksurvtorch.estimators._intervals import IntervalEstimator
 from sksurvtorch.functional import breslow_baseline
 from sksurvtorch.nets.dataset import SurvivalDataset
@@ -39,8 +38,9 @@ class CoxIntervals(CoxPredictions, IntervalEstimator):
             Probability, above 0 and below 1, with which the bounds at a time are meant to hold the
             true value between them.
         times : array-like of shape (n_times,), optional
-            Times of the bounds, each from 0 to the last time of the fit; `unique_times_` if left
-            out.
+            Times of the bounds, each from 0 to the last time of the fit, or of each stratum asked
+            for; `unique_times_` if left out, where bounds stay as they are behind the last time of
+            their stratum.
         stratum : array-like of shape (n_samples,), optional
             Stratum of each sample; needed if the model was fitted with strata.
 
@@ -92,8 +92,9 @@ class CoxIntervals(CoxPredictions, IntervalEstimator):
             Probability, above 0 and below 1, with which the bounds at a time are meant to hold the
             true value between them.
         times : array-like of shape (n_times,), optional
-            Times of the bounds, each from 0 to the last time of the fit; `unique_times_` if left
-            out.
+            Times of the bounds, each from 0 to the last time of the fit, or of each stratum asked
+            for; `unique_times_` if left out, where bounds stay as they are behind the last time of
+            their stratum.
         stratum : array-like of shape (n_samples,), optional
             Stratum of each sample; needed if the model was fitted with strata.
 
@@ -260,7 +261,7 @@ class CoxIntervals(CoxPredictions, IntervalEstimator):
     def _band(self, X: Any, level: float, times: Any, stratum: Any, *, survival: bool) -> Pair:
         """Return bounds of survival or of the cumulative hazard."""
         band, samples = self._stepped(X, level, stratum)
-        grid = self.unique_times_ if times is None else check_times(times, self.unique_times_[-1])
+        grid = self._check_times(times, None, samples[-1])
         return as_curves(*band.over_time(*samples, grid), survival=survival)
 
     def _quantiles(self, X: Any, probability: Any, level: float, stratum: Any) -> Pair:

@@ -37,18 +37,20 @@ class CoxPredictions(SurvivalNetEstimator):
         return_array : bool, default=False
             Return the values at `unique_times_` rather than functions.
         times : array-like of shape (n_times,) or (n_samples, n_times), optional
-            Return the values at these times, each from 0 to the last time of the fit. A row for
-            each sample has times of its own.
+            Return the values at these times, each from 0 to the last time of the fit, or of the
+            sample's stratum. A row for each sample has times of its own.
         conditional_after : float or array-like of shape (n_samples,), optional
-            Time at which a sample is known to be event-free, from 0 to the last time of the
-            fit. The hazard is counted from there: it is H(t) - H(conditional_after), and 0 before.
+            Time at which a sample is known to be event-free, from 0 to the last time of the fit, or
+            of its stratum. The hazard is counted from there: it is H(t) - H(conditional_after), and
+            0 before.
         stratum : array-like of shape (n_samples,), optional
             Stratum of each sample; needed if the model was fitted with strata.
 
         Returns
         -------
         array of shape (n_samples,) of StepFunction, or (n_samples, n_times) of float
-            Cumulative hazard functions: 0 before the first event.
+            Cumulative hazard functions: 0 before the first event. Behind the last time of its
+            stratum a function stays as it is, which is no prediction.
         """
         return self._functions(X, stratum, return_array, times, conditional_after, survival=False)
 
@@ -70,19 +72,20 @@ class CoxPredictions(SurvivalNetEstimator):
         return_array : bool, default=False
             Return the values at `unique_times_` rather than functions.
         times : array-like of shape (n_times,) or (n_samples, n_times), optional
-            Return the values at these times, each from 0 to the last time of the fit. A row for
-            each sample has times of its own.
+            Return the values at these times, each from 0 to the last time of the fit, or of the
+            sample's stratum. A row for each sample has times of its own.
         conditional_after : float or array-like of shape (n_samples,), optional
-            Time at which a sample is known to be event-free, from 0 to the last time of the
-            fit. The probability is given that: it is S(t) / S(conditional_after), and 1 before.
-            Times still count from 0, not from there.
+            Time at which a sample is known to be event-free, from 0 to the last time of the fit, or
+            of its stratum. The probability is given that: it is S(t) / S(conditional_after), and 1
+            before. Times still count from 0, not from there.
         stratum : array-like of shape (n_samples,), optional
             Stratum of each sample; needed if the model was fitted with strata.
 
         Returns
         -------
         array of shape (n_samples,) of StepFunction, or (n_samples, n_times) of float
-            Survival functions: 1 before the first event.
+            Survival functions: 1 before the first event. Behind the last time of its stratum a
+            function stays as it is, which is no prediction.
         """
         return self._functions(X, stratum, return_array, times, conditional_after, survival=True)
 
@@ -98,9 +101,9 @@ class CoxPredictions(SurvivalNetEstimator):
         probability : float or array-like of shape (n_quantiles,)
             Probability of the event: 0.25 asks for the time at which survival has fallen to 0.75.
         conditional_after : float or array-like of shape (n_samples,), optional
-            Time at which a sample is known to be event-free, from 0 to the last time of the
-            fit. The probability is given that; the result is a time since 0 all the same, not the
-            time that remains (lifelines sets the clock back to 0).
+            Time at which a sample is known to be event-free, from 0 to the last time of the fit, or
+            of its stratum. The probability is given that; the result is a time since 0 all the
+            same, not the time that remains (lifelines sets the clock back to 0).
         stratum : array-like of shape (n_samples,), optional
             Stratum of each sample; needed if the model was fitted with strata.
 
@@ -113,7 +116,7 @@ class CoxPredictions(SurvivalNetEstimator):
         log_hazard_ratio = self.predict(X)
         asked = validation.check_probability(np.atleast_1d(probability)).numpy()
         rows = find_strata(stratum, self.strata_, len(log_hazard_ratio))
-        after = self._check_after(conditional_after, len(log_hazard_ratio))
+        after = self._check_after(conditional_after, len(rows), rows)
         quantile = self._baseline.quantile(log_hazard_ratio, rows, asked, after)
         return quantile[:, 0] if np.ndim(probability) == 0 else quantile
 
@@ -127,9 +130,9 @@ class CoxPredictions(SurvivalNetEstimator):
         X : array-like of shape (n_samples, n_features)
             Samples.
         conditional_after : float or array-like of shape (n_samples,), optional
-            Time at which a sample is known to be event-free, from 0 to the last time of the
-            fit. The median is that of those who are; it is a time since 0 all the same, not the
-            time that remains (lifelines sets the clock back to 0).
+            Time at which a sample is known to be event-free, from 0 to the last time of the fit, or
+            of its stratum. The median is that of those who are; it is a time since 0 all the same,
+            not the time that remains (lifelines sets the clock back to 0).
         stratum : array-like of shape (n_samples,), optional
             Stratum of each sample; needed if the model was fitted with strata.
 
@@ -151,8 +154,8 @@ class CoxPredictions(SurvivalNetEstimator):
         X : array-like of shape (n_samples, n_features)
             Samples.
         conditional_after : float or array-like of shape (n_samples,), optional
-            Time at which a sample is known to be event-free, from 0 to the last time of the
-            fit. The mean is that of those who are; it is a time since 0 all the same.
+            Time at which a sample is known to be event-free, from 0 to the last time of the fit, or
+            of its stratum. The mean is that of those who are; it is a time since 0 all the same.
             `predict_mean_residual_life` counts from there.
         stratum : array-like of shape (n_samples,), optional
             Stratum of each sample; needed if the model was fitted with strata.
@@ -160,13 +163,15 @@ class CoxPredictions(SurvivalNetEstimator):
         Returns
         -------
         array of shape (n_samples,)
-            Integral of survival from 0 to the last training time, in the unit of the training
-            times.
+            Integral of survival from 0 to the last training time, or that of the sample's stratum,
+            in the unit of the training times. Means of strata with different last times cannot be
+            compared.
         """
         log_hazard_ratio = self.predict(X)
         rows = find_strata(stratum, self.strata_, len(log_hazard_ratio))
-        after = self._check_after(conditional_after, len(log_hazard_ratio))
-        return self._baseline.restricted_mean(log_hazard_ratio, rows, self.unique_times_, after)
+        after = self._check_after(conditional_after, len(rows), rows)
+        times, last = self.unique_times_, self._follow_up(rows).last
+        return self._baseline.restricted_mean(log_hazard_ratio, rows, times, after, last)
 
     def predict_mean_residual_life(
         self, X: Any, conditional_after: Any, *, stratum: Any = None
@@ -178,22 +183,24 @@ class CoxPredictions(SurvivalNetEstimator):
         X : array-like of shape (n_samples, n_features)
             Samples.
         conditional_after : float or array-like of shape (n_samples,)
-            Time at which a sample is known to be event-free, from 0 to the last time of the
-            fit.
+            Time at which a sample is known to be event-free, from 0 to the last time of the fit, or
+            of its stratum.
         stratum : array-like of shape (n_samples,), optional
             Stratum of each sample; needed if the model was fitted with strata.
 
         Returns
         -------
         array of shape (n_samples,)
-            Integral of S(t) / S(conditional_after) from there to the last training time, in the
-            unit of the training times. `predict_expectation` is the sum of both.
+            Integral of S(t) / S(conditional_after) from there to the last training time, or that of
+            the sample's stratum, in the unit of the training times. `predict_expectation` is the
+            sum of both.
         """
         log_hazard_ratio = self.predict(X)
-        n_samples = len(log_hazard_ratio)
-        rows = find_strata(stratum, self.strata_, n_samples)
-        after = check_conditional_after(conditional_after, n_samples, self._last_time)
-        return self._baseline.mean_residual_life(log_hazard_ratio, rows, self.unique_times_, after)
+        rows = find_strata(stratum, self.strata_, len(log_hazard_ratio))
+        follow_up = self._follow_up(rows)
+        after = check_conditional_after(conditional_after, len(rows), follow_up)
+        times, last = self.unique_times_, follow_up.last
+        return self._baseline.mean_residual_life(log_hazard_ratio, rows, times, after, last)
 
     @property
     def log_baseline_cumulative_hazard_(self) -> np.ndarray:
@@ -225,8 +232,8 @@ class CoxPredictions(SurvivalNetEstimator):
         log_hazard_ratio = self.predict(X)
         n_samples = len(log_hazard_ratio)
         rows = find_strata(stratum, self.strata_, n_samples)
-        grid = self._check_times(times, n_samples)
-        after = self._check_after(conditional_after, n_samples)
+        grid = self._check_times(times, n_samples, rows)
+        after = self._check_after(conditional_after, n_samples, rows)
         values = self._baseline.over_time(
             log_hazard_ratio, rows, grid, survival=survival, after=after
         )

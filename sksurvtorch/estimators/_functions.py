@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,15 +22,87 @@ def pieces(n_samples: int, n_times: int) -> Iterator[slice]:
         yield slice(start, start + step)
 
 
-def check_times(times: Any, last: float, n_samples: int | None = None) -> np.ndarray:
+@dataclass(frozen=True)
+class FollowUp:
+    """Up to which time a model says something of samples.
+
+    Attributes
+    ----------
+    last : float, or array of shape (n_samples,)
+        Last time; infinite if the model goes on. With strata that of the stratum of each sample.
+    stratum : array of shape (n_samples,), or None
+        Labels of the strata of the samples; None without strata.
+    """
+
+    last: Any
+    stratum: np.ndarray | None = None
+
+    def check(self, name: str, times: np.ndarray, hint: str) -> None:
+        """Raise unless all times are from 0 to the last one.
+
+        Parameters
+        ----------
+        name : str
+            What the times are.
+        times : array of shape (n_times,), or (n_samples, n_times)
+            Times, for all samples or those of each.
+        hint : str
+            What to do about later ones.
+        """
+        last = self.last if self.stratum is None else np.inf
+        bad = ~((times >= 0) & (times <= last) & np.isfinite(times))
+        if bad.any():
+            rule, first = "at least 0 and finite", times[bad][0]
+            if last < np.inf:
+                rule = f"within [0, {last!s}], the follow-up of the fit"
+            if not first > last or last == np.inf:
+                hint = "Time starts at 0."
+            raise ValueError(
+                f"`{name}` must be {rule}, got {first!s} ({bad.sum()} of {times.size}). {hint}"
+            )
+        if self.stratum is not None:
+            own = np.atleast_2d(times)
+            late = np.broadcast_to(own.max(axis=1, initial=0), self.last.shape) > self.last
+            self.refuse("within [0, {}]", name, own, late, hint)
+
+    def refuse(self, rule: str, name: str, times: np.ndarray, late: np.ndarray, hint: str) -> None:
+        """Raise if there are samples for which a time is beyond the last one of their stratum.
+
+        Parameters
+        ----------
+        rule : str
+            What the times must be, with a place for the last time.
+        name : str
+            What the times are.
+        times : array of shape (1, n_times), or (n_samples, n_times)
+            Times, for all samples or those of each.
+        late : bool array of shape (n_samples,)
+            Which samples it is.
+        hint : str
+            What to do.
+        """
+        if not late.any():
+            return
+        assert self.stratum is not None
+        row = int(late.argmax())
+        last, own = self.last[row], np.broadcast_to(times, (len(late), times.shape[1]))[row]
+        raise ValueError(
+            f"`{name}` must be {rule.format(last)}, the follow-up of the stratum "
+            f"{self.stratum[row : row + 1].tolist()[0]!r} in the fit, got {own[own > last][0]!s} "
+            f"({late.sum()} of {len(late)} samples). {hint} "
+            "`last_times_` has the last time of each stratum."
+        )
+
+
+def check_times(times: Any, follow_up: FollowUp, n_samples: int | None = None) -> np.ndarray:
     """Return the times at which a function is wanted, in any order.
 
     Parameters
     ----------
     times : array-like of shape (n_times,), or (n_samples, n_times)
         Times, for all samples or those of each.
-    last : float
-        Last time at which the function is known; infinite if it goes on.
+    follow_up : FollowUp
+        Up to which time the function is known.
     n_samples : int, optional
         Number of samples; None where they have to share their times, as in bands.
 
@@ -50,11 +123,11 @@ def check_times(times: Any, last: float, n_samples: int | None = None) -> np.nda
             f"{grid.shape}.{hint}"
         )
     hint = "A Cox model says nothing about later times; leave them out."
-    _check_within("times", grid, last, hint)
+    follow_up.check("times", grid, hint)
     return grid
 
 
-def check_conditional_after(value: Any, n_samples: int, last: float) -> np.ndarray:
+def check_conditional_after(value: Any, n_samples: int, follow_up: FollowUp) -> np.ndarray:
     """Return the time at which each sample is known to be event-free.
 
     Parameters
@@ -63,8 +136,8 @@ def check_conditional_after(value: Any, n_samples: int, last: float) -> np.ndarr
         One time for all samples, or that of each.
     n_samples : int
         Number of samples.
-    last : float
-        Last time at which the model says something; infinite if it goes on.
+    follow_up : FollowUp
+        Up to which time the model says something.
 
     Returns
     -------
@@ -79,22 +152,8 @@ def check_conditional_after(value: Any, n_samples: int, last: float) -> np.ndarr
             "be event-free."
         )
     hint = "A Cox model says nothing about later times."
-    _check_within("conditional_after", after, last, hint)
+    follow_up.check("conditional_after", after[..., None], hint)
     return np.broadcast_to(after, n_samples).astype(float)
-
-
-def _check_within(name: str, times: np.ndarray, last: float, hint: str) -> None:
-    """Raise unless all times are from 0 to `last`; the hint is for those that are later."""
-    bad = ~((times >= 0) & (times <= last) & np.isfinite(times))
-    if bad.any():
-        rule, first = "at least 0 and finite", times[bad][0]
-        if last < np.inf:
-            rule = f"within [0, {last!s}], the follow-up of the fit"
-        if not first > last or last == np.inf:
-            hint = "Time starts at 0."
-        raise ValueError(
-            f"`{name}` must be {rule}, got {first!s} ({bad.sum()} of {times.size}). {hint}"
-        )
 
 
 def step_functions(times: np.ndarray, values: np.ndarray, start: float) -> np.ndarray:

@@ -118,20 +118,24 @@ class CausesBaseline:
         self,
         log_hazard_ratio: Tensor,
         stratum: np.ndarray,
-        until: float,
+        until: np.ndarray,
         hazard: str,
         after: np.ndarray | None = None,
     ) -> np.ndarray:
         """Return the integrals of the incidences from 0 to `until`, (n_samples, n_causes)."""
-        times = np.unique(self.times).astype(float)
-        times = times[times < until]
-        width = np.diff(np.append(times, until))
+        distinct = np.unique(self.times).astype(float)
         baseline = self.as_tensors(hazard)
         lost = np.zeros((len(stratum), self.n_causes))
-        for piece in pieces(len(stratum), self.n_causes * len(times)):
-            since = None if after is None else after[piece]
-            curves = curves_of(baseline, log_hazard_ratio[piece], stratum[piece], times, since)
-            lost[piece] = curves.incidence.numpy() @ width
+        for end in np.unique(until):
+            times = distinct[distinct < end]
+            width = np.diff(np.append(times, end))
+            of_end = np.flatnonzero(until == end)
+            for piece in pieces(len(of_end), self.n_causes * len(times)):
+                rows = of_end[piece]
+                since = None if after is None else after[rows]
+                own = log_hazard_ratio[torch.from_numpy(rows)]
+                curves = curves_of(baseline, own, stratum[rows], times, since)
+                lost[rows] = curves.incidence.numpy() @ width
         return lost
 
 

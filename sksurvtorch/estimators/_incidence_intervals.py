@@ -13,7 +13,7 @@ from torch import Tensor
 
 from sksurvtorch.estimators._bands import STEPS, Jackknife, Pair
 from sksurvtorch.estimators._baseline import find_strata
-from sksurvtorch.estimators._functions import check_times, pieces
+from sksurvtorch.estimators._functions import pieces
 from sksurvtorch.estimators._incidence import CausesBaseline, curves_of
 from sksurvtorch.estimators._incidence_predictions import IncidencePredictions
 from sksurvtorch.estimators._intervals import IntervalEstimator
@@ -57,8 +57,9 @@ class IncidenceIntervals(IncidencePredictions, IntervalEstimator):
         cause : int, optional
             Cause of the event, from 1 on; all causes if left out.
         times : array-like of shape (n_times,), optional
-            Times of the bounds, each from 0 to the last time of the fit; `unique_times_` if left
-            out.
+            Times of the bounds, each from 0 to the last time of the fit, or of each stratum asked
+            for; `unique_times_` if left out, where bounds stay as they are behind the last time of
+            their stratum.
         stratum : array-like of shape (n_samples,), optional
             Stratum of each sample; needed if the model was fitted with strata.
 
@@ -95,7 +96,7 @@ class IncidenceIntervals(IncidencePredictions, IntervalEstimator):
             self._check_cause(cause)
         output, outputs = self._outputs(X)
         rows = find_strata(stratum, self.strata_, len(output))
-        grid = self.unique_times_ if times is None else check_times(times, self.unique_times_[-1])
+        grid = self._check_times(times, None, rows)
         basis = self._interval_basis
         kept = (basis["offsets"], basis["times"])
         band = IncidenceBand(

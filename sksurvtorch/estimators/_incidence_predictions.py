@@ -58,12 +58,12 @@ class IncidencePredictions(SurvivalNetEstimator):
         cause : int, optional
             Cause of the event, from 1 on; all causes if left out.
         times : array-like of shape (n_times,) or (n_samples, n_times), optional
-            Return the values at these times, each from 0 to the last time of the fit. A row for
-            each sample has times of its own.
+            Return the values at these times, each from 0 to the last time of the fit, or of the
+            sample's stratum. A row for each sample has times of its own.
         conditional_after : float or array-like of shape (n_samples,), optional
-            Time at which a sample is known to be event-free, from 0 to the last time of the
-            fit. The probability is given that: (F(t) - F(s)) / S(s) with s that time, and 0
-            before. Times still count from 0, not from there.
+            Time at which a sample is known to be event-free, from 0 to the last time of the fit, or
+            of its stratum. The probability is given that: (F(t) - F(s)) / S(s) with s that time,
+            and 0 before. Times still count from 0, not from there.
         stratum : array-like of shape (n_samples,), optional
             Stratum of each sample; needed if the model was fitted with strata.
 
@@ -71,7 +71,8 @@ class IncidencePredictions(SurvivalNetEstimator):
         -------
         array of shape (n_samples, n_causes) of StepFunction, or (n_samples, n_causes, n_times) of \
 float
-            Cumulative incidence functions: 0 before the first event. Without the axis of the
+            Cumulative incidence functions: 0 before the first event. Behind the last time of its
+            stratum a function stays as it is, which is no prediction. Without the axis of the
             causes if a `cause` is given.
 
         Raises
@@ -109,18 +110,20 @@ float
         return_array : bool, default=False
             Return the values at `unique_times_` rather than functions.
         times : array-like of shape (n_times,) or (n_samples, n_times), optional
-            Return the values at these times, each from 0 to the last time of the fit. A row for
-            each sample has times of its own.
+            Return the values at these times, each from 0 to the last time of the fit, or of the
+            sample's stratum. A row for each sample has times of its own.
         conditional_after : float or array-like of shape (n_samples,), optional
-            Time at which a sample is known to be event-free, from 0 to the last time of the
-            fit. The probability is given that: it is S(t) / S(conditional_after), and 1 before.
+            Time at which a sample is known to be event-free, from 0 to the last time of the fit, or
+            of its stratum. The probability is given that: it is S(t) / S(conditional_after), and 1
+            before.
         stratum : array-like of shape (n_samples,), optional
             Stratum of each sample; needed if the model was fitted with strata.
 
         Returns
         -------
         array of shape (n_samples,) of StepFunction, or (n_samples, n_times) of float
-            Survival functions: 1 before the first event.
+            Survival functions: 1 before the first event. Behind the last time of its stratum a
+            function stays as it is, which is no prediction.
 
         Raises
         ------
@@ -156,18 +159,20 @@ float
             Cause of the event, from 1 on; an event of any cause if left out, whose hazard is the
             sum over the causes.
         times : array-like of shape (n_times,) or (n_samples, n_times), optional
-            Return the values at these times, each from 0 to the last time of the fit. A row for
-            each sample has times of its own.
+            Return the values at these times, each from 0 to the last time of the fit, or of the
+            sample's stratum. A row for each sample has times of its own.
         conditional_after : float or array-like of shape (n_samples,), optional
-            Time at which a sample is known to be event-free, from 0 to the last time of the
-            fit. The hazard is counted from there: it is H(t) - H(conditional_after), and 0 before.
+            Time at which a sample is known to be event-free, from 0 to the last time of the fit, or
+            of its stratum. The hazard is counted from there: it is H(t) - H(conditional_after), and
+            0 before.
         stratum : array-like of shape (n_samples,), optional
             Stratum of each sample; needed if the model was fitted with strata.
 
         Returns
         -------
         array of shape (n_samples,) of StepFunction, or (n_samples, n_times) of float
-            Cumulative hazard functions: 0 before the first event. With subdistribution hazards
+            Cumulative hazard functions: 0 before the first event. Behind the last time of its
+            stratum a function stays as it is, which is no prediction. With subdistribution hazards
             the incidence of the cause is 1 - exp(-hazard).
 
         Raises
@@ -203,10 +208,11 @@ float
         cause : int, optional
             Cause of the event, from 1 on; all causes if left out.
         until : float, optional
-            End of the time, above 0 and at most the last time of the fit, which it is by default.
+            End of the time, above 0 and at most the last time of the fit, or of each stratum asked
+            for. By default it is that last time, with strata of the sample's own.
         conditional_after : float or array-like of shape (n_samples,), optional
-            Time at which a sample is known to be event-free, from 0 to the last time of the
-            fit. The time lost is that of those who are.
+            Time at which a sample is known to be event-free, from 0 to the last time of the fit, or
+            of its stratum. The time lost is that of those who are.
         stratum : array-like of shape (n_samples,), optional
             Stratum of each sample; needed if the model was fitted with strata.
 
@@ -222,21 +228,16 @@ float
             With `conditional_after`, as `predict_cumulative_incidence` does.
         """
         check_is_fitted(self, "net_")
-        last = float(self.unique_times_[-1])
-        until = last if until is None else until
-        validation.check_number("until", until, float, 0, closed=False)
-        if until > last:
-            raise ValueError(
-                f"`until` must be at most {last}, the follow-up of the fit, got {until}. The model "
-                "says nothing about later times."
-            )
+        if until is not None:
+            validation.check_number("until", until, float, 0, closed=False)
         if cause is not None:
             self._check_cause(cause)
         output = self._output(X)
         rows = find_strata(stratum, self.strata_, len(output))
-        after = self._check_after(conditional_after, len(output))
+        after = self._check_after(conditional_after, len(output), rows)
+        end = self._end(until, rows)
         hazard = self._as_fitted.hazard
-        lost: np.ndarray = self._baseline.time_lost(output, rows, until, hazard, after)
+        lost: np.ndarray = self._baseline.time_lost(output, rows, end, hazard, after)
         return lost if cause is None else np.ascontiguousarray(lost[:, cause - 1])
 
     @property
@@ -267,14 +268,29 @@ float
                 "given."
             )
 
+    def _end(self, until: float | None, rows: np.ndarray) -> np.ndarray:
+        """Return up to which time the time lost of each sample counts, if it may."""
+        follow_up = self._follow_up(rows)
+        last = np.broadcast_to(np.asarray(follow_up.last, dtype=float), rows.shape)
+        if until is None:
+            return last
+        late, hint = until > last, "The model says nothing about later times."
+        if follow_up.stratum is not None:
+            follow_up.refuse("at most {}", "until", np.array([[until]]), late, hint)
+        elif late.any():
+            raise ValueError(
+                f"`until` must be at most {last[0]}, the follow-up of the fit, got {until}. {hint}"
+            )
+        return np.full(rows.shape, until, dtype=float)
+
     def _curves(
         self, X: Any, times: Any, conditional_after: Any, stratum: Any
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return the incidences of all causes, and the times at which they are."""
         output = self._output(X)
         rows = find_strata(stratum, self.strata_, len(output))
-        grid = self._check_times(times, len(output))
-        after = self._check_after(conditional_after, len(output))
+        grid = self._check_times(times, len(output), rows)
+        after = self._check_after(conditional_after, len(output), rows)
         baseline = self._baseline.as_tensors(self._as_fitted.hazard)
         curves = curves_of(baseline, output, rows, grid, after)
         return curves.incidence.numpy(), grid
@@ -301,8 +317,8 @@ float
             self._check_cause(cause)
         output = self._output(X).numpy()
         rows = find_strata(stratum, self.strata_, len(output))
-        grid = self._check_times(times, len(output))
-        after = self._check_after(conditional_after, len(output))
+        grid = self._check_times(times, len(output), rows)
+        after = self._check_after(conditional_after, len(output), rows)
         total = np.zeros((len(output), grid.shape[-1]))
         for k in range(1, self.n_causes_ + 1) if cause is None else [cause]:
             baseline = self._baseline.of_cause(k)

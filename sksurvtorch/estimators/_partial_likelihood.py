@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from sksurvtorch import _validation as validation
 from sksurvtorch._processes import Group
 from sksurvtorch.estimators import _accelerate as accelerate
 from sksurvtorch.estimators._base import SurvivalNetEstimator
+from sksurvtorch.estimators._functions import FollowUp
 from sksurvtorch.estimators._settings import asked_batch_size, uses_bank
 from sksurvtorch.nets import stratum_codes
 from sksurvtorch.nets.target import Columns
@@ -23,6 +26,8 @@ class PartialLikelihoodEstimator(SurvivalNetEstimator):
     _bias = False
 
     ties: str
+    strata_: np.ndarray | None
+    last_times_: np.ndarray
     #: Labels of the strata of a fit that is under way.
     _labels: np.ndarray | None
 
@@ -35,10 +40,25 @@ class PartialLikelihoodEstimator(SurvivalNetEstimator):
                 "spans earlier batches."
             )
 
-    @property
-    def _last_time(self) -> Any:
-        """Last time of the fit, beyond which there is no baseline hazard."""
-        return self.unique_times_[-1]
+    def _follow_up(self, rows: np.ndarray | None = None) -> FollowUp:
+        """Return the last time of the fit, or of the stratum of each sample.
+
+        Beyond it there is no baseline hazard.
+        """
+        if rows is None or self.strata_ is None:
+            return FollowUp(self.unique_times_[-1])
+        return FollowUp(self.last_times_[rows], self.strata_[rows])
+
+    def _learn_strata(self, columns: Mapping[str, Tensor]) -> int:
+        """Learn the labels of the strata and the last time of each; return their number."""
+        self.strata_, time = self._labels, columns["time"].numpy()
+        if self.strata_ is None:
+            self.last_times_ = time.max(keepdims=True)
+            return 1
+        # A stratum whose rows all have a weight of 0 says nothing at any time.
+        self.last_times_ = np.zeros(len(self.strata_), time.dtype)
+        np.maximum.at(self.last_times_, columns["stratum"].numpy(), time)
+        return len(self.strata_)
 
     def _encode_strata(self, given: dict[str, Any], n_samples: int) -> dict[str, Any]:
         """Return what `fit` was given, with codes of the strata, whose labels are kept."""

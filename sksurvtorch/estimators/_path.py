@@ -8,7 +8,8 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from sksurvtorch._validation import check_vector, for_numpy
-from sksurvtorch.estimators._functions import check_times
+from sksurvtorch.estimators._baseline import find_strata
+from sksurvtorch.estimators._functions import FollowUp
 
 
 class SurvivalPaths:
@@ -45,7 +46,8 @@ class SurvivalPaths:
             Infinite for covariates that stay as they are.
         times : array-like of shape (n_times,), optional
             Times of the values; `unique_times_` if left out. A Cox model needs times from 0 to the
-            last time of the fit.
+            last time of the fit, and rows whose periods up to then end by the last time of their
+            stratum. If `times` is left out, the hazard beyond that time counts as 0.
         stratum : array-like of shape (n_rows,), optional
             Stratum of each row; needed if the model was fitted with strata.
 
@@ -74,11 +76,17 @@ class SurvivalPaths:
         n_rows = model._check_X(X, reset=False).n_held
         start, end = _check_periods(entry, exit, n_rows)
         labels, code = _check_subjects(subject, start, end)
-        grid = model.unique_times_ if times is None else check_times(times, model._last_time)
         given = {} if stratum is None else {"stratum": self._check_has_strata(stratum)}
-        # Of a period after all times nothing is asked.
-        start = np.minimum(start, grid.max(initial=0))
-        within = np.clip(grid, start[:, None], np.maximum(start, end)[:, None])
+        rows = find_strata(stratum, getattr(model, "strata_", None), n_rows)
+        follow_up = model._follow_up(rows)
+        grid = model._check_times(times, None)
+        if times is not None:
+            _check_reached(grid, start, end, follow_up)
+        # Of a period after all times nothing is asked, and behind the last time of its stratum the
+        # hazard stays as it is.
+        start = np.minimum(start, np.minimum(grid.max(initial=0), follow_up.last))
+        stop = np.maximum(start, np.minimum(end, follow_up.last))
+        within = np.clip(grid, start[:, None], stop[:, None])
         of_rows = model.predict_cumulative_hazard_function(
             X, times=within, conditional_after=start, **given
         )
@@ -119,6 +127,18 @@ def _check_periods(entry: Any, exit: Any, n_rows: int) -> tuple[np.ndarray, np.n
             "which may not be empty."
         )
     return start, end
+
+
+def _check_reached(
+    grid: np.ndarray, start: np.ndarray, end: np.ndarray, follow_up: FollowUp
+) -> None:
+    """Raise if a time needs the hazard of a period beyond the last time of its stratum."""
+    if follow_up.stratum is None:
+        return
+    reached = np.minimum(grid, end[:, None]) > follow_up.last[:, None]
+    late = reached & (grid > start[:, None])
+    hint = "A Cox model says nothing about later times; leave them out."
+    follow_up.refuse("within [0, {}]", "times", np.where(late, grid, 0), late.any(axis=1), hint)
 
 
 def _check_subjects(

@@ -153,6 +153,9 @@ class CompetingRisksNNRegressor(PartialLikelihoodEstimator, IncidenceIntervals):
         its first event. Made anew whenever it is read.
     strata_ : array of shape (n_strata,), or None
         Labels of the strata, ascending.
+    last_times_ : array of shape (n_strata,)
+        The last time of the training data in each stratum, up to which predictions for its samples
+        can be made; of all rows without strata. Rows of weight 0 do not count.
     unique_times_ : array of shape (n_unique_times,)
         The distinct times of the training data, ascending.
     n_estimators_ : int
@@ -278,7 +281,7 @@ class CompetingRisksNNRegressor(PartialLikelihoodEstimator, IncidenceIntervals):
         self.cause = cause
         self.n_causes = n_causes
 
-    _learned = ("unique_times_", "strata_", "n_causes_", "_incidence_steps")
+    _learned = ("unique_times_", "strata_", "last_times_", "n_causes_", "_incidence_steps")
 
     def fit(
         self, X: Any, y: Any, sample_weight: Any = None, *, entry: Any = None, stratum: Any = None
@@ -439,8 +442,7 @@ class CompetingRisksNNRegressor(PartialLikelihoodEstimator, IncidenceIntervals):
 
     def _fit_baseline(self, dataset: SurvivalDataset, output: Tensor) -> None:
         """Estimate the baseline hazards of each stratum."""
-        self.strata_ = self._labels
         assert isinstance(dataset.y, CompetingRisksTarget)
-        n_strata = 1 if self.strata_ is None else len(self.strata_)
+        n_strata = self._learn_strata(dataset.y)
         fitted = competing_risks_baseline(output, risk_sets=dataset.y.risk_sets)
         self._baseline = CausesBaseline.of(fitted, n_strata)

@@ -135,6 +135,9 @@ class CoxNNRegressor(PartialLikelihoodEstimator, CoxIntervals):
         these.
     strata_ : array of shape (n_strata,), or None
         Labels of the strata, ascending.
+    last_times_ : array of shape (n_strata,)
+        The last time of the training data in each stratum, up to which predictions for its samples
+        can be made; of all rows without strata. Rows of weight 0 do not count.
     unique_times_ : array of shape (n_unique_times,)
         The distinct times of the training data, ascending.
     n_estimators_ : int
@@ -254,7 +257,7 @@ class CoxNNRegressor(PartialLikelihoodEstimator, CoxIntervals):
         )
         self.ties = ties
 
-    _learned = ("unique_times_", "strata_", "_baseline_steps")
+    _learned = ("unique_times_", "strata_", "last_times_", "_baseline_steps")
 
     def fit(
         self, X: Any, y: Any, sample_weight: Any = None, *, entry: Any = None, stratum: Any = None
@@ -352,7 +355,6 @@ class CoxNNRegressor(PartialLikelihoodEstimator, CoxIntervals):
 
     def _fit_baseline(self, dataset: SurvivalDataset, output: Tensor) -> None:
         """Estimate the baseline hazard of each stratum."""
-        self.strata_ = self._labels
         assert dataset.y is not None
-        n_strata = 1 if self.strata_ is None else len(self.strata_)
+        n_strata = self._learn_strata(dataset.y)
         self._baseline = Baseline.of(dataset.y.breslow_baseline(output), n_strata)

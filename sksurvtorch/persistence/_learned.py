@@ -29,6 +29,8 @@ def check_learned(learned: dict[str, Any]) -> None:
         strata, n_strata = learned["strata_"], len(steps["offsets"]) - 1
         if n_strata != (1 if strata is None else len(strata)):
             raise Unknown(f"a baseline hazard of {n_strata} strata")
+        if not _are_last_times(learned["last_times_"], learned["unique_times_"], steps):
+            raise Unknown(f"{learned['last_times_']!r:.80} as the last times of the strata")
         if len(steps.get("log_hazard", ())) != learned.get("n_causes_", 0):
             raise Unknown(f"baseline hazards of {len(steps['log_hazard'])} causes")
         basis = learned.get("_interval_basis")
@@ -70,6 +72,17 @@ def _are_names(value: Any) -> bool:
 def _are_times(value: Any) -> bool:
     vector = _is_vector(value, "iufb") and len(value) > 0 and bool(np.isfinite(value).all())
     return vector and bool((value[1:] > value[:-1]).all())
+
+
+def _are_last_times(value: np.ndarray, times: np.ndarray, steps: dict[str, np.ndarray]) -> bool:
+    """Whether these are times or 0, the last among them, none before an event of its stratum."""
+    offsets = steps["offsets"]
+    if len(value) != len(offsets) - 1 or value.max() != times[-1]:
+        return False
+    has_events = np.diff(offsets) > 0
+    last_events = steps["times"][offsets[1:][has_events] - 1]
+    is_time = np.isin(value, times) | (value == 0)
+    return bool(is_time.all() and (value[has_events] >= last_events).all())
 
 
 def _are_strata(value: Any) -> bool:
@@ -182,6 +195,7 @@ _CHECKS: dict[str, Callable[[Any], bool]] = {
     "oob_score_": lambda value: isinstance(value, float) and not (value < 0 or value > 1),
     "unique_times_": _are_times,
     "strata_": _are_strata,
+    "last_times_": lambda value: _is_vector(value, "iufb"),
     "_baseline_steps": _are_steps,
     "_incidence_steps": _are_steps_of_causes,
     "n_causes_": lambda value: is_whole(value, 1),

@@ -21,6 +21,9 @@ class Twin:
         self.stratum = given.get("stratum", np.zeros(len(X), int))
         self.entry = given.get("entry", np.full(len(X), -np.inf))
         self.asked = {"stratum": self.stratum[:20]} if "stratum" in given else {}
+        #: Last time of the stratum of each row, and of all that are asked for.
+        self.lasts = np.array([y["time"][self.stratum == own].max() for own in self.stratum])
+        self.last = self.lasts[:20].min()
         self.is_cox = isinstance(model, CoxNNRegressor)
         with torch.no_grad():
             own = torch.from_numpy(X).expand(model.n_estimators, *X.shape)

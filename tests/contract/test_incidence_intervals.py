@@ -232,7 +232,7 @@ def test_bands_hold_the_curve_rise_and_grow_with_the_level(case):
 def test_a_cause_and_times_are_parts_of_the_band(case, tmp_path):
     model, X, _, _, asked = case
     whole = model.predict_cumulative_incidence_interval(X[:12], **asked)
-    times = [30.0, 0.0, 7.5, 5.0]
+    times = [model.last_times_.min(), 0.0, 7.5, 5.0]
     at = np.searchsorted(model.unique_times_, times, side="right") - 1
     part = model.predict_cumulative_incidence_interval(X[:12], cause=2, times=times, **asked)
     save(model, tmp_path / "model")

@@ -127,7 +127,7 @@ def fit_and_predict(n, n_strata):
     model.fit(X, y, stratum=stratum)
     X, stratum = X[-5:], stratum[-5:]
     model.predict_survival_function(X, stratum=stratum)
-    model.predict_survival_function(X, stratum=stratum, times=[0.5])
+    model.predict_survival_function(X, stratum=stratum, times=[model.last_times_.min()])
     model.predict_median(X, stratum=stratum)
     model.predict_expectation(X, stratum=stratum)
 

@@ -118,6 +118,11 @@ CASES = [
     lambda: new().predict(X),
     lambda: make_pipeline(new()).fit(X, y).predict_median(X),
     lambda: new().fit(X, y).predict_survival_function(X, times=[5000]),
+    lambda: (
+        new()
+        .fit(X, y, stratum=X["gender"])
+        .predict_survival_function(X, times=[5000], stratum=X["gender"])
+    ),
     lambda: new().fit(X, y).predict_survival_function(X)[0](5000),
     lambda: new().fit(X, y, stratum=X["gender"]).predict_median(X),
     score_beyond_the_follow_up,

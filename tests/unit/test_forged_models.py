@@ -164,6 +164,7 @@ def one_cause(prefix, *names):
     return forge
 
 
+LAST = "learned.last_times_"
 STEPS = "learned._baseline_steps."
 HAZARDS = "learned._incidence_steps."
 BASIS = "learned._interval_basis."
@@ -189,6 +190,15 @@ CONTENT = {
     "equal labels": ("strata", learned(strata_={"text": {"list": ["a", "a"]}})),
     "no labels": ("strata", learned(strata_=None)),
     "labels of two kinds": ("strata", learned(strata_={"object": {"list": ["a", 1]}})),
+    "last times of fewer strata": ("strata", tensor(LAST, [999.0])),
+    "last times of no kind": ("strata", learned(last_times_=3)),
+    "a table of last times": ("cox", tensor(LAST, [[999.0]])),
+    "NaN as a last time": ("strata", tensor(LAST, [np.nan, 999.0])),
+    "a last time beyond all": ("cox", tensor(LAST, [1000.0])),
+    "last times before that of all": ("strata", tensor(LAST, [991.0, 991.0])),
+    "a last time of no row": ("strata", tensor(LAST, [992.0, 999.0])),
+    "a last time before an event": ("strata", tensor(LAST, [587.0, 999.0])),
+    "last times of other strata": ("causes", tensor(LAST, [999.0, 999.0])),
     "spread": ("weibull", learned(log_time_spread_=0.0)),
     "center": ("weibull", learned(log_time_center_="x")),
     "infinite center": ("weibull", learned(log_time_center_={"float": "inf"})),

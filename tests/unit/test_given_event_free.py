@@ -10,7 +10,7 @@ import torch
 
 from sksurvtorch import CompetingRisksNNRegressor, CoxNNRegressor
 from sksurvtorch.estimators._baseline import Baseline
-from sksurvtorch.estimators._functions import check_conditional_after, check_times
+from sksurvtorch.estimators._functions import FollowUp, check_conditional_after, check_times
 from sksurvtorch.functional import competing_risks_baseline, cumulative_incidence
 from sksurvtorch.nets import competing_risks_y
 from tests.unit.refusals import TIME, X, Y, refuses
@@ -169,19 +169,19 @@ def test_a_time_event_free(cox, causes, value, sentence):
 
 
 def test_models_without_an_end_take_any_time():
-    found = check_conditional_after(1e9, 2, np.inf)
+    found = check_conditional_after(1e9, 2, FollowUp(np.inf))
     np.testing.assert_array_equal(found, [1e9, 1e9])
     assert found.dtype == np.float64
     found[0] = 0  # one's own
     refuses(
-        lambda: check_conditional_after(np.inf, 2, np.inf),
+        lambda: check_conditional_after(np.inf, 2, FollowUp(np.inf)),
         ValueError,
         "`conditional_after` must be at least 0 and finite, got inf (1 of 1). Time starts at 0.",
     )
-    assert check_conditional_after(torch.tensor([1, 2]), 2, np.inf).tolist() == [1.0, 2.0]
+    assert check_conditional_after(torch.tensor([1, 2]), 2, FollowUp(np.inf)).tolist() == [1.0, 2.0]
     masked = np.ma.array([1.0, 2.0], mask=[True, False])
     with pytest.raises(ValueError, match=r"^`conditional_after` must not be masked, got 1 masked"):
-        check_conditional_after(masked, 2, np.inf)
+        check_conditional_after(masked, 2, FollowUp(np.inf))
 
 
 @pytest.mark.parametrize(
@@ -200,7 +200,7 @@ def test_times_of_another_shape(cox, causes, times, shape):
 
 def test_rows_of_times_are_counted_one_by_one():
     refuses(
-        lambda: check_times([[1.0, -1.0], [np.nan, 2.0]], 9.0, 2),
+        lambda: check_times([[1.0, -1.0], [np.nan, 2.0]], FollowUp(9.0), 2),
         ValueError,
         "`times` must be within [0, 9.0], the follow-up of the fit, got -1.0 (2 of 4). Time starts "
         "at 0.",

@@ -464,6 +464,7 @@ def test_the_file_holds_no_code_and_no_training_data(fitted, path):
     assert set(tensors) == {
         *(f"weights.{name}" for name in model.net_.module_.state_dict()),
         "learned.unique_times_",
+        "learned.last_times_",
         *(
             f"learned._baseline_steps.{name}"
             for name in ("offsets", "times", "log_cumulative_hazard")

@@ -109,6 +109,7 @@ def seen(model):
     if isinstance(model, WeibullAFTRegressor):
         told["standardisation"] = [model.log_time_center_, model.log_time_spread_]
     else:
+        told["last times"] = model.last_times_
         told["baseline"] = model.log_baseline_cumulative_hazard_
         told["strata"] = [] if model.strata_ is None else model.strata_.tolist()
         stratum = {} if model.strata_ is None else {"stratum": DATA["stratum"]}
