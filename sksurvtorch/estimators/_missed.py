@@ -25,7 +25,7 @@ from sklearn.preprocessing import SplineTransformer
 # Of a cubic spline for each feature, which has 7 curves.
 _N_KNOTS, _N_CURVES = 5, 7
 # Rows that are compared, spread evenly over all; and numbers in the curves of some features.
-_MOST_ROWS, _MOST_NUMBERS = 2_048, 2**20
+_MOST_ROWS, _MOST_NUMBERS = 1_024, 2**18
 # A feature with two values has no other shape than a line.
 _LEAST_CURVATURE = 1e-6
 

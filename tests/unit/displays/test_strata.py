@@ -17,9 +17,22 @@ from sksurvtorch.displays import (
     SurvivalCalibrationDisplay,
     SurvivalFunctionDisplay,
 )
-from tests.unit.displays.patients import TIME, Y_CAUSES, X, Y
+from tests.unit.displays import patients
+from tests.unit.displays.patients import X
 from tests.unit.refusals import refuses
 
+
+def followed_up(y, last=2000):
+    """An outcome whose follow-up ends then, for the old and the young."""
+    y = y.copy()
+    event, time = y.dtype.names
+    y[event][y[time] > last] = 0
+    y[time] = np.minimum(y[time], last)
+    return y
+
+
+Y, Y_CAUSES = map(followed_up, (patients.Y, patients.Y_CAUSES))
+TIME = Y_CAUSES["time"]
 # The old have five times as many events in a given time as the young.
 AGE = np.where(X["age"] > 72, "old", "young")
 FEATURES = X[["bmi", "hr", "sysbp"]]
