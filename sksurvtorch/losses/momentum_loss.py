@@ -17,6 +17,7 @@ from sksurvtorch.exceptions import NoEventError, SkippedBatchWarning
 from sksurvtorch.functional import CompetingRiskSets, RiskSets
 from sksurvtorch.functional._arithmetic import returned_in
 from sksurvtorch.functional._autograd import refuse_transforms
+from sksurvtorch.functional._compiler import left_out_of_graphs
 from sksurvtorch.functional.competing_risks import check_largest_status, check_outputs
 from sksurvtorch.losses._bank import Columns, MemoryBank
 from sksurvtorch.losses.competing_risks import CompetingRisksLoss
@@ -107,6 +108,7 @@ class MomentumLoss(nn.Module):
         self.bank = MemoryBank(bank_size) if needs_bank else None
         self._has_warned = False
 
+    @left_out_of_graphs
     def forward(
         self,
         output: Tensor | tuple[Tensor, Tensor],
