@@ -1,7 +1,7 @@
 """What torch.compile leaves out of its graphs.
 
-The compiler has its own numpy, in which an array may share its memory with a tensor that numpy would
-have copied, and which lacks some methods. So what works with arrays is not handed to it.
+The compiler has a numpy of its own, which lacks some methods, and where `astype` may share memory
+with a tensor whose numbers numpy copies. So code that works with arrays is not handed to it.
 """
 
 from __future__ import annotations

@@ -82,6 +82,7 @@ def aft_log_survival(
     return _log_survival(log_params, times, after, distribution).to(log_params.dtype)
 
 
+@left_out_of_graphs
 def aft_cumulative_hazard(
     log_params: Tensor,
     times: Tensor,
@@ -200,6 +201,7 @@ def aft_quantile(
     return _time_at(log_scale, log_shape, z).to(log_params.dtype)
 
 
+@left_out_of_graphs
 def aft_median(log_params: Tensor, *, after: Tensor | None = None, distribution: str) -> Tensor:
     """Median time.
 

@@ -296,7 +296,13 @@ def _balanced(output: Tensor, columns: Columns, pooled: Columns, *, summed: bool
     pull = pull.reshape(-1, *[1] * (output.ndim - 1))
     # The gradients nearly cancel, so they are not rounded to half precision before.
     balanced = output.view_as(output) if output.dtype == dtype else output.to(dtype)
-    balanced.register_hook(lambda gradient: scale * (gradient - pull * gradient.sum(0)))
+
+    @left_out_of_graphs
+    def scaled(gradient: Tensor) -> Tensor:
+        """Return the gradient scaled and centred."""
+        return scale * (gradient - pull * gradient.sum(0))
+
+    balanced.register_hook(scaled)
     return balanced
 
 
