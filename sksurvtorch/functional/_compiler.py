@@ -22,6 +22,16 @@ def left_out_of_graphs(function: _Function) -> _Function:
 
     It marks the function itself. ``torch.compiler.disable`` would wrap it, which costs time in
     every call, and import the compiler, which takes a second.
+
+    Parameters
+    ----------
+    function : callable
+        Written in Python, without another decorator.
+
+    Returns
+    -------
+    callable
+        The same function.
     """
     _frames.set_code_exec_strategy(function.__code__, _SKIPPED)  # where it is called by the user
     function._torchdynamo_disable = True  # type: ignore[attr-defined]  # within compiled code
