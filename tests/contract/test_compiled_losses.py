@@ -185,49 +185,42 @@ def test_a_compiled_step_of_training(make):
     assert_same(trained(make, PLAIN, compiled=True), expected)
 
 
-def of_risk_sets(x, columns):
-    """All that is made of risk sets within compiled code."""
-    made = RiskSets(**columns)
-    half = made.take(torch.arange(len(x) // 2))
-    parts = made.split(torch.arange(len(x)), [len(x) - 9, 9])
-    loss = CoxPHLoss(reduction="sum")
-    losses = [loss(x[:, 0], risk_sets=made), loss(x[: len(x) // 2, 0], risk_sets=half)]
-    losses += [loss(x[-9:, 0], risk_sets=parts[1]), made.total_event_weight, made.order]
-    return losses, made.n_events, made.to("cpu") is made
-
-
-def of_competing_risk_sets(x, columns):
-    """All that is made of risk sets of several causes within compiled code."""
-    made = CompetingRiskSets(**columns, n_causes=2)
-    half = made.take(torch.arange(len(x) // 2))
-    parts = made.split(torch.arange(len(x)), [len(x) - 9, 9])
-    loss = CompetingRisksLoss(reduction="sum")
-    losses = [loss(x[:, :2], risk_sets=made), loss(x[: len(x) // 2, :2], risk_sets=half)]
-    losses += [loss(x[-9:, :2], risk_sets=parts[1]), made.total_event_weight, made.order]
-    return losses, made.n_events, made.to("cpu") is made
-
-
-@pytest.mark.parametrize(
-    ("compute", "names"), [(of_risk_sets, PLAIN), (of_competing_risk_sets, CAUSES)]
-)
-def test_risk_sets_made_within_compiled_code(compute, names):
-    compiled = torch.compile(compute, backend="eager")
-    for seed, n_samples in enumerate((24, 31, 24)):
-        x, given = inputs_of(n_samples), columns_of(n_samples, seed)
-        columns = {name: given[name] for name in names}
-        before = copy.deepcopy(columns)
-        assert_same(compiled(x, columns), compute(x, columns))
-        assert_same(columns, before)
-
-
-@pytest.mark.parametrize(
+every_kind_of_risk_sets = pytest.mark.parametrize(
     ("make", "loss", "n_outputs", "names"),
     [
         (RiskSets, CoxPHLoss(), 1, ALL),
+        (RiskSets, CoxPHLoss(), 1, PLAIN),
         (partial(CompetingRiskSets, n_causes=2), CompetingRisksLoss(), 2, CAUSES),
     ],
-    ids=["one_event", "competing_risks"],
+    ids=["all_columns", "event_and_time", "competing_risks"],
 )
+
+
+@every_kind_of_risk_sets
+def test_risk_sets_made_within_compiled_code(make, loss, n_outputs, names):
+    operations = []
+
+    def compute(outputs, indices, columns):
+        """All that is made of risk sets."""
+        made = make(**columns)
+        each = [made, made.take(indices[0]), *made.split(indices[1], [15, 9])]
+        losses = [loss(eta, risk_sets=own) for eta, own in zip(outputs, each, strict=True)]
+        return losses, made.total_event_weight, made.order, made.n_events, made.to("cpu") is made
+
+    compiled = torch.compile(compute, backend=recorder(operations))
+    for seed in range(2):
+        given, eta = columns_of(24, seed), inputs_of(24)[:, :n_outputs]
+        columns = {name: given[name] for name in names}
+        indices = [torch.arange(3, 20), torch.arange(24)]
+        outputs = [eta, eta[3:20].clone(), eta[:15].clone(), eta[15:].clone()]
+        before = copy.deepcopy(columns)
+        found = compiled(outputs, indices, columns)
+        assert_same(found, compute(outputs, indices, columns))
+        assert_same(columns, before)
+    assert not operations
+
+
+@every_kind_of_risk_sets
 def test_risk_sets_made_before(make, loss, n_outputs, names):
     network, operations = network_with(n_outputs), []
 
