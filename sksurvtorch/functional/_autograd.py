@@ -180,7 +180,6 @@ class _Gradient(torch.autograd.Function):
         ctx.name = inputs[2].name
 
     @staticmethod
-    @left_out_of_graphs
     def backward(ctx: Any, grad: Tensor) -> Any:
         """Refuse second derivatives."""
         raise NotImplementedError(
