@@ -14,12 +14,18 @@ import torch
 from torch import Tensor
 
 from sksurvtorch._validation import check_constant, transforms
+from sksurvtorch.functional._compiler import left_out_of_graphs
 
 Evaluate = Callable[[Tensor, bool], tuple[Tensor, Tensor | None]]
 
 
 class FirstDerivative(torch.autograd.Function):
     """Base of the losses whose backward pass is analytic."""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Keep the compiler out of a backward pass that is called within compiled code."""
+        super().__init_subclass__(**options)
+        left_out_of_graphs(cls.backward)
 
     @staticmethod
     def jvp(ctx: Any, *tangents: Any) -> Any:

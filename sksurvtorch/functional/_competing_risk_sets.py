@@ -25,6 +25,7 @@ from sksurvtorch.functional._autograd import refuse_transforms
 from sksurvtorch.functional._bins import Bins
 from sksurvtorch.functional._bins_of_causes import Causes, columns_of_pairs
 from sksurvtorch.functional._censoring import centred, log_censoring
+from sksurvtorch.functional._compiler import left_out_of_graphs
 from sksurvtorch.functional._levels import FEW_ROWS, Levels, levels
 from sksurvtorch.functional._order import ascends, codes_of, keys, sort
 from sksurvtorch.functional._risk_set import RiskSets
@@ -95,6 +96,7 @@ class CompetingRiskSets:
     hazard: str
     _columns: Columns
 
+    @left_out_of_graphs
     def __init__(
         self,
         status: Tensor,
@@ -124,6 +126,7 @@ class CompetingRiskSets:
         vars(self).update(vars(made))
 
     @classmethod
+    @left_out_of_graphs
     def of_columns(
         cls, columns: Columns, n_causes: int, ties: str, hazard: str
     ) -> CompetingRiskSets:
@@ -172,6 +175,7 @@ class CompetingRiskSets:
         vars(made).update(_columns=columns, **options, **known)
         return made
 
+    @left_out_of_graphs
     def take(self, index: Tensor) -> CompetingRiskSets:
         """Return the risk sets of some rows alone.
 
@@ -197,6 +201,7 @@ class CompetingRiskSets:
         check_any_cause(count(columns["status"] > 0), len(index))
         return self._of(columns, self.n_causes, self.ties, self.hazard)
 
+    @left_out_of_graphs
     def split(self, index: Tensor, sizes: Sequence[int]) -> list[CompetingRiskSets]:
         """Return the risk sets of several batches of rows, laid out together.
 
@@ -243,6 +248,7 @@ class CompetingRiskSets:
         options = self.n_causes, self.ties, self.hazard
         return [self._of(own, *options, **more) for own, more in zip(each, known, strict=True)]
 
+    @left_out_of_graphs
     def to(self, device: torch.device | str) -> CompetingRiskSets:
         """Return these risk sets on `device`."""
         device = torch.device(device)
@@ -267,6 +273,7 @@ class CompetingRiskSets:
         return self._columns["status"].shape[0]
 
     @cached_property
+    @left_out_of_graphs
     def n_events(self) -> Tensor:
         """Number of events of each cause, of positive weight."""
         return torch.bincount(self._columns["status"], minlength=self.n_causes + 1)[1:].cpu()
@@ -287,6 +294,7 @@ class CompetingRiskSets:
         return self._columns["status"].device
 
     @cached_property
+    @left_out_of_graphs
     def order(self) -> Tensor | None:
         """Rows by stratum, then from the latest time to the earliest; None if they lie so."""
         columns = self._columns
@@ -295,6 +303,7 @@ class CompetingRiskSets:
         return None if ascends(key) else sort(key)[1]
 
     @cached_property
+    @left_out_of_graphs
     def total_event_weight(self) -> Tensor:
         """Sum of the weights of the events of all causes, by which the mean is divided."""
         if self.bins is None:

@@ -17,6 +17,7 @@ from sksurvtorch.functional._arithmetic import moved, widest
 from sksurvtorch.functional._arrays import count
 from sksurvtorch.functional._autograd import refuse_transforms
 from sksurvtorch.functional._bins import Bins
+from sksurvtorch.functional._compiler import left_out_of_graphs
 from sksurvtorch.functional._groups import Groups, Segments
 from sksurvtorch.functional._layout import (
     Layout,
@@ -96,6 +97,7 @@ class RiskSets:
     n_events: int  #: Number of events of positive weight.
     _columns: Columns
 
+    @left_out_of_graphs
     def __init__(
         self,
         event: Tensor | None,
@@ -121,6 +123,7 @@ class RiskSets:
         return made
 
     @classmethod
+    @left_out_of_graphs
     def of_columns(cls, columns: Mapping[str, Tensor], ties: str) -> RiskSets:
         """Return the risk sets of columns that were checked before.
 
@@ -145,6 +148,7 @@ class RiskSets:
         own = {**columns, "event": events(columns)}
         return cls._of(ties, own, count(own["event"]))
 
+    @left_out_of_graphs
     def take(self, index: Tensor) -> RiskSets:
         """Return the risk sets of some rows alone.
 
@@ -175,6 +179,7 @@ class RiskSets:
             known["rows"] = self.rows.take(index)
         return self._of(self.ties, columns, count(columns["event"]), **known)
 
+    @left_out_of_graphs
     def split(self, index: Tensor, sizes: Sequence[int]) -> list[RiskSets]:
         """Return the risk sets of several batches of rows, laid out together.
 
@@ -258,6 +263,7 @@ class RiskSets:
         has_float64 = widest(torch.device(device)) == torch.float64
         return has_float64 and self._is_plain
 
+    @left_out_of_graphs
     def to(self, device: torch.device | str) -> RiskSets:
         """Return these risk sets on `device`."""
         device = torch.device(device)
@@ -313,6 +319,7 @@ class RiskSets:
         return Rows.of(self._columns)
 
     @cached_property
+    @left_out_of_graphs
     def order(self) -> Tensor | None:
         """Rows in the order of the risk sets; None if they lie so."""
         key = self.rows.key
@@ -324,6 +331,7 @@ class RiskSets:
         return lay_out(self.rows, self.order, self.ties)
 
     @cached_property
+    @left_out_of_graphs
     def total_event_weight(self) -> Tensor:
         """Sum of the weights of the events, by which the reduction ``"mean"`` divides."""
         if self.bins is None:

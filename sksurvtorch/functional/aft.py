@@ -28,6 +28,7 @@ from sksurvtorch._validation import (
 from sksurvtorch.functional._aft_rows import AFTLossOfRows, Rows
 from sksurvtorch.functional._arithmetic import returned_in, widest
 from sksurvtorch.functional._autograd import by_reverse_mode
+from sksurvtorch.functional._compiler import left_out_of_graphs
 from sksurvtorch.functional._distributions import AFTDistribution, distribution_of
 from sksurvtorch.functional._location_scale import checked_params, near_one
 from sksurvtorch.functional.weibull import weibull_neg_log_likelihood
@@ -36,6 +37,7 @@ from sksurvtorch.functional.weibull import weibull_neg_log_likelihood
 _NAME = "`aft_neg_log_likelihood`"
 
 
+@left_out_of_graphs
 def aft_neg_log_likelihood(
     log_params: Tensor,
     event: Tensor | None = None,

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from sksurvtorch._validation import check_after, check_probability
 from sksurvtorch.functional._arithmetic import widest
+from sksurvtorch.functional._compiler import left_out_of_graphs
 from sksurvtorch.functional._distributions import AFTDistribution, distribution_of
 from sksurvtorch.functional._location_scale import (
     checked_params,
@@ -20,6 +21,7 @@ from sksurvtorch.functional._location_scale import (
 _SURE = 300.0
 
 
+@left_out_of_graphs
 def aft_log_hazard(log_params: Tensor, times: Tensor, *, distribution: str) -> Tensor:
     """Logarithm of the hazard.
 
@@ -48,6 +50,7 @@ def aft_log_hazard(log_params: Tensor, times: Tensor, *, distribution: str) -> T
     return torch.where(log_times == -torch.inf, at_zero, log_hazard).to(log_params.dtype)
 
 
+@left_out_of_graphs
 def aft_log_survival(
     log_params: Tensor,
     times: Tensor,
@@ -79,6 +82,7 @@ def aft_log_survival(
     return _log_survival(log_params, times, after, distribution).to(log_params.dtype)
 
 
+@left_out_of_graphs
 def aft_cumulative_hazard(
     log_params: Tensor,
     times: Tensor,
@@ -109,6 +113,7 @@ def aft_cumulative_hazard(
     return -aft_log_survival(log_params, times, after=after, distribution=distribution)
 
 
+@left_out_of_graphs
 def aft_survival(
     log_params: Tensor,
     times: Tensor,
@@ -148,6 +153,7 @@ def aft_survival(
     return _log_survival(log_params, times, after, distribution).exp().to(log_params.dtype)
 
 
+@left_out_of_graphs
 def aft_quantile(
     log_params: Tensor,
     probability: Tensor,
@@ -195,6 +201,7 @@ def aft_quantile(
     return _time_at(log_scale, log_shape, z).to(log_params.dtype)
 
 
+@left_out_of_graphs
 def aft_median(log_params: Tensor, *, after: Tensor | None = None, distribution: str) -> Tensor:
     """Median time.
 
@@ -217,6 +224,7 @@ def aft_median(log_params: Tensor, *, after: Tensor | None = None, distribution:
     return aft_quantile(log_params, half, after=after, distribution=distribution).squeeze(1)
 
 
+@left_out_of_graphs
 def aft_mean(log_params: Tensor, *, after: Tensor | None = None, distribution: str) -> Tensor:
     r"""Mean time.
 
@@ -248,6 +256,7 @@ def aft_mean(log_params: Tensor, *, after: Tensor | None = None, distribution: s
     return (log_scale + model.log_mean(log_shape)).exp().to(log_params.dtype)
 
 
+@left_out_of_graphs
 def aft_mean_residual_life(log_params: Tensor, after: Tensor, *, distribution: str) -> Tensor:
     """Mean of the time that is left to rows known to be event-free.
 
@@ -286,6 +295,7 @@ def aft_mean_residual_life(log_params: Tensor, after: Tensor, *, distribution: s
     return left.to(log_params.dtype)
 
 
+@left_out_of_graphs
 def aft_sample(
     log_params: Tensor,
     n_draws: int = 1,

@@ -10,6 +10,7 @@ from torch import Tensor
 from sksurvtorch._validation import check_any_event, check_columns
 from sksurvtorch.functional._arithmetic import LINEAR_RANGE, Arithmetic, Linear, Log, widest
 from sksurvtorch.functional._autograd import refuse_transforms
+from sksurvtorch.functional._compiler import left_out_of_graphs
 from sksurvtorch.functional._groups import Groups, Segments
 from sksurvtorch.functional._order import keys, nonzero, sort
 from sksurvtorch.functional._risk_set import RiskSets
@@ -43,6 +44,7 @@ class BreslowBaseline(NamedTuple):
     log_cumulative_hazard: Tensor
 
 
+@left_out_of_graphs
 def breslow_baseline(
     log_hazard_ratio: Tensor,
     event: Tensor | None = None,

@@ -22,12 +22,14 @@ from sksurvtorch.functional._arithmetic import returned_in
 from sksurvtorch.functional._autograd import Evaluated, by_reverse_mode
 from sksurvtorch.functional._bins import Bins
 from sksurvtorch.functional._competing_risk_sets import CompetingRiskSets
+from sksurvtorch.functional._compiler import left_out_of_graphs
 from sksurvtorch.functional.cox import check_alone, loss_and_gradient, loss_by_row
 
 # What messages call the loss.
 _NAME = "`competing_risks_neg_log_likelihood`"
 
 
+@left_out_of_graphs
 def competing_risks_neg_log_likelihood(
     log_hazard_ratio: Tensor,
     status: Tensor | None = None,

@@ -33,12 +33,14 @@ from sksurvtorch.functional._autograd import (
     refuse_second_derivative,
 )
 from sksurvtorch.functional._bins import Bins
+from sksurvtorch.functional._compiler import left_out_of_graphs
 from sksurvtorch.functional._risk_set import RiskSets
 
 # What messages call the loss.
 _NAME = "`cox_neg_partial_log_likelihood`"
 
 
+@left_out_of_graphs
 def cox_neg_partial_log_likelihood(
     log_hazard_ratio: Tensor,
     event: Tensor | None = None,

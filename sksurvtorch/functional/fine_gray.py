@@ -11,6 +11,7 @@ from sksurvtorch._validation import check_number, check_risk_columns, comparable
 from sksurvtorch.functional._arithmetic import widest
 from sksurvtorch.functional._autograd import refuse_transforms
 from sksurvtorch.functional._censoring import Keys, log_censoring
+from sksurvtorch.functional._compiler import left_out_of_graphs
 from sksurvtorch.functional._order import nonzero
 
 
@@ -39,6 +40,7 @@ class FineGrayRows(NamedTuple):
     weight: Tensor
 
 
+@left_out_of_graphs
 def fine_gray_weights(
     status: Tensor,
     time: Tensor,

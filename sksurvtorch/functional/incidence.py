@@ -21,6 +21,7 @@ from sksurvtorch._validation import (
 from sksurvtorch.functional._arithmetic import Log, widest
 from sksurvtorch.functional._autograd import refuse_transforms
 from sksurvtorch.functional._competing_risk_sets import CompetingRiskSets
+from sksurvtorch.functional._compiler import left_out_of_graphs
 from sksurvtorch.functional._incidence_curves import Steps, of_subdistribution
 from sksurvtorch.functional._order import nonzero, ranks
 from sksurvtorch.functional._sums import RunningSums
@@ -70,6 +71,7 @@ class CumulativeIncidence(NamedTuple):
     survival: Tensor | None
 
 
+@left_out_of_graphs
 def competing_risks_baseline(
     log_hazard_ratio: Tensor,
     status: Tensor | None = None,
@@ -162,6 +164,7 @@ def competing_risks_baseline(
     return CompetingRisksBaseline(of_time, times, log_hazard, cumulative, risk_sets.hazard)
 
 
+@left_out_of_graphs
 def cumulative_incidence(
     log_hazard_ratio: Tensor,
     baseline: CompetingRisksBaseline,

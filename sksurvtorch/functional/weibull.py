@@ -29,6 +29,7 @@ from sksurvtorch.functional._autograd import (
     by_reverse_mode,
     refuse_second_derivative,
 )
+from sksurvtorch.functional._compiler import left_out_of_graphs
 from sksurvtorch.functional._location_scale import (
     bounded,
     checked_params,
@@ -53,6 +54,7 @@ from sksurvtorch.functional.aft_times import (
 _NAME = "`weibull_neg_log_likelihood`"
 
 
+@left_out_of_graphs
 def weibull_neg_log_likelihood(
     log_params: Tensor,
     event: Tensor,
@@ -233,6 +235,7 @@ def weibull_log_hazard(log_params: Tensor, times: Tensor) -> Tensor:
     return aft_log_hazard(log_params, times, distribution="weibull")
 
 
+@left_out_of_graphs
 def weibull_log_cumulative_hazard(log_params: Tensor, times: Tensor) -> Tensor:
     r"""Logarithm of the cumulative hazard :math:`(t / \lambda)^k`.
 

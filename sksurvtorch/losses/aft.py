@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from sksurvtorch._validation import REDUCTIONS, check_option, unpack_aft_target
 from sksurvtorch.functional import aft_neg_log_likelihood
+from sksurvtorch.functional._compiler import left_out_of_graphs
 from sksurvtorch.functional._distributions import distribution_of
 from sksurvtorch.losses.survival import Target
 
@@ -46,6 +47,7 @@ class AFTLoss(nn.Module):
         self.distribution = distribution
         self.reduction = reduction
 
+    @left_out_of_graphs
     def forward(
         self,
         log_params: Tensor,

@@ -15,6 +15,7 @@ from sksurvtorch._validation import (
     unpack_target,
 )
 from sksurvtorch.functional import CompetingRiskSets, competing_risks_neg_log_likelihood
+from sksurvtorch.functional._compiler import left_out_of_graphs
 from sksurvtorch.functional.competing_risks import check_outputs
 from sksurvtorch.losses.survival import Target
 
@@ -79,6 +80,7 @@ class CompetingRisksLoss(nn.Module):
             check_number("n_causes", n_causes, int, 1)
         self.n_causes = n_causes
 
+    @left_out_of_graphs
     def forward(
         self,
         log_hazard_ratio: Tensor,

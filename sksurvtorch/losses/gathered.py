@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from sksurvtorch import _validation as validation
 from sksurvtorch._processes import Processes, world
+from sksurvtorch.functional._compiler import left_out_of_graphs
 from sksurvtorch.losses.competing_risks import CompetingRisksLoss
 from sksurvtorch.losses.survival import Target
 
@@ -75,6 +76,7 @@ class GatheredLoss(nn.Module):
         """Whether the loss of one row depends on no other row."""
         return bool(getattr(self.loss, "sum_over_samples", False))
 
+    @left_out_of_graphs
     def forward(
         self,
         output: Output,

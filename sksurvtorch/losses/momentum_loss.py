@@ -17,6 +17,7 @@ from sksurvtorch.exceptions import NoEventError, SkippedBatchWarning
 from sksurvtorch.functional import CompetingRiskSets, RiskSets
 from sksurvtorch.functional._arithmetic import returned_in
 from sksurvtorch.functional._autograd import refuse_transforms
+from sksurvtorch.functional._compiler import left_out_of_graphs
 from sksurvtorch.functional.competing_risks import check_largest_status, check_outputs
 from sksurvtorch.losses._bank import Columns, MemoryBank
 from sksurvtorch.losses.competing_risks import CompetingRisksLoss
@@ -107,6 +108,7 @@ class MomentumLoss(nn.Module):
         self.bank = MemoryBank(bank_size) if needs_bank else None
         self._has_warned = False
 
+    @left_out_of_graphs
     def forward(
         self,
         output: Tensor | tuple[Tensor, Tensor],
@@ -294,7 +296,13 @@ def _balanced(output: Tensor, columns: Columns, pooled: Columns, *, summed: bool
     pull = pull.reshape(-1, *[1] * (output.ndim - 1))
     # The gradients nearly cancel, so they are not rounded to half precision before.
     balanced = output.view_as(output) if output.dtype == dtype else output.to(dtype)
-    balanced.register_hook(lambda gradient: scale * (gradient - pull * gradient.sum(0)))
+
+    @left_out_of_graphs
+    def scaled(gradient: Tensor) -> Tensor:
+        """Return the gradient scaled and centred."""
+        return scale * (gradient - pull * gradient.sum(0))
+
+    balanced.register_hook(scaled)
     return balanced
 
 

@@ -13,6 +13,7 @@ from sksurvtorch.functional import (
     cox_neg_partial_log_likelihood,
     weibull_neg_log_likelihood,
 )
+from sksurvtorch.functional._compiler import left_out_of_graphs
 
 Target = Mapping[str, Tensor]
 
@@ -52,6 +53,7 @@ class CoxPHLoss(nn.Module):
         self.ties = ties
         self.reduction = reduction
 
+    @left_out_of_graphs
     def forward(
         self,
         log_hazard_ratio: Tensor,
@@ -132,6 +134,7 @@ class WeibullAFTLoss(nn.Module):
         check_option("reduction", reduction, REDUCTIONS)
         self.reduction = reduction
 
+    @left_out_of_graphs
     def forward(
         self,
         log_params: Tensor,

@@ -41,6 +41,7 @@ MADE = {
         **vars(AcceleratedNet(nn.Linear, nn.MSELoss, accelerator=Accelerator(cpu=True)))
     ),
     "skorch.net:NeuralNet()": lambda: NeuralNet(nn.Linear(1, 1), nn.MSELoss).initialize(),
+    "torch.compiler:disable()": lambda: torch.compiler.disable(lambda: None, reason="why"),
     "torch:compile()": lambda: torch.compile(nn.Identity(), backend="eager"),
 }
 
@@ -65,6 +66,7 @@ def holds_one(found):
     return isinstance(found, list) and len(found) == 1
 
 
+SKIP = torch._C._dynamo.eval_frame._FrameAction.SKIP
 WEIGHT_OPTIONS = {"dtype": float, "ensure_non_negative": True, "allow_all_zero_weights": True}
 DEFAULT_CALLBACKS = ["epoch_timer", "train_loss", "valid_loss", "print_log"]
 
@@ -89,6 +91,16 @@ TABLE = [
      lambda found: found(torch._C._TorchDispatchModeKey.PROXY) is None, "the same"),
     ("torch._C", "_functorch", lambda found: found.get_interpreter_stack() is None,
      "which there are, and tensors of several gradients"),
+    ("torch._C", "_dynamo", lambda found: callable(found.eval_frame.set_code_exec_strategy),
+     "functions that torch.compile leaves as they are"),
+    ("torch._C._dynamo.eval_frame", "_FrameAction", lambda found: hasattr(found, "SKIP"),
+     "the same"),
+    ("torch._C._dynamo.eval_frame", "_FrameExecStrategy",
+     lambda found: found(SKIP, SKIP).recursive_action == SKIP, "the same, with all they call"),
+    ("torch.compiler:disable()", "_torchdynamo_disable", equals(True),
+     "the same, where compiled code calls them"),
+    ("torch.compiler:disable()", "_torchdynamo_disable_msg", equals("why"),
+     "the same, with the reason"),
     ("skorch.net:NeuralNet()", "_modules", equals(["module"]), "parts to set the mode of"),
     ("skorch.net:NeuralNet()", "_criteria", equals(["criterion"]), "parts to set the mode of"),
     ("skorch.net:NeuralNet()", "_optimizers", equals(["optimizer"]), "parts to hand to accelerate"),
