@@ -13,8 +13,12 @@ import torch
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
-_frames = torch._C._dynamo.eval_frame
-_SKIPPED = _frames._FrameExecStrategy(_frames._FrameAction.SKIP, _frames._FrameAction.SKIP)
+_SKIPPED: Any = None
+try:
+    _frames: Any = torch._C._dynamo.eval_frame
+    _SKIPPED = _frames._FrameExecStrategy(_frames._FrameAction.SKIP, _frames._FrameAction.SKIP)
+except AttributeError:  # of a torch that names them otherwise, where a direct call may be compiled
+    pass
 
 
 def left_out_of_graphs(function: _Function) -> _Function:
@@ -33,7 +37,8 @@ def left_out_of_graphs(function: _Function) -> _Function:
     callable
         The same function.
     """
-    _frames.set_code_exec_strategy(function.__code__, _SKIPPED)  # where it is called by the user
+    if _SKIPPED is not None:
+        _frames.set_code_exec_strategy(function.__code__, _SKIPPED)  # where the user calls it
     function._torchdynamo_disable = True  # type: ignore[attr-defined]  # within compiled code
     function._torchdynamo_disable_msg = "it works with arrays"  # type: ignore[attr-defined]
     return function

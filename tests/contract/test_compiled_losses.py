@@ -14,7 +14,7 @@ from torch import nn
 
 from sksurvtorch import functional
 from sksurvtorch.exceptions import NoEventError
-from sksurvtorch.functional import CompetingRiskSets, RiskSets
+from sksurvtorch.functional import CompetingRiskSets, RiskSets, _compiler
 from sksurvtorch.losses import (
     AFTLoss,
     CompetingRisksLoss,
@@ -382,3 +382,14 @@ def test_one_graph_of_all_is_refused(kind):
     refused = rf"{type(loss).__name__}\.forward (.|\n)*it works with arrays"
     with pytest.raises(torch._dynamo.exc.Unsupported, match=refused):
         whole(inputs_of(N)[:, :n_outputs])
+
+
+def test_a_torch_with_other_names_marks_functions_all_the_same(monkeypatch):
+    monkeypatch.setattr(_compiler, "_SKIPPED", None)
+
+    def own(x):
+        return x + 1
+
+    assert _compiler.left_out_of_graphs(own) is own
+    assert own._torchdynamo_disable
+    assert torch.compile(lambda x: own(x) * 2, backend="eager")(torch.ones(1)) == 4
