@@ -148,7 +148,7 @@ print(f"{'strata: sex':34}{'':18}" + row(*by_sex))
 year = data["sample.yr"].astype(str).to_numpy()
 print(f"{'strata: year of the sample':34}" + row(*fit_linear(of_age, y, entry=age, stratum=year)))
 
-limits = np.array([50, 60, 70, 80, 90, 100])
+limits = np.array([50, 60, 70, 80, 90, 98])  # the oldest man was followed until 98.9
 linear = CoxNNRegressor(hidden_layer_sizes=(), optimizer="lbfgs")
 chains = of_age[["light chains"]]
 linear.fit(chains, y, entry=age, stratum=sex)
@@ -230,8 +230,8 @@ print(f"difference, 95 % interval from a bootstrap: {low:.3f} to {high:.3f}")
 # Survival over the next ten years is that up to the age in ten years, divided by that up to the age
 # now. It can be compared with Kaplan-Meier, in years since the sample.
 
-whole_ages = np.arange(50, 101)
-held_out = test[age[test] <= 90]  # only a few are followed beyond an age of 100
+whole_ages = np.arange(50, 98)  # no man of the training data was followed until 98
+held_out = test[age[test] < 88]
 now = age[held_out].astype(int) - 50
 y_years = Surv.from_arrays(event, years)[held_out]
 in_ten_years = {}
@@ -242,7 +242,7 @@ for name, model in networks.items():
     each = np.arange(len(held_out))
     in_ten_years[name] = survival[each, now + 10] / survival[each, now]
 
-print(f"\n{'survival over ten years, aged':32}{'50-59':>9}{'60-69':>9}{'70-79':>9}{'80-90':>9}")
+print(f"\n{'survival over ten years, aged':32}{'50-59':>9}{'60-69':>9}{'70-79':>9}{'80-87':>9}")
 decade = np.minimum(now // 10, 3)
 for name, values in in_ten_years.items():
     means = [values[decade == k].mean() for k in range(4)]

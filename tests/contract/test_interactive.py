@@ -30,13 +30,13 @@ OF_TIME = """predict_quantile predict_median predict_expectation predict_surviva
     predict_cumulative_hazard_interval predict_quantile_interval predict_median_interval
     predict_risk_interval predict_time_interval"""
 OWN = {
-    CoxNNRegressor: f"""{OF_TIME} predict_mean_residual_life strata_
+    CoxNNRegressor: f"""{OF_TIME} predict_mean_residual_life strata_ last_times_
     log_baseline_cumulative_hazard_""",
     WeibullAFTRegressor: f"""{OF_TIME} predict_mean_residual_life predict_params log_likelihood
     log_time_center_ log_time_spread_ shape_""",
     CompetingRisksNNRegressor: """predict_log_hazard_ratio predict_cumulative_incidence
     predict_cumulative_incidence_interval predict_risk_interval predict_restricted_mean_time_lost
-    n_causes_ strata_ log_baseline_cumulative_hazard_""",
+    n_causes_ strata_ last_times_ log_baseline_cumulative_hazard_""",
 }
 
 
