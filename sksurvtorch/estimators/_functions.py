@@ -22,6 +22,13 @@ def pieces(n_samples: int, n_times: int) -> Iterator[slice]:
         yield slice(start, start + step)
 
 
+def evenly(n_rows: int, most: int) -> np.ndarray:
+    """Return the numbers of all rows, or of so many at most that lie evenly among them."""
+    if n_rows <= most:
+        return np.arange(n_rows)
+    return np.linspace(0, n_rows - 1, most).astype(np.int64)
+
+
 @dataclass(frozen=True)
 class FollowUp:
     """Up to which time a model says something of samples.

@@ -15,7 +15,8 @@ from sksurvtorch import _validation as validation
 from sksurvtorch.estimators._bands import Jackknife, Pair
 from sksurvtorch.estimators._base import SurvivalNetEstimator
 from sksurvtorch.estimators._ensemble import LeftOut, outputs_of_members
-from sksurvtorch.estimators._missed import kernel_of, missed_variance, rows_to_judge
+from sksurvtorch.estimators._functions import evenly
+from sksurvtorch.estimators._missed import MOST_ROWS, kernel_of, missed_variance
 from sksurvtorch.estimators._settings import N_FOLDS, n_members
 from sksurvtorch.estimators._time_interval import NAMES, bounds, learn_scores
 from sksurvtorch.nets.dataset import SurvivalDataset
@@ -217,7 +218,7 @@ def _missed_variances(
     n_scored = estimator._n_scored
     if estimator.module is not None:  # whose inputs may be images, codes, or anything else
         return np.zeros(n_scored)
-    judged = rows_to_judge(len(dataset))
+    judged = evenly(len(dataset), MOST_ROWS)
     kernel = kernel_of(dataset.rows.take(torch.from_numpy(judged)).double().cpu().numpy())
     outputs = left.outputs[:, judged].double().numpy()
     jackknife = Jackknife.of(estimator.member_weights_)

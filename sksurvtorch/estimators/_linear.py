@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from sksurvtorch.estimators._functions import evenly
 from sksurvtorch.estimators._linear_members import fit_together
 from sksurvtorch.estimators._settings import LBFGS_OPTIONS, Settings
 from sksurvtorch.nets.dataset import SurvivalDataset
@@ -53,17 +54,10 @@ def start_from_linear(
     arrived = _fit_together(estimator, modules, train, members)
     for k, module in enumerate(modules):
         if k not in arrived:
-            l2 = float(members.l2[k])
+            l2, rows = float(members.l2[k]), members.rows[k]
+            rows = rows[torch.from_numpy(evenly(len(rows), _MOST_ROWS))]
             # Not by a name, which would hold one copy of rows while the next one is made.
-            _to_optimum(estimator, module, train.select(_some(members.rows[k])), l2, settings)
-
-
-def _some(rows: torch.Tensor) -> torch.Tensor:
-    """Return all rows of a member, or some of them, evenly in the order in which they lie."""
-    if len(rows) <= _MOST_ROWS:
-        return rows
-    places = np.linspace(0, len(rows) - 1, _MOST_ROWS).astype(np.int64)
-    return rows[torch.from_numpy(places)]
+            _to_optimum(estimator, module, train.select(rows), l2, settings)
 
 
 def _fit_together(

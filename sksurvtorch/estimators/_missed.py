@@ -24,17 +24,12 @@ from sklearn.preprocessing import SplineTransformer
 
 # Of a cubic spline for each feature, which has 7 curves.
 _N_KNOTS, _N_CURVES = 5, 7
-# Rows that are compared, spread evenly over all; and numbers in the curves of some features.
-_MOST_ROWS, _MOST_NUMBERS = 1_024, 2**18
+#: So many rows at most are compared.
+MOST_ROWS = 1_024
+# Numbers in the curves of features that are taken together.
+_MOST_NUMBERS = 2**18
 # A feature with two values has no other shape than a line.
 _LEAST_CURVATURE = 1e-6
-
-
-def rows_to_judge(n_rows: int) -> np.ndarray:
-    """Return the numbers of the rows that are looked at, all if they are not too many."""
-    if n_rows <= _MOST_ROWS:
-        return np.arange(n_rows)
-    return np.linspace(0, n_rows - 1, _MOST_ROWS).astype(np.int64)
 
 
 # Of rows whose prediction is out of all proportion.

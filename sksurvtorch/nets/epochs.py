@@ -15,9 +15,10 @@ from torch import Tensor
 from sksurvtorch.nets.dataset import SurvivalDataset
 from sksurvtorch.nets.target import Target
 
-# So many rows are laid out at once if an epoch has fewer; and of an epoch that has more.
+# So many rows are laid out at once if an epoch has fewer.
 _ROWS_AT_ONCE = 8_192
-_MOST_ROWS_AT_ONCE = 2**17
+#: And of an epoch that has more, for less memory.
+MOST_ROWS_AT_ONCE = 2**17
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ class EpochsAhead:
     def _lay_out(self, rows: list[Tensor]) -> Iterator[Target]:
         """Iterate over the targets of batches, some of which are laid out in one pass."""
         assert self.dataset.y is not None
-        n_at_once = max(1, _MOST_ROWS_AT_ONCE // max((len(batch) for batch in rows), default=1))
+        n_at_once = max(1, MOST_ROWS_AT_ONCE // max((len(batch) for batch in rows), default=1))
         for first in range(0, len(rows), n_at_once):
             some = rows[first : first + n_at_once]
             yield from self.dataset.y.split(torch.cat(some), [len(batch) for batch in some])

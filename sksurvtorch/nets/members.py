@@ -10,12 +10,9 @@ import torch
 from torch import Tensor
 
 from sksurvtorch.nets.dataset import SurvivalDataset
-from sksurvtorch.nets.epochs import drawn_order
+from sksurvtorch.nets.epochs import MOST_ROWS_AT_ONCE, drawn_order
 from sksurvtorch.nets.loader import WINDOW_BYTES
 from sksurvtorch.nets.target import Columns, Criterion, Device, Output, Target
-
-# Rows of steps whose targets are laid out in one pass.
-_ROWS_AT_ONCE = 2**17
 
 
 class MembersTarget(Target):
@@ -149,7 +146,7 @@ class MemberLoader:
         steps = np.array_split(dealt, len(self), axis=1)
         for batches in steps:
             batches.sort(axis=1)
-        n_at_once = max(1, _ROWS_AT_ONCE // steps[0].size)
+        n_at_once = max(1, MOST_ROWS_AT_ONCE // steps[0].size)
         for first in range(0, len(self), n_at_once):
             some = steps[first : first + n_at_once]
             yield from self._laid_out([rows.astype(np.int64) for rows in some], event)

@@ -229,7 +229,8 @@ def filled(X: Tensor) -> Tensor:
     """Return rows, the last of them repeated, so that matrix products treat all alike."""
     # They round some rows at the end in another way: equal rows would have other outputs there.
     n_missing = -X.shape[-2] % _ROWS_ALIKE
-    return torch.cat([X, *[X[..., -1:, :]] * n_missing], dim=-2) if n_missing else X
+    last = X[..., -1:, :].expand(*X.shape[:-2], n_missing, X.shape[-1])
+    return torch.cat([X, last], dim=-2) if n_missing else X
 
 
 def _hidden(

@@ -129,7 +129,7 @@ def test_batches_of_many_rows_are_laid_out_a_few_at_a_time(whas500, monkeypatch)
     monkeypatch.setattr(epochs_module, "_ROWS_AT_ONCE", 1)
     losses = []
     for at_once in (10**6, 100):
-        monkeypatch.setattr(epochs_module, "_MOST_ROWS_AT_ONCE", at_once)
+        monkeypatch.setattr(epochs_module, "MOST_ROWS_AT_ONCE", at_once)
         loader = BatchLoader(dataset, 50, shuffle=True, generator=np.random.default_rng(0))
         each = [CoxPHLoss()(X[:, 0], risk_sets=target.risk_sets) for X, target in loader]
         losses.append([loss.item() for loss in each])
